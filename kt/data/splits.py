@@ -1,0 +1,67 @@
+"""What every data source gives: three splits of equally sized pictures, and where they came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures with their labels.
+
+    pixels: uint8 `[N, H, W, 3]`, RGB, 0 to 255; may be memory-mapped. labels: int64 `[N]`, indices into the classes.
+    names: what a person calls each picture (a relative path). groups: pictures of one thing share a group (frames of
+    one apple), and a group never straddles two splits. files: the picture files, where the source has any.
+    """
+
+    pixels: Pixels
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    files: tuple[Path, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and test, the sorted class names, and what is needed to find the same pictures again.
+
+    digest: SHA-256 over every picture's split, class and content. origin: one line for a person ("rendered by kt, ...").
+    assignment: for each split the names in it, so that the split can be written into the run.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    batch_size: int
+    origin: str
+    digest: str
+    rendered: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, that every picture was resized to."""
+        height, width = self.train.pixels.shape[1:3]
+        return int(height), int(width)
+
+    def parts(self) -> dict[str, Split]:
+        """The three splits by name, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
