@@ -55,7 +55,6 @@ class Splits:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
-
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width, in pixels, that every picture was resized to."""

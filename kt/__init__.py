@@ -1,0 +1,14 @@
+"""kt: transfer learning that ships, from a folder of photos to a model on a phone and on a server."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from kt.heads import Classifier
+from kt.recipe import Phase, Recipe
+from kt.schedules import Cosine
+
+try:
+    __version__ = version("kt-transfer")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    __version__ = "0+unknown"
+
+__all__ = ["Classifier", "Cosine", "Phase", "Recipe", "__version__"]

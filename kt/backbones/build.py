@@ -1,0 +1,180 @@
+"""From a recipe's backbone and weights to a Keras model, with the preprocessing that these weights need."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kt.backbones.catalogue import WeightsEntry, entry_for
+from kt.backbones.fetch import Origin, cache_directory, choices, obtain, sha256_of
+from kt.backbones.keras_download import call_with_download
+from kt.backbones.preprocessing import (
+    AS_THEY_ARE,
+    EFFICIENTNET_FILE,
+    PREPROCESSING_OF,
+    PREPROCESSINGS,
+    is_normalised_for_imagenet,
+)
+from kt.backbones.weights_file import load_weights_file
+from kt.console import warn
+from kt.errors import RecipeError, WeightsError, did_you_mean
+
+Constructor = Callable[..., keras.Model]
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where a backbone's weights came from, for the run's report. file and sha256 are None where there is no file."""
+
+    name: str
+    origin: Origin
+    file: str | None
+    sha256: str | None
+    licence: str | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A backbone with its weights.
+
+    model: `[B, H, W, 3]` -> feature map `[B, h, w, c]`, no top, no pooling. preprocessing: what turns pixels 0..255
+    into its input, for `kt.backbones.preprocessing.preprocess`.
+    """
+
+    model: keras.Model
+    preprocessing: str
+    source: WeightsSource
+
+
+def build(constructor: Constructor, weights: str | None, *, image_size: tuple[int, int]) -> Pretrained:
+    """Build a backbone for `image_size` (height, width, in pixels) and give it its weights.
+
+    constructor: of `keras.applications`, also in a `functools.partial`, or one's own
+    `(include_top, weights, input_shape) -> keras.Model`, whose attribute `preprocessing` names one of
+    `PREPROCESSINGS`. weights: "imagenet", None or "none" (random), or the path to a local file. A RecipeError for
+    what cannot be built, a WeightsError for weights that cannot be had or do not fit.
+    """
+    weights = None if weights in {None, "none", "None"} else weights
+    name = keras_name(constructor)
+    if name is None:
+        return _build_custom(constructor, weights, image_size=image_size)
+    if name not in PREPROCESSING_OF:
+        raise RecipeError(f"kt does not know what keras.applications.{name} wants to see; take another backbone.")
+    if weights is None:
+        model = _construct(constructor, None, image_size=image_size)
+        source = WeightsSource(name, "none (random)", None, None, None, "random weights; nothing is pretrained")
+        return Pretrained(model, PREPROCESSING_OF[name], source)
+    if weights != "imagenet":
+        return _from_file(constructor, Path(weights).expanduser(), image_size=image_size)
+    entry = None if isinstance(constructor, partial) else entry_for(name)
+    if entry:
+        return _from_catalogue(constructor, entry, image_size=image_size)
+    return _from_keras(constructor, image_size=image_size)
+
+
+def keras_name(constructor: Constructor) -> str | None:
+    """The constructor's name in `keras.applications`, or None if it is somebody's own."""
+    inner = constructor.func if isinstance(constructor, partial) else constructor
+    name = getattr(inner, "__name__", "")
+    return name if name and getattr(keras.applications, name, None) is inner else None
+
+
+def _from_catalogue(constructor: Constructor, entry: WeightsEntry, *, image_size: tuple[int, int]) -> Pretrained:
+    model = _construct(constructor, None, image_size=image_size)  # before anything is fetched: it may not be possible
+    path, origin = obtain(entry)
+    load_weights_file(model, path)
+    source = WeightsSource(entry.name, origin, str(path), entry.sha256, entry.licence, f"{entry.origin}; {entry.note}")
+    return Pretrained(model, entry.preprocessing, source)
+
+
+def _from_keras(constructor: Constructor, *, image_size: tuple[int, int]) -> Pretrained:
+    """Weights that only Keras knows: from its cache, or by its download."""
+    name = str(keras_name(constructor))
+    try:
+        model, asked = call_with_download(lambda: _construct(constructor, "imagenet", image_size=image_size))
+    except WeightsError as error:
+        raise WeightsError(
+            f"Cannot get the ImageNet weights of {name}. Keras's download: {error}. {choices()}"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"Keras cannot load its cached ImageNet weights of {name}: {' '.join(str(error).split())[:300]}. "
+            f"Delete the damaged file in {cache_directory()}. {choices()}"
+        ) from error
+    source = WeightsSource(
+        name=f"{name} imagenet",
+        origin="Keras download" if asked else "cache",
+        file=asked[0].rpartition("/")[2] if asked else None,
+        sha256=None,
+        licence=None,
+        note="chosen and fetched by Keras; not in kt's catalogue, so kt did not check its hash or licence",
+    )
+    return Pretrained(model, PREPROCESSING_OF[name], source)
+
+
+def _from_file(constructor: Constructor, path: Path, *, image_size: tuple[int, int]) -> Pretrained:
+    name = str(keras_name(constructor))
+    if not path.is_file():
+        raise WeightsError(f"weights={str(path)!r} is neither 'imagenet' nor None nor a file that exists. {choices()}")
+    model = _construct(constructor, None, image_size=image_size)
+    load_weights_file(model, path)
+    preprocessing = PREPROCESSING_OF[name]
+    if name.startswith("EfficientNetB") and is_normalised_for_imagenet(model):
+        preprocessing = EFFICIENTNET_FILE
+    source = WeightsSource(
+        path.name, "file", str(path), sha256_of(path), None, "a local file; its licence is its owner's"
+    )
+    return Pretrained(model, preprocessing, source)
+
+
+def _build_custom(constructor: Constructor, weights: str | None, *, image_size: tuple[int, int]) -> Pretrained:
+    inner = constructor.func if isinstance(constructor, partial) else constructor
+    name = str(getattr(inner, "__name__", type(inner).__name__))
+    preprocessing = getattr(constructor, "preprocessing", getattr(inner, "preprocessing", None))
+    if preprocessing is None:
+        preprocessing = AS_THEY_ARE
+        warn(
+            f"{name} is not of keras.applications, so it gets pixels 0..255 as they are; "
+            f"if its weights want another input, say {name}.preprocessing = one of: {'; '.join(PREPROCESSINGS)}"
+        )
+    if preprocessing not in PREPROCESSINGS:
+        hint = did_you_mean(str(preprocessing), PREPROCESSINGS)
+        raise RecipeError(f"{name}.preprocessing is {preprocessing!r}, which kt does not know. {hint}")
+    try:
+        model, asked = call_with_download(lambda: _construct(constructor, weights, image_size=image_size))
+    except WeightsError as error:
+        raise WeightsError(f"Cannot get the weights of {name}: {error}. {choices()}") from error
+    origin: Origin = "constructor" if weights else "none (random)"
+    note = f"as {name} loaded them" + (f", from {asked[0]}" if asked else "")
+    source = WeightsSource(name, origin, None, None, None, note if weights else "as the constructor made them")
+    return Pretrained(model, str(preprocessing), source)
+
+
+def _construct(constructor: Constructor, weights: str | None, *, image_size: tuple[int, int]) -> keras.Model:
+    height, width = image_size
+    _check_partial(constructor)
+    try:
+        model: Any = constructor(include_top=False, weights=weights, input_shape=(height, width, 3))
+    except ValueError as error:
+        if "nput size must be at least" not in str(error):
+            raise
+        raise RecipeError(
+            f"{keras_name(constructor) or 'This backbone'} cannot take pictures of {height}x{width} pixels: "
+            f"{str(error).partition(';')[0]}. Set a larger image_size."
+        ) from error
+    if not isinstance(model, keras.Model) or len(getattr(model, "output_shape", ())) != 4:
+        raise RecipeError(
+            "A backbone returns a keras.Model that gives a feature map [batch, height, width, channels]; "
+            f"this one returned {getattr(model, 'output_shape', type(model).__name__)}. Leave out top and pooling."
+        )
+    return model
+
+
+def _check_partial(constructor: Constructor) -> None:
+    """A partial may choose a width, say, but not undo the preprocessing that the table promises."""
+    if isinstance(constructor, partial) and constructor.keywords.get("include_preprocessing") is False:
+        raise RecipeError("Leave include_preprocessing as it is: kt gives the backbone pixels 0..255.")

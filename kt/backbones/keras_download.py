@@ -1,0 +1,105 @@
+"""Keras's own download of weights, made to answer in seconds, to obey KT_OFFLINE and to leave standard output clean."""
+
+import contextlib
+import queue
+import socket
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import keras
+
+from kt.backbones.catalogue import WeightsEntry
+from kt.backbones.fetch import locate, offline
+from kt.errors import WeightsError
+
+T = TypeVar("T")
+
+_FIRST_ANSWER = 5.0  # seconds until the server must have said anything at all
+_STALL = 15.0  # seconds without a byte
+
+
+def download_entry(entry: WeightsEntry) -> Path:
+    """Let Keras fetch the file of a catalogue entry, top included; a WeightsError if it cannot or gives another."""
+    call_with_download(lambda: getattr(keras.applications, entry.constructor)(weights="imagenet"))
+    path = locate(entry)
+    if path is None:
+        raise WeightsError(f"what Keras downloaded as {entry.file} has the wrong SHA-256")
+    return path
+
+
+def call_with_download(construct: Callable[[], T]) -> tuple[T, list[str]]:
+    """Call what may download through Keras; returns its result and the addresses it fetched, none if all was cached.
+
+    A WeightsError if an address was asked for and the call failed; other errors pass. Keras has no option for time
+    limits, but downloads through urllib: so the opener is set for the length of the call, and then set back.
+    """
+    gate = _Gate()
+    with _opener(gate), contextlib.redirect_stdout(sys.stderr):
+        try:
+            return construct(), gate.asked
+        except Exception as error:
+            if gate.asked:
+                raise WeightsError(" ".join(str(error).split())[:300]) from error
+            raise
+
+
+class _Gate(urllib.request.BaseHandler):
+    """Sees every request before it leaves: refuses under KT_OFFLINE, and looks whether anybody answers."""
+
+    handler_order = 100
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def default_open(self, request: urllib.request.Request) -> None:
+        """Let the request pass by returning nothing; an URLError stops it."""
+        self.asked.append(request.full_url)
+        if offline():
+            raise urllib.error.URLError("KT_OFFLINE=1 forbids fetching")
+        _await_any_answer(request.full_url)
+
+
+@contextlib.contextmanager
+def _opener(gate: _Gate) -> Iterator[None]:
+    stall, before = socket.getdefaulttimeout(), getattr(urllib.request, "_opener", None)
+    socket.setdefaulttimeout(_STALL)
+    urllib.request.install_opener(urllib.request.build_opener(gate))
+    try:
+        yield
+    finally:
+        urllib.request.install_opener(before)  # None means the default, as at the start
+        socket.setdefaulttimeout(stall)
+
+
+def _await_any_answer(address: str) -> None:
+    """An URLError unless the server answers a HEAD request soon.
+
+    In a thread, because neither the name's resolution nor the number of its addresses is bounded by a socket's
+    time-out: a network that drops packets would hold a plain request for minutes.
+    """
+    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(address, method="HEAD")  # noqa: S310
+            urllib.request.build_opener().open(request, timeout=_FIRST_ANSWER).close()
+            answers.put(None)
+        except urllib.error.HTTPError:
+            answers.put(None)  # a server that refuses HEAD is there all the same
+        except Exception as error:  # noqa: BLE001 - handed over to the thread that waits
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        problem = answers.get(timeout=_FIRST_ANSWER)
+    except queue.Empty:
+        problem = urllib.error.URLError(f"no answer within {_FIRST_ANSWER:.0f} s")
+    if isinstance(problem, urllib.error.URLError):
+        raise problem
+    if problem is not None:
+        raise urllib.error.URLError(str(problem))

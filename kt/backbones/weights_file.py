@@ -1,0 +1,133 @@
+"""Local weight files (.h5, .weights.h5, .keras), read as data: nothing in them is run, and no layer is left out."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+
+from kt.console import shown
+from kt.errors import KtError, WeightsError
+
+_LONGEST_TOP = 3  # layers with weights: VGG's fc1, fc2 and predictions; every other family has fewer
+
+
+def load_weights_file(model: keras.Model, path: Path) -> None:
+    """Give a file's weights to a backbone without its top; the file may have one, and then that is left behind.
+
+    Every layer of the backbone gets its weights or a WeightsError says which one does not fit. Of a `.keras` archive
+    only the numbers are read, never the configuration. After an error the model may be half filled: drop it.
+    """
+    if not path.is_file():
+        raise WeightsError(f"No weights file {str(path)!r}. weights is 'imagenet', None, or the path to a file.")
+    try:
+        with _open(path) as file:
+            _refuse_links(file)
+            group = file.get("model_weights", file)
+            if _has_attribute(group, "layer_names"):
+                _assign(model, _stored_layers(group))
+            else:
+                _assign_by_keras(model, file, path)
+    except KtError as error:
+        raise WeightsError(f"{shown(path)} does not fit {model.name}: {error}") from error
+    except Exception as error:
+        # Whatever a damaged or foreign file provokes in h5py, zipfile or Keras is the file's fault.
+        raise WeightsError(
+            f"{shown(path)} is no Keras weights file that can be read: {_one_line(error)}. "
+            "Expected .h5, .weights.h5 or .keras, as Keras writes them."
+        ) from error
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    if zipfile.is_zipfile(path):
+        with (
+            zipfile.ZipFile(path) as archive,
+            archive.open("model.weights.h5") as member,
+            h5py.File(member, "r") as file,
+        ):
+            yield file
+    else:
+        with h5py.File(path, "r") as file:
+            yield file
+
+
+def _refuse_links(file: h5py.File) -> None:
+    """HDF5 can point into other files of this machine; a weights file has no reason to."""
+
+    def problem(name: str, link: Any) -> str | None:
+        if not isinstance(link, h5py.HardLink):
+            return f"it holds a link at {name!r}, which kt does not follow"
+        thing = file[name]
+        if isinstance(thing, h5py.Dataset) and (thing.external or thing.is_virtual):
+            return f"it keeps the data of {name!r} in another file, which kt does not open"
+        return None
+
+    found = file.visititems_links(problem)  # ends at the first that is not None; an exception would get lost in h5py
+    if found:
+        raise WeightsError(found)
+
+
+def _has_attribute(group: h5py.Group, name: str) -> bool:
+    return name in group.attrs or f"{name}0" in group.attrs
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    """A list of names; HDF5 limits an attribute's size, so Keras cuts a long list into name0, name1, ..."""
+    pieces = [name] if name in group.attrs else []
+    while f"{name}{len(pieces)}" in group.attrs and name not in pieces:
+        pieces.append(f"{name}{len(pieces)}")
+    entries = [entry for piece in pieces for entry in group.attrs[piece]]
+    return [entry.decode() if isinstance(entry, bytes) else str(entry) for entry in entries]
+
+
+def _stored_layers(group: h5py.Group) -> list[tuple[str, list[Any]]]:
+    """Name and arrays of each layer that has any, in the order in which Keras 2 and 3 write `.h5`."""
+    layers = [(name, group[name]) for name in _attribute(group, "layer_names")]
+    arrays = [(name, [layer[weight][()] for weight in _attribute(layer, "weight_names")]) for name, layer in layers]
+    return [(name, values) for name, values in arrays if values]
+
+
+def _assign(model: keras.Model, stored: list[tuple[str, list[Any]]]) -> None:
+    """Layer by layer in order; names are not compared, since Keras numbers unnamed layers through a whole session."""
+    wanted = [layer for layer in model.layers if layer.weights]
+    for layer, (name, values) in zip(wanted, stored, strict=False):
+        expected, found = [tuple(weight.shape) for weight in layer.weights], [value.shape for value in values]
+        if expected != found:
+            raise WeightsError(f"layer {layer.name!r} wants shapes {expected}, and {name!r} in the file has {found}")
+    _check_count(len(wanted), len(stored))
+    for layer, (_, values) in zip(wanted, stored, strict=False):
+        layer.set_weights(values)
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # Normalization computes with copies of its weights
+
+
+def _assign_by_keras(model: keras.Model, file: h5py.File, path: Path) -> None:
+    """Keras 3's own layout, by Keras's own reader; it overlooks layers that only the file has, so count them first."""
+    layers = file.get("layers", {})
+    stored = [name for name in layers if _holds_numbers(layers[name])]
+    if not stored:
+        raise WeightsError("it holds no layers as Keras writes them")
+    _check_count(len([layer for layer in model.layers if layer.weights]), len(stored))
+    if not path.name.endswith((".weights.h5", ".keras")):
+        raise WeightsError("its layout is Keras 3's, so its name has to end in .weights.h5")
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        raise WeightsError(_one_line(error)) from error
+
+
+def _holds_numbers(group: h5py.Group) -> bool:
+    return bool(group.visititems(lambda _, thing: isinstance(thing, h5py.Dataset) or None))
+
+
+def _check_count(wanted: int, stored: int) -> None:
+    if not wanted <= stored <= wanted + _LONGEST_TOP:
+        raise WeightsError(f"the file has {stored} layers with weights, the backbone without its top {wanted}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".")

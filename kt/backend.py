@@ -1,0 +1,64 @@
+"""Choosing the backend before Keras loads, and loading the heavy libraries without their noise."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kt.errors import EnvironmentProblem, RecipeError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
+    """Load Keras on a backend and give its name; `backend` None means KERAS_BACKEND, else TensorFlow.
+
+    Raises EnvironmentProblem, with the command that mends it, where the backend is not installed.
+    """
+    chosen = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if chosen not in BACKENDS:
+        raise RecipeError(f"Unknown backend {chosen!r}. There is: {', '.join(BACKENDS)}.")
+    if importlib.util.find_spec(chosen) is None:
+        raise EnvironmentProblem(f"The backend {chosen!r} is not installed: pip install 'kt-transfer[{chosen}]'.")
+    if "keras" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") != chosen:
+        raise EnvironmentProblem(
+            f"Keras is loaded already with another backend than {chosen!r}; set KERAS_BACKEND first."
+        )
+    os.environ["KERAS_BACKEND"] = chosen
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet():
+        import keras
+        import tensorflow as tf
+
+        if chosen != "tensorflow":
+            tf.config.set_visible_devices([], "GPU")  # it decodes and resizes here; the GPU is the other backend's
+    if mixed_precision:  # a CPU has no fast float16
+        keras.config.set_dtype_policy("mixed_float16" if accelerated() else "mixed_bfloat16")
+    return chosen
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what C++ libraries write to the standard error's descriptor while they load."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+def accelerated() -> bool:
+    """Whether the loaded backend sees a GPU or TPU."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend == "jax":
+        return str(importlib.import_module("jax").default_backend()) != "cpu"
+    if backend == "torch":
+        return bool(importlib.import_module("torch").cuda.is_available())
+    return bool(importlib.import_module("tensorflow").config.list_physical_devices("GPU"))

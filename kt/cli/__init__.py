@@ -1,0 +1,95 @@
+"""The command line: each verb is a short file here, loaded when it is called; a KtError becomes one line and a code."""
+
+import errno
+import importlib
+import os
+import sys
+
+import click
+
+from kt.errors import KtError
+
+VERBS = ("run", "new", "show", "list", "predict", "evaluate", "export", "weights", "doctor", "completion")
+
+
+class _Verbs(click.Group):
+    """Loads a verb's file only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"kt.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from kt.errors import did_you_mean
+
+            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="kt-transfer", prog_name="kt")
+def cli() -> None:
+    """Transfer learning that ships: from a folder of photos to a model on a phone and on a server.
+
+    \b
+    kt run recipes/apples.py                      train, evaluate, export, check, report
+    kt run recipes/apples.py --data my_photos/    the same on your own folder, one sub-folder a class
+    kt predict saved_models/apples photo.jpg      ask the released model
+
+    Exit codes: 0 done, 1 a bug in kt, 2 command line or recipe, 3 data, 4 weights or network, 5 training,
+    6 nothing mobile was released, 7 environment (package, disk), 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line, and end with one line and an exit code whatever goes wrong."""
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", code=130)
+    except KtError as error:
+        return _fail(str(error), code=error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(
+                f"The disk is full ({error.filename or 'while writing'}); free some space and run again.", code=7
+            )
+        return _bug(error)
+    except MemoryError:
+        return _fail("Not enough memory; use a smaller image_size or batch_size.", code=7)
+    except Exception as error:  # noqa: BLE001 - the last stop: no user should see a traceback unasked
+        return _bug(error)
+    return 0
+
+
+def _fail(text: str, *, code: int) -> int:
+    click.echo(f"error: {text}", err=True)
+    return code
+
+
+def _bug(error: Exception) -> int:
+    if os.environ.get("KT_TRACEBACK", "0") not in ("", "0"):
+        raise error
+    text = " ".join(str(error).split())[:300]
+    return _fail(f"{type(error).__name__}: {text} (this is a bug in kt; KT_TRACEBACK=1 shows where)", code=1)

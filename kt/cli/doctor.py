@@ -1,0 +1,82 @@
+"""`kt doctor`: what this machine has, and what is missing."""
+
+import importlib.util
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from kt.cli.options import json_option
+
+
+@click.command("doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """Print versions, backends and devices found, which weights are at hand, and what is missing."""
+    from kt.environment import machine, versions
+
+    found = {
+        "versions": versions(),
+        "machine": machine(),
+        "backends": {name: _devices(name) for name in ("tensorflow", "jax", "torch")},
+        "weights": _weights(),
+        "missing": _missing(),
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for title, rows in found.items():
+        click.echo(f"{title}:")
+        for name, value in rows.items() if isinstance(rows, dict) else enumerate(rows, 1):
+            click.echo(f"  {name}: {value}")
+        if not rows:
+            click.echo("  nothing")
+
+
+def _devices(backend: str) -> str:
+    """Asks each library in a child process: one that is broken can't take the doctor with it."""
+    import subprocess
+
+    if importlib.util.find_spec(backend) is None:
+        return "not installed"
+    ask = {
+        "tensorflow": "import tensorflow as m; print([d.device_type for d in m.config.list_physical_devices()])",
+        "jax": "import jax as m; print([str(d) for d in m.devices()])",
+        "torch": "import torch as m; print(['CPU'] + [m.cuda.get_device_name(i) for i in range(m.cuda.device_count())])",
+    }[backend]
+    try:
+        child = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "does not answer within 60 s"
+    lines = (child.stdout if child.returncode == 0 else child.stderr).strip().splitlines() or ["no answer"]
+    return lines[-1] if child.returncode == 0 else f"broken: {lines[-1]}"
+
+
+def _weights() -> dict[str, str]:
+    from kt.backbones.catalogue import CATALOGUE
+    from kt.backbones.fetch import locate
+
+    return {
+        entry.name: f"at hand: {path}" if (path := locate(entry)) else f"not at hand; kt weights get {entry.name}"
+        for entry in CATALOGUE
+    }
+
+
+def _missing() -> list[str]:
+    """What could be added, each with the command that does so."""
+    hints: list[Any] = [
+        f"the {name} backend: pip install 'kt-transfer[{name}]'"
+        for name in ("jax", "torch")
+        if importlib.util.find_spec(name) is None
+    ]
+    if importlib.util.find_spec("pip") is None:
+        import shutil
+
+        if shutil.which("uv") is None:
+            hints.append("pip or uv, with which kt fetches weights: python -m ensurepip")
+    return hints

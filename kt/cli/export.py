@@ -1,0 +1,62 @@
+"""`kt export`: export a finished run again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kt.cli.options import changed, json_option, load_recipe
+from kt.errors import DataError, ReleaseError
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "formats", multiple=True, type=click.Choice(["saved_model", "tflite"]),
+              help="What to make; may be repeated. Default: everything in the recipe.")  # fmt: skip
+@click.option("--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
+              help="Where what passes the release gate goes.")  # fmt: skip
+@json_option
+def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bool) -> None:
+    """Export the model of a finished RUN, such as runs/apples/LATEST, check it, and release it as a new version.
+
+    The release gate compares on the run's test pictures, so its data must still be there, unchanged.
+    """
+    told = _report_of(run)
+    recipe_file = run / "recipe.py"
+    if not (run / "model.keras").is_file() or not recipe_file.is_file():
+        raise ReleaseError(f"{run} is not a finished run: it has no model.keras or no recipe.py.")
+    loaded = load_recipe(recipe_file, backend="tensorflow")
+    asked = told["recipe"]
+    recipe = changed(loaded, data=asked["data"], settings=tuple(asked["settings"]), seed=told["seed"])
+
+    import keras
+
+    from kt import report
+    from kt.export import from_run, release
+    from kt.model import predict
+
+    splits = recipe.data()
+    if splits.digest != told["data"]["digest"]:
+        raise DataError(f"The pictures are not those of {run} any more, so its exports can't be checked against them.")
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    scores = predict(model, splits.test.pixels)
+    artifacts = from_run.export_run(
+        run, recipe, splits, scores=scores, name=asked["name"], formats=formats or recipe.export
+    )
+    card = report.card(asked["name"], asked["description"], splits, told["test"])
+    released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=card)
+    results = {"recipe": asked, "artifacts": [artifact.as_json() for artifact in artifacts],
+               "released_to": str(released_to) if released_to else None}  # fmt: skip
+    click.echo(json.dumps(results) if as_json else report.summary(results))
+    if not any(artifact.released for artifact in artifacts):
+        raise ReleaseError("Nothing passed the release gate.")
+
+
+def _report_of(run: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ReleaseError(f"{run} is not a finished run: expected a folder such as runs/apples/LATEST.") from None
+    assert isinstance(told, dict)
+    return told

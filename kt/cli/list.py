@@ -1,0 +1,30 @@
+"""`kt list`: the recipes in a folder."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kt.cli.options import json_option
+from kt.errors import RecipeError
+from kt.recipe import is_recipe, summary_of
+
+
+@click.command("list")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
+@json_option
+def command(folder: Path, as_json: bool) -> None:
+    """List the recipes in FOLDER (default: recipes/), each with the first line of its docstring; none is run."""
+    if not folder.is_dir():
+        raise RecipeError(
+            f"There is no folder {folder}; name one that holds recipes, or make one with: kt new recipes/mine.py"
+        )
+    found = {str(file): summary_of(file) for file in sorted(folder.glob("*.py")) if is_recipe(file)}
+    if as_json:
+        click.echo(json.dumps([{"file": file, "summary": summary} for file, summary in found.items()], indent=2))
+        return
+    width = max(map(len, found), default=0)
+    for file, summary in found.items():
+        click.echo(f"{file:<{width}}  {summary}")
+    if not found:
+        click.echo(f"no recipe in {folder}")

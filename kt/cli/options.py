@@ -1,0 +1,71 @@
+"""Options that several verbs share, and loading a recipe as they change it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kt.errors import RecipeError
+from kt.recipe import Loaded, Recipe, load, override
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+
+
+def changes(command: F) -> F:
+    """The options that change a recipe: --data, --set, --seed."""
+    command = click.option("--seed", type=int, help="Seed of everything random in the training.")(command)
+    command = click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a field, such as fine_tune.lr=3e-6."
+    )(command)
+    return click.option(
+        "--data",
+        metavar="PATH",
+        help="Your own pictures: a folder with one sub-folder a class, or a CSV of path,label.",
+    )(command)
+
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax", "torch"]),
+    help="What trains. Default: KERAS_BACKEND or TensorFlow.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed: int | None) -> Recipe:
+    """The recipe as the command line changes it: --data first, then each --set, then --seed."""
+    recipe = loaded.recipe
+    if data is not None:
+        recipe = dataclasses.replace(recipe, data=own_pictures(Path(data), recipe.data))
+    recipe = override(recipe, settings)
+    return recipe if seed is None else dataclasses.replace(recipe, seed=seed)
+
+
+def own_pictures(path: Path, source: Any) -> Any:
+    """A Folder or Table of one's own pictures, with the size and batch of the recipe's source."""
+    from kt.data.sources import Folder, Table, split_folders
+
+    if path.suffix.lower() == ".csv":
+        kind, place = Table, {"file": str(path)}
+    else:
+        split_folders(path)  # a missing folder is told at once
+        kind, place = Folder, {"root": str(path)}
+    if isinstance(source, kind):
+        return dataclasses.replace(source, **place)
+    shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
+    return kind(**place, **shared)
+
+
+def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = False) -> Loaded:
+    """Load a recipe's file under the backend that is asked for; Keras must not be loaded before."""
+    from kt import backend as backends
+
+    if file.suffix != ".py" or not file.is_file():
+        load(file)  # says what is there instead, without the seconds that Keras takes to load
+        raise RecipeError(f"{file} is not a recipe file.")
+    backends.start(backend, mixed_precision=mixed_precision)
+    return load(file)

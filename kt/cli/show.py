@@ -1,0 +1,41 @@
+"""`kt show`: a recipe as it would run."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe
+from kt.recipe import describe
+
+
+@click.command("show")
+@RECIPE
+@changes
+@json_option
+def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int | None, as_json: bool) -> None:
+    """Check a recipe and print every field as it would run, with --data, --set and --seed applied."""
+    loaded = load_recipe(recipe, backend=None)
+    resolved = describe(changed(loaded, data=data, settings=settings, seed=seed))
+    if as_json:
+        click.echo(json.dumps({"name": loaded.name, "description": loaded.description, **resolved}, indent=2))
+        return
+    click.echo(f"{loaded.description}\n")
+    for name, value in resolved.items():
+        if name == "phases":
+            for phase in value:
+                click.echo(f"{phase['name']:<14}{_one_line({key: phase[key] for key in phase if key != 'name'})}")
+        else:
+            click.echo(f"{name:<14}{_one_line(value)}")
+
+
+def _one_line(value: object) -> str:
+    if isinstance(value, dict):
+        kind = value.get("kind", "")
+        inside = ", ".join(
+            f"{key}={_one_line(item)}" for key, item in value.items() if key != "kind" and item is not None
+        )
+        return f"{kind}({inside})" if kind else inside
+    if isinstance(value, list):
+        return ", ".join(map(_one_line, value))
+    return str(value)

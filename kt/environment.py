@@ -1,0 +1,38 @@
+"""What this machine has: versions, backends, devices. For the report and `kt doctor`; loads nothing heavy itself."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("kt-transfer", "keras", "tensorflow", "tensorflow-datasets", "keras-cv", "jax", "torch", "numpy", "pillow",
+            "scikit-learn", "click")  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """The version of Python and of each package that shapes a result, where it is installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """The system, its processor and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - not a path of ours
+                for line in lines:
+                    if line.startswith("model name"):
+                        return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,250 @@
+"""How good a classifier is on pictures it has never seen: figures with intervals, and every class by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics
+
+from kt.errors import DataError, TrainingError
+
+HEADLINES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
+BINS = 15
+CONFIDENCE = 0.95
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Weights are laid out [pictures, resamples]; so many numbers at a time keep a block within the processor's cache reach.
+_BLOCK = 2_000_000
+
+
+def evaluate(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    classes: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """What a reader of the report needs to know of a classifier, as plain numbers that JSON can hold.
+
+    scores: `[N, C]`, a probability for each class. labels: `[N]`, indices into `classes`. groups: for each picture the
+    thing it shows; without it every picture is its own group.
+
+    Headlines: `accuracy`; `balanced_accuracy`, the mean recall of the classes that have test pictures; `roc_auc`, with
+    two classes that of class 1's score, with more the mean of one class against the rest, `None` where fewer than two
+    classes have test pictures; `log_loss` in nats; `calibration_error`, the expected calibration error of the top score
+    over 15 equally wide bins (Guo et al., On Calibration of Modern Neural Networks, 2017). What is undefined, such as
+    the recall of a class without test pictures, is `None`, never NaN.
+
+    Intervals are 95 % percentile bootstrap intervals. Frames of one thing are not independent, so whole groups are
+    drawn, with replacement (a cluster bootstrap): 400 pictures of 4 apples tell about 4 apples. They are drawn within
+    each class, so that no class vanishes from a resample; a group with pictures of several classes counts as one group
+    in each. Where a class has very few groups the interval is too narrow: a single group shows no spread at all. The
+    calibration error is biased upwards in small samples and more so in resamples, so its interval leans upwards too.
+
+    Raises DataError where the shapes or labels don't fit, TrainingError where scores are no probabilities.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels, dtype=np.int64)
+    _check(scores, labels, classes=classes, groups=groups)
+    present = np.unique(labels)
+    predicted = scores.argmax(axis=1)
+    top = np.clip(scores.max(axis=1).astype(np.float64), 0.0, 1.0)
+    right = (predicted == labels).astype(np.float64)
+    bins = _bins(top)
+    probabilities = _normalised(scores)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(len(classes)), zero_division=np.nan
+    )
+    calibration = _calibration(top, right, bins)
+    figures = {
+        "accuracy": metrics.accuracy_score(labels, predicted),
+        "balanced_accuracy": recall[present].mean(),
+        "roc_auc": _roc_auc(scores, labels, present),
+        "log_loss": metrics.log_loss(labels, probabilities, labels=range(len(classes))) if len(classes) > 1 else 0.0,
+        "calibration_error": sum(
+            row["count"] / len(labels) * abs(row["confidence"] - row["accuracy"]) for row in calibration if row["count"]
+        ),
+    }
+    clusters = _clusters(labels, groups)
+    losses = -np.log(probabilities[np.arange(len(labels)), labels])
+    draws = _bootstrap(scores, labels, clusters, right=right, losses=losses, gaps=top - right, bins=bins,
+                       seed=seed, resamples=resamples)  # fmt: skip
+    return {
+        "images": len(labels),
+        "groups": len(labels) if groups is None else len(set(groups)),
+        **{name: _plain(figures[name]) for name in HEADLINES},
+        "confidence": CONFIDENCE,
+        "intervals": {name: _interval(draws.get(name)) for name in HEADLINES},
+        "per_class": [
+            {
+                "label": str(label),
+                "precision": _plain(precision[i]),
+                "recall": _plain(recall[i]),
+                "f1": _plain(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, label in enumerate(classes)
+        ],
+        "confusion_matrix": metrics.confusion_matrix(labels, predicted, labels=range(len(classes))).tolist(),
+        "calibration": calibration,
+    }
+
+
+def _check(scores: npt.NDArray[Any], labels: Ints, *, classes: Sequence[str], groups: Sequence[str] | None) -> None:
+    """Say what doesn't fit before it becomes a number that looks right."""
+    if scores.ndim != 2 or scores.shape != (len(labels), len(classes)) or labels.ndim != 1:
+        raise DataError(
+            f"Cannot evaluate scores of shape {list(scores.shape)} with labels of shape {list(labels.shape)}: "
+            f"expected a row for each label and a column for each of the {len(classes)} classes."
+        )
+    if not len(labels):
+        raise DataError("Cannot evaluate without pictures: the test split is empty. Give it some, or a larger share.")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise DataError(f"Labels go from {labels.min()} to {labels.max()}; expected 0 to {len(classes) - 1}.")
+    if groups is not None and len(groups) != len(labels):
+        raise DataError(f"There are {len(groups)} groups for {len(labels)} pictures; expected a group for each.")
+    if not np.isfinite(scores).all():
+        raise TrainingError("The model answered NaN or infinity for a test picture. Train it again with a lower lr.")
+    sums = scores.sum(axis=1, dtype=np.float64)
+    if scores.min() < -1e-3 or np.abs(sums - 1).max() > 0.1:
+        raise TrainingError(
+            f"Scores must be probabilities that sum to 1; here they go from {scores.min():.3g} to {scores.max():.3g} "
+            f"and a row sums to {sums[np.abs(sums - 1).argmax()]:.3g}. Does the head end in a softmax?"
+        )
+
+
+def _normalised(scores: npt.NDArray[Any]) -> Floats:
+    """Rows that sum to 1, none nearer to 0 or 1 than the scores' own precision can tell: so no log is infinite."""
+    eps = np.finfo(scores.dtype if scores.dtype.kind == "f" else np.float64).eps
+    clipped = np.clip(scores.astype(np.float64), eps, None)
+    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+
+def _bins(top: Floats) -> Ints:
+    """The calibration bin of each top score; a bin includes its upper edge."""
+    return np.clip(np.ceil(top * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def _calibration(top: Floats, right: Floats, bins: Ints) -> list[dict[str, Any]]:
+    """For each bin: how sure the model was, and how often it was right; `None` where the bin is empty."""
+    rows = []
+    for i in range(BINS):
+        inside = bins == i
+        count = int(inside.sum())
+        rows.append(
+            {
+                "lower": i / BINS,
+                "upper": (i + 1) / BINS,
+                "count": count,
+                "confidence": float(top[inside].mean()) if count else None,
+                "accuracy": float(right[inside].mean()) if count else None,
+            }
+        )
+    return rows
+
+
+def _ranked(classes: int, present: Ints) -> list[int]:
+    """The columns whose ROC-AUC is averaged: class 1 of two; of more, each class that has test pictures."""
+    if len(present) < 2:
+        return []
+    return [1] if classes == 2 else [int(i) for i in present]
+
+
+def _roc_auc(scores: npt.NDArray[Any], labels: Ints, present: Ints) -> float | None:
+    columns = _ranked(scores.shape[1], present)
+    return float(np.mean([metrics.roc_auc_score(labels == i, scores[:, i]) for i in columns])) if columns else None
+
+
+def _clusters(labels: Ints, groups: Sequence[str] | None) -> list[tuple[Ints, Ints, int]]:
+    """For each class its pictures, for each of them its group, counted from 0, and the number of groups."""
+    ids = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    found = []
+    for label in np.unique(labels):
+        pictures = np.flatnonzero(labels == label)
+        distinct, group = np.unique(ids[pictures], return_inverse=True)
+        found.append((pictures, group, len(distinct)))
+    return found
+
+
+def _draw(clusters: list[tuple[Ints, Ints, int]], resamples: int, rng: np.random.Generator) -> Floats:
+    """How often each picture comes up in each resample, `[pictures, resamples]`."""
+    weights = np.empty((sum(len(pictures) for pictures, _, _ in clusters), resamples))
+    for pictures, group, number in clusters:
+        drawn = rng.integers(number, size=(number, resamples)) * resamples + np.arange(resamples)
+        counts = np.bincount(drawn.ravel(), minlength=number * resamples).reshape(number, resamples)
+        weights[pictures] = counts[group]
+    return weights
+
+
+def _bootstrap(
+    scores: npt.NDArray[Any],
+    labels: Ints,
+    clusters: list[tuple[Ints, Ints, int]],
+    *,
+    right: Floats,
+    losses: Floats,
+    gaps: Floats,
+    bins: Ints,
+    seed: int,
+    resamples: int,
+) -> dict[str, Floats]:
+    """Each headline in each resample, `[resamples]`: scikit-learn's figures, as weighted sums of many at once.
+
+    One call of scikit-learn for each resample would take minutes.
+    """
+    rng = np.random.default_rng(seed)
+    ranks = [_ranking(scores[:, i], labels == i) for i in _ranked(scores.shape[1], np.unique(labels))]
+    of_bin = np.equal.outer(np.arange(BINS), bins) * gaps
+    block = max(1, _BLOCK // len(labels))
+    blocks: list[dict[str, Floats]] = []
+    for start in range(0, resamples, block):
+        weights = _draw(clusters, min(block, resamples - start), rng)
+        total = weights.sum(axis=0)
+        recalls = [right[p] @ weights[p] / weights[p].sum(axis=0) for p, _, _ in clusters]
+        blocks.append(
+            {
+                "accuracy": right @ weights / total,
+                "balanced_accuracy": np.mean(recalls, axis=0),
+                "log_loss": losses @ weights / total,
+                "calibration_error": np.abs(of_bin @ weights).sum(axis=0) / total,
+            }
+        )
+        if ranks:
+            blocks[-1]["roc_auc"] = np.mean([_weighted_auc(weights, *rank) for rank in ranks], axis=0)
+    return {name: np.concatenate([part[name] for part in blocks]) for name in blocks[0]} if blocks else {}
+
+
+def _ranking(score: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> tuple[Ints, Ints, Ints, Ints]:
+    """The positive pictures, the others by rising score, and for each positive how many score less, or no more."""
+    ours, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    others = others[np.argsort(score[others], kind="stable")]
+    below = np.searchsorted(score[others], score[ours], side="left")
+    through = np.searchsorted(score[others], score[ours], side="right")
+    return ours, others, below, through
+
+
+def _weighted_auc(weights: Floats, ours: Ints, others: Ints, below: Ints, through: Ints) -> Floats:
+    """The share of pairs in which the positive scores higher, a tie counting half (Mann-Whitney), for each resample."""
+    beaten = np.zeros((len(others) + 1, weights.shape[1]))
+    np.cumsum(weights[others], axis=0, out=beaten[1:])
+    mine = weights[ours]
+    wins = np.einsum("ij,ij->j", mine, beaten[below]) + np.einsum("ij,ij->j", mine, beaten[through])
+    return np.asarray(wins / 2 / (mine.sum(axis=0) * beaten[-1]))
+
+
+def _interval(draws: Floats | None) -> list[float] | None:
+    """The middle 95 % of the resamples, or `None` where the headline is undefined."""
+    if draws is None:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return [float(low), float(high)]
+
+
+def _plain(value: float | None) -> float | None:
+    """A float that JSON can hold; what is undefined becomes `None`."""
+    return None if value is None or np.isnan(value) else float(value)

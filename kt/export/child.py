@@ -1,0 +1,155 @@
+"""The child process of an export: `python -m kt.export.child job.json` makes each artefact, checks it, writes results.
+
+It runs under TensorFlow whatever backend trained (the parent sets the environment). Progress is standard output, line
+by line; everything else, C++ logs included, is standard error, which the parent keeps as `export.log`.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import keras
+import numpy as np
+
+import kt.recipe
+from kt.data.images import servable_bytes
+from kt.errors import ReleaseError
+from kt.export import gate
+from kt.export.artifact import open_artifact
+from kt.export.job import ArtifactResult, ExportJob
+from kt.export.saved_model import SavedModel
+from kt.export.tflite import VARIANTS, TFLite
+
+MOST_ENCODED = 200
+"""Decoding is checked on at most so many pictures, spread over the test split; scores are checked on all of it."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One artefact to make. exact: it must match the trained model in every score."""
+
+    name: str
+    format: str
+    make: Callable[[Any, Path], Path]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What every artefact is checked with."""
+
+    pixels: Any
+    labels: Any
+    scores: Any
+    encoded: Sequence[bytes]
+
+
+def main(job_file: Path, progress: TextIO) -> None:
+    """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others."""
+    job = ExportJob.read(job_file)
+    own = _own_exporters(job)  # before the model, which may need layers that the recipe registers
+    model = _load_model(job.model_file)
+    evidence = _evidence(job, model)
+    results = []
+    for task in [*_tasks(job), *own]:
+        result = _make_and_check(task, job, model=model, evidence=evidence)
+        print(_summary(result), file=progress, flush=True)
+        results.append(result.as_json())
+    (job.directory / "result.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+
+
+def _own_exporters(job: ExportJob) -> list[_Task]:
+    if job.recipe_file is None:
+        return []
+    export = kt.recipe.load(job.recipe_file).recipe.export
+    chosen: list[Any] = [export[index] for index in job.exporters]
+    return [_Task(getattr(make, "__name__", type(make).__name__), "custom", make, exact=False) for make in chosen]
+
+
+def _tasks(job: ExportJob) -> Iterator[_Task]:
+    if "saved_model" in job.formats:
+        yield _Task("saved_model", "saved_model", SavedModel(job.classes), exact=True)
+    if "tflite" in job.formats:
+        for variant in VARIANTS:
+            make = TFLite(variant, job.classes, name=job.name, representative=job.representative)
+            yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, exact=variant == "float32")
+
+
+def _load_model(file: Path) -> Any:
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ReleaseError(f"{file.name} cannot be loaded under TensorFlow: {_one_line(error)}") from error
+
+
+def _evidence(job: ExportJob, model: Any) -> _Evidence:
+    pixels = np.load(job.test_pixels, mmap_mode="r")
+    if job.reference_scores is None:
+        scores = np.concatenate([model.predict_on_batch(pixels[i : i + 64]) for i in range(0, len(pixels), 64)])
+    else:
+        scores = np.load(job.reference_scores)
+    chosen = np.linspace(0, len(job.encoded) - 1, num=min(len(job.encoded), MOST_ENCODED), dtype=int)
+    encoded = [servable_bytes(job.encoded[index]) for index in chosen]
+    return _Evidence(pixels, np.load(job.labels), scores, encoded)
+
+
+def _make_and_check(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence) -> ArtifactResult:
+    start = time.perf_counter()
+    result = ArtifactResult(
+        name=task.name, format=task.format, path=job.directory / task.name, released=False, reason=""
+    )
+    try:
+        path = Path(task.make(model, job.directory))
+        result = dataclasses.replace(result, name=path.name, path=path, seconds=time.perf_counter() - start)
+        if not path.is_dir() and path.suffix != ".tflite":
+            reason = f"kt cannot run a {path.suffix or 'file without a suffix'} to check it"
+            return dataclasses.replace(result, reason=reason, bytes=gate.size_of(path))
+        verdict = gate.check(
+            open_artifact(path),
+            evidence.scores,
+            labels=evidence.labels,
+            pixels=evidence.pixels,
+            classes=job.classes,
+            exact=task.exact,
+            tolerance=job.tolerance,
+            encoded=evidence.encoded,
+        )
+    except Exception as error:  # noqa: BLE001 - one exporter that fails must not lose the others' artefacts
+        traceback.print_exc()
+        return dataclasses.replace(result, reason=_one_line(error))
+    if isinstance(verdict, str):
+        return dataclasses.replace(result, reason=verdict, bytes=gate.size_of(path))
+    return dataclasses.replace(result, **dataclasses.asdict(verdict))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ReleaseError) else f"{type(error).__name__}: {text}"[:300]
+
+
+def _summary(result: ArtifactResult) -> str:
+    figures = [f"{result.bytes / 1e6:.2f} MB"] if result.bytes else []
+    if result.latency_ms is not None:
+        figures.append(f"{result.latency_ms:.1f} ms an image")
+    if result.largest_score_difference is not None:
+        figures.append(f"largest difference {result.largest_score_difference:.1g}")
+    end = "released" if result.released else f"NOT released: {result.reason}"
+    return f"  {result.name}: {', '.join([*figures, end])}"
+
+
+if __name__ == "__main__":
+    # What Keras, TensorFlow or an exporter of the recipe's own prints must not be taken for progress.
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        main(Path(sys.argv[1]), lines)
+    except Exception as error:  # noqa: BLE001 - the parent shows the last line of the log
+        traceback.print_exc()
+        sys.exit(_one_line(error))

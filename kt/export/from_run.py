@@ -1,0 +1,79 @@
+"""Exports of a run: hands a trained model with its splits to the export child, at once or later from the run's folder."""
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.data.splits import Pixels, Split, Splits
+from kt.export.job import ArtifactResult, ExportJob, export
+from kt.recipe import Recipe
+
+REPRESENTATIVE = 200
+"""Training pictures that int8 is calibrated with."""
+
+
+def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
+    """Write into the run what later steps need: which picture is in which split, and the recipe as it was."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "splits.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["split", "label", "group", "name"])
+        for name, part in splits.parts().items():
+            for label, group, picture in zip(part.labels, part.groups, part.names, strict=True):
+                table.writerow([name, splits.classes[label], group, picture])
+    (out / "labels.txt").write_text("".join(f"{label}\n" for label in splits.classes), encoding="utf-8")
+    if recipe_file is not None:
+        shutil.copyfile(recipe_file, out / "recipe.py")
+
+
+def export_run(
+    out: Path,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    scores: npt.NDArray[np.float32],
+    name: str,
+    formats: Sequence[str | Callable[[Any, Path], Path]],
+) -> tuple[ArtifactResult, ...]:
+    """Export `out/model.keras` in the child process and check each artefact on the test split.
+
+    scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names.
+    """
+    with tempfile.TemporaryDirectory(prefix="kt-gate-") as folder:
+        arrays = {
+            "test_pixels": splits.test.pixels,
+            "labels": splits.test.labels,
+            "reference_scores": scores,
+            "representative": representative(splits.train),
+        }
+        for key, array in arrays.items():
+            np.save(Path(folder) / f"{key}.npy", array)
+        job = ExportJob(
+            model_file=out / "model.keras",
+            directory=out / "artifacts",
+            name=name,
+            classes=splits.classes,
+            test_pixels=Path(folder) / "test_pixels.npy",
+            labels=Path(folder) / "labels.npy",
+            reference_scores=Path(folder) / "reference_scores.npy",
+            representative=Path(folder) / "representative.npy",
+            encoded=splits.test.files or (),
+            formats=tuple(item for item in formats if isinstance(item, str)),
+            recipe_file=out / "recipe.py" if (out / "recipe.py").is_file() else None,
+            exporters=tuple(index for index, item in enumerate(formats) if not isinstance(item, str)),
+            tolerance=recipe.tolerance,
+        )
+        return export(job)
+
+
+def representative(train: Split) -> Pixels:
+    """Up to 200 training pictures, evenly over the classes in order, uint8 `[M, H, W, 3]`."""
+    by_class = np.argsort(train.labels, kind="stable")
+    chosen = by_class[np.linspace(0, len(by_class) - 1, min(REPRESENTATIVE, len(by_class))).round().astype(int)]
+    return train.pixels[chosen]

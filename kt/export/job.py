@@ -1,0 +1,171 @@
+"""One export from start to end: described here, made and checked in a child process under TensorFlow.
+
+This module stays light (no TensorFlow, no Keras), since the process that calls it may train under JAX or torch.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kt.console import say, shown
+from kt.errors import ReleaseError, did_you_mean
+
+FORMATS = ("saved_model", "tflite")
+"""What an export can be asked for by name; "tflite" makes three files: float32, float16 and int8."""
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """What to export, and what to check it with; plain data, so that it can be handed to another process.
+
+    model_file: the trained model as `.keras`: one input `pixels`, uint8 `[N, H, W, 3]`, to scores float32 `[N, C]`.
+    directory: where the artefacts, `export.log`, `job.json` and `result.json` are written (inside a run, not yet
+    released). name: begins the names of the `.tflite` files. test_pixels: `.npy`, uint8 `[N, H, W, 3]`. labels:
+    `.npy`, int64 `[N]`. reference_scores: `.npy`, float32 `[N, C]`, what the trained model said of the test pixels;
+    None lets the child ask the `.keras` file itself, on the CPU in full float32 (right after training on a GPU, whose
+    convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from train, for int8.
+    encoded: picture files that the SavedModel must decode as Pillow does. recipe_file: loaded before the model, so that
+    its own layers are known; exporters: the indices in its `export` that are functions. tolerance: the accuracy, as a
+    share, that float16, int8 and a recipe's own exports may lose.
+    """
+
+    model_file: Path
+    directory: Path
+    name: str
+    classes: tuple[str, ...]
+    test_pixels: Path
+    labels: Path
+    reference_scores: Path | None = None
+    representative: Path | None = None
+    encoded: tuple[Path, ...] = ()
+    formats: tuple[str, ...] = FORMATS
+    recipe_file: Path | None = None
+    exporters: tuple[int, ...] = ()
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise ReleaseError(f"Cannot export to {name!r}. {did_you_mean(name, FORMATS)}")
+        if self.exporters and self.recipe_file is None:
+            raise ReleaseError("A recipe's own exporters need its recipe_file.")
+
+    def write(self, file: Path) -> None:
+        """Write the job as JSON, with absolute paths."""
+        file.write_text(json.dumps(dataclasses.asdict(self), default=_absolute, indent=2), encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> "ExportJob":
+        """Read what `write` wrote."""
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        for name in ("model_file", "directory", "test_pixels", "labels"):
+            data[name] = Path(data[name])
+        for name in ("reference_scores", "representative", "recipe_file"):
+            data[name] = Path(data[name]) if data[name] else None
+        for name in ("classes", "formats", "exporters"):
+            data[name] = tuple(data[name])
+        return cls(**{**data, "encoded": tuple(Path(name) for name in data["encoded"])})
+
+
+def _absolute(path: object) -> str:
+    return str(Path(str(path)).absolute())
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    """One artefact and what the gate found; the figures are None where it could not be made or run.
+
+    format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8" or "custom". reason: why it is not
+    released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
+    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it.
+    """
+
+    name: str
+    format: str
+    path: Path
+    released: bool
+    reason: str
+    agreement: float | None = None
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    accuracy_change: float | None = None
+    largest_score_difference: float | None = None
+    bytes: int | None = None
+    latency_ms: float | None = None
+    images: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def mobile(self) -> bool:
+        """Whether a phone can run it."""
+        return self.path.suffix == ".tflite"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data under stable keys, the path as text."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ArtifactResult":
+        """The reverse of `as_json`."""
+        return cls(**{**data, "path": Path(data["path"])})
+
+
+def export(job: ExportJob) -> tuple[ArtifactResult, ...]:
+    """Make and check every artefact of a job in a child process under TensorFlow, and tell how each one did.
+
+    Artefacts that fail are in the answer too, with `released=False` and the reason. Raises ReleaseError when the child
+    could not work at all: no model, or it was killed.
+    """
+    if not job.model_file.is_file():
+        raise ReleaseError(f"There is no trained model at {shown(job.model_file)}; train first.")
+    job.directory.mkdir(parents=True, exist_ok=True)
+    job_file, result_file, log_file = (job.directory / name for name in ("job.json", "result.json", "export.log"))
+    result_file.unlink(missing_ok=True)
+    job.write(job_file)
+    code = _run_child(job_file, log_file=log_file)
+    if code != 0 or not result_file.is_file():
+        raise ReleaseError(f"Export failed ({_ending(code)}): {_last_line(log_file)} (all of it: {shown(log_file)})")
+    return tuple(ArtifactResult.from_json(item) for item in json.loads(result_file.read_text(encoding="utf-8")))
+
+
+def _run_child(job_file: Path, *, log_file: Path) -> int:
+    """Run the child to its end and pass on its progress; its noise, C++ included, goes to the log."""
+    command = [sys.executable, "-P", "-m", "kt.export.child", str(job_file)]
+    with (
+        log_file.open("w", encoding="utf-8") as log,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=_environment()
+        ) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                say(line.rstrip("\n"))
+            return child.wait()
+        finally:
+            child.kill()  # does nothing to a child that has ended; an interrupted export leaves none behind
+
+
+def _environment() -> dict[str, str]:
+    """TensorFlow, quiet, on the CPU: phones have no other, and the parent may hold all of the GPU's memory."""
+    return os.environ | {
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def _ending(code: int) -> str:
+    return f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
+
+
+def _last_line(log_file: Path) -> str:
+    lines = log_file.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")

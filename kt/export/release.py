@@ -1,0 +1,116 @@
+"""Puts what passed the gate into `saved_models/<name>/<version>/`: the whole version at once, or nothing."""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kt.errors import EnvironmentProblem
+from kt.export.job import ArtifactResult
+
+_PARTIAL = ".partial-"
+
+
+def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path, card: dict[str, Any]) -> Path | None:
+    """Copy the released artefacts into the next version and give its folder, or None if none was released.
+
+    The SavedModel's content lies at the version's root, where TensorFlow Serving looks; other artefacts lie beside it,
+    and `kt.json` holds `card` with the results under "artifacts" (refused ones too, with the reason). It is written
+    beside and renamed, so a crash leaves no half version. Raises EnvironmentProblem when it cannot be written.
+    """
+    released = [result for result in results if result.released]
+    if not released:
+        return None
+    folder = saved_models / name
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        partial = folder / f"{_PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            _fill(partial, released)
+            artifacts = [_as_released(result) for result in results]
+            text = json.dumps({**card, "artifacts": artifacts}, indent=2, ensure_ascii=False)
+            (partial / "kt.json").write_text(text, encoding="utf-8")
+            _sync(partial)
+            return _rename_to_next(partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full; free some space" if full else f"{error.strerror or error}; check the folder"
+        raise EnvironmentProblem(
+            f"Cannot release into {folder}: {what} and run again. Nothing was left there."
+        ) from None
+
+
+def _fill(partial: Path, released: Sequence[ArtifactResult]) -> None:
+    partial.mkdir()
+    for result in released:
+        if result.path.is_dir():
+            shutil.copytree(result.path, _place(partial, result), dirs_exist_ok=True)
+        else:
+            shutil.copy(result.path, _place(partial, result))
+
+
+def _place(partial: Path, result: ArtifactResult) -> Path:
+    return partial if result.format == "saved_model" else partial / result.path.name
+
+
+def _as_released(result: ArtifactResult) -> dict[str, Any]:
+    """The result with its path as seen from the version folder; a refused artefact has none there."""
+    inside = str(_place(Path(), result)) if result.released else None
+    return {**result.as_json(), "path": inside}
+
+
+def _sync(folder: Path) -> None:
+    """Everything to the disk, so that after a power cut a version is whole or absent."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _rename_to_next(partial: Path) -> Path:
+    """Take the lowest integer above all versions; a run that takes it first sends this one to the next."""
+    folder = partial.parent
+    while True:
+        taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+        version = folder / str(max(taken, default=0) + 1)
+        try:
+            partial.rename(version)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return version
+
+
+def _remove_stale(folder: Path) -> None:
+    """Clear what crashed runs left behind; a run that is still at work keeps its own."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        process = path.name.removeprefix(_PARTIAL).partition("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        pass
+    return True

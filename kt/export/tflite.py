@@ -1,0 +1,64 @@
+"""TFLite files for phones: uint8 pixels in, preprocessing inside, float32 scores out, labels embedded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from kt.errors import ReleaseError
+from kt.export.metadata import embed
+
+Variant = Literal["float32", "float16", "int8"]
+VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
+MOST_REPRESENTATIVE = 200
+"""More pictures than this only make the calibration of int8 longer."""
+
+
+@dataclass(frozen=True)
+class TFLite:
+    """Exporter: writes `directory/<name>_<variant>.tflite`, for one picture a call.
+
+    float16 keeps its weights in half precision. int8 quantises weights (per channel) and activations, calibrated on
+    `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, of which at most 200 are used.
+    """
+
+    variant: Variant
+    classes: tuple[str, ...]
+    name: str
+    representative: Path | None = None
+
+    def __call__(self, model: Any, directory: Path) -> Path:
+        """Write the file for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
+        content = self._converter(model).convert()
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.name}_{self.variant}.tflite"
+        path.write_bytes(embed(content, name=self.name, classes=self.classes))
+        return path
+
+    def _converter(self, model: Any) -> Any:
+        signature = [tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8, name="pixels")]
+        answer = tf.function(lambda pixels: {"scores": model(pixels, training=False)}, input_signature=signature)
+        module = tf.Module()
+        module.weights = [variable.value for variable in model.variables]  # what the converter may turn into constants
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], module)
+        if self.variant == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        if self.variant == "int8":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = self._pictures
+        return converter
+
+    def _pictures(self) -> Iterator[list[Any]]:
+        if self.representative is None:
+            raise ReleaseError(
+                "int8 needs representative training pictures (.npy, uint8 [M, H, W, 3]); none were given."
+            )
+        pixels = np.load(self.representative, mmap_mode="r")
+        chosen = np.linspace(0, len(pixels) - 1, num=min(len(pixels), MOST_REPRESENTATIVE), dtype=int)
+        for index in chosen:
+            yield [np.asarray(pixels[index : index + 1])]

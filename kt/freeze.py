@@ -1,0 +1,235 @@
+"""Freezing: which layers of a backbone train, and that what is frozen answers as in inference.
+
+`frozen`, `everything`, `from_block(name)` and `last_blocks(n)` serve as `Phase.trainable`. BatchNorm layers stay frozen
+unless `batch_norm=True`: in Keras 3 their statistics move under `fit` wherever they are trainable, whatever `training`
+the backbone was called with (seen with keras 3.15.1).
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kt.errors import RecipeError, did_you_mean
+
+_BLOCK = re.compile(r"(expanded_conv(?:_\d+)?|block(?:8|17|35)_\d+|.*?block_?\d+[a-z]?|conv_(?:pad|dw|pw)_\d+)(?=_|$)")
+
+
+def frozen(backbone: Any) -> None:
+    """Nothing of the backbone trains, only the head."""
+    backbone.trainable = False
+
+
+def everything(backbone: Any) -> None:
+    """The whole backbone trains, but for its BatchNorm layers."""
+    _train(leaves(backbone), batch_norm=False)
+
+
+def everything_with_batch_norm(backbone: Any) -> None:
+    """The whole backbone trains, and its BatchNorm layers learn the statistics of the new pictures."""
+    _train(leaves(backbone), batch_norm=True)
+
+
+def from_block(name: str, *, batch_norm: bool = False) -> Callable[[Any], None]:
+    """A function that trains from the block `name` on (or the block of the layer `name`) and freezes what is before.
+
+    That function raises RecipeError, with the nearest name, for a backbone that has no such block.
+    """
+
+    def trainable(backbone: Any) -> None:
+        order = blocks(backbone)
+        _train_from(backbone, order, index=_find(order, name, backbone=backbone), batch_norm=batch_norm)
+
+    trainable.__qualname__ = f"from_block({name!r}{', batch_norm=True' if batch_norm else ''})"
+    return trainable
+
+
+def last_blocks(n: int, *, batch_norm: bool = False) -> Callable[[Any], None]:
+    """A function that trains the last `n` blocks, and what follows them, so that the border never cuts a block.
+
+    That function raises RecipeError for a backbone with fewer blocks.
+    """
+    if n < 1:
+        raise RecipeError(f"last_blocks: n must be at least 1, not {n}; use frozen to train nothing.")
+
+    def trainable(backbone: Any) -> None:
+        order = blocks(backbone)
+        if n > len(order):
+            raise RecipeError(f"last_blocks({n}): {backbone.name} has {len(order)} blocks; use everything for all.")
+        _train_from(backbone, order, index=len(order) - n, batch_norm=batch_norm)
+
+    trainable.__qualname__ = f"last_blocks({n}{', batch_norm=True' if batch_norm else ''})"
+    return trainable
+
+
+# --------------------------------------------------------------------------------------------------------- blocks
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of layers between two borders; over a border goes one tensor only, and names don't change inside."""
+
+    name: str
+    layers: tuple[Any, ...]
+
+
+def blocks(backbone: Any) -> tuple[Block, ...]:
+    """The blocks of a functional backbone in order, the stem first; what follows the last block belongs to it.
+
+    Found from the graph (a border is where a single tensor crosses) and the names that Keras gives to blocks.
+    Raises RecipeError for a backbone that is not functional.
+    """
+    found: list[tuple[str, list[Any]]] = []
+    for atom in _atoms(backbone):
+        name = _block_name(atom)
+        if found and name in (None, found[-1][0]):
+            found[-1][1].extend(atom)
+        else:
+            found.append((name or "stem", list(atom)))
+    return tuple(Block(name, tuple(layers)) for name, layers in found)
+
+
+def _atoms(backbone: Any) -> Iterator[list[Any]]:
+    """Stretches of operations, in topological order, that end where one tensor alone is still to be used."""
+    import keras
+
+    if not hasattr(backbone, "operations"):
+        raise RecipeError(
+            f"{backbone.name} is not a functional model, so its blocks are unknown; use frozen or everything."
+        )
+    flat = keras.tree.flatten
+    last_use: dict[int, int] = {id(tensor): len(backbone.operations) for tensor in flat(backbone.outputs)}
+    for index, operation in enumerate(backbone.operations):
+        for tensor in [] if _is_input(operation) else flat(operation.input):
+            last_use[id(tensor)] = max(last_use.get(id(tensor), 0), index)
+    atom: list[Any] = []
+    alive: set[int] = set()
+    for index, operation in enumerate(backbone.operations):
+        atom.append(operation)
+        alive |= {id(tensor) for tensor in flat(operation.output)}
+        alive = {tensor for tensor in alive if last_use.get(tensor, -1) > index}
+        if len(alive) == 1:
+            yield atom
+            atom = []
+    if atom:
+        yield atom
+
+
+def _is_input(operation: Any) -> bool:
+    return type(operation).__name__ == "InputLayer"
+
+
+def _block_name(atom: list[Any]) -> str | None:
+    """By the names in it, else, for branches that meet again, by where they meet; None for a plain single layer."""
+    for operation in reversed(atom):
+        if match := _BLOCK.match(operation.name):
+            return re.sub(r"^conv_(pad|dw|pw)_", "conv_dw_", match[1])
+    return str(atom[-1].name) if len(atom) > 1 else None
+
+
+def _find(order: tuple[Block, ...], name: str, *, backbone: Any) -> int:
+    for index, block in enumerate(order):
+        if block.name == name or any(layer.name == name for layer in block.layers):
+            return index
+    hint = did_you_mean(name, [block.name for block in order])
+    raise RecipeError(f"from_block: {backbone.name} has no block or layer {name!r}. {hint}")
+
+
+def _train_from(backbone: Any, order: tuple[Block, ...], *, index: int, batch_norm: bool) -> None:
+    backbone.trainable = True
+    for position, block in enumerate(order):
+        parts = [leaf for layer in block.layers for leaf in leaves(layer)]
+        if position < index:
+            for leaf in parts:
+                leaf.trainable = False
+        else:
+            _train(parts, batch_norm=batch_norm)
+
+
+def _train(parts: list[Any], *, batch_norm: bool) -> None:
+    import keras
+
+    for leaf in parts:
+        leaf.trainable = batch_norm or not isinstance(leaf, keras.layers.BatchNormalization)
+
+
+def leaves(layer: Any) -> list[Any]:
+    """The layers in `layer` that hold no other layers, itself if it is one; operations without flags are left out."""
+    inner = getattr(layer, "layers", None)
+    if inner is None:
+        return [layer] if hasattr(layer, "trainable") else []
+    return [leaf for part in inner for leaf in leaves(part)]
+
+
+# ---------------------------------------------------------------------------------------------- frozen is inference
+
+
+@contextmanager
+def inference_where_frozen(backbone: Any) -> Iterator[None]:
+    """Within it, every layer of the backbone whose `trainable` is False answers as in inference, even under `fit`.
+
+    Keras does so for BatchNorm alone: Dropout and stochastic depth in a frozen backbone still fire (keras 3.15.1;
+    EfficientNetB0 has nine such layers).
+    """
+    quiet = [leaf for leaf in leaves(backbone) if not leaf.trainable and _has_training(leaf)]
+    for leaf in quiet:
+        # In the instance only, past Keras's attribute tracking; removing it brings the class's own `call` back.
+        leaf.__dict__["call"] = functools.partial(_call_in_inference, leaf.call)
+    try:
+        yield
+    finally:
+        for leaf in quiet:
+            del leaf.__dict__["call"]
+
+
+def _has_training(layer: Any) -> bool:
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def _call_in_inference(call: Callable[..., Any], *inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    del training
+    return call(*inputs, training=False) if mask is None else call(*inputs, training=False, mask=mask)
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What trains: the number of layers with trainable weights, their parameters, all parameters, the first block."""
+
+    layers: int
+    parameters: int
+    total_parameters: int
+    first: str
+
+
+def count_trainable(model: Any, backbone: Any) -> Trainable:
+    """Counted on the whole model: `backbone.trainable_weights` can be empty while its layers train (keras 3.15.1)."""
+    training = [leaf for leaf in leaves(model) if leaf.trainable_weights]
+    inside = {id(leaf) for leaf in leaves(backbone)}
+    first = next((leaf for leaf in training if id(leaf) in inside), None)
+    return Trainable(
+        layers=len(training),
+        parameters=sum(_size(leaf.trainable_weights) for leaf in training),
+        total_parameters=_size(model.weights),
+        first="head" if first is None else _name_of_block(backbone, first),
+    )
+
+
+def _name_of_block(backbone: Any, leaf: Any) -> str:
+    if not hasattr(backbone, "operations"):
+        return str(leaf.name)
+    return next(
+        (block.name for block in blocks(backbone) for layer in block.layers if leaf in leaves(layer)), str(leaf.name)
+    )
+
+
+def _size(weights: list[Any]) -> int:
+    total = 0
+    for weight in weights:
+        count = 1
+        for side in weight.shape:
+            count *= int(side)
+        total += count
+    return total

@@ -1,0 +1,352 @@
+"""What a recipe is, and how one is loaded, changed from the command line and described (standard library only).
+
+A recipe is a Python file with one object named `recipe`. Its mistakes are found here, at load, before any data is read.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import re
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from kt.errors import RecipeError, did_you_mean
+
+EXPORTS = ("saved_model", "tflite")
+"""Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training: which layers move, for how long, how fast.
+
+    trainable: a function of the backbone that sets `layer.trainable`; the head always trains. lr: the peak learning
+    rate. optimizer: a function of the learning rate that gives a Keras optimizer (default: Adam). schedule: a function
+    `(lr, steps)` that gives a Keras schedule, such as `kt.Cosine()` (default: constant). patience: end the phase after
+    so many epochs without a better validation loss.
+    """
+
+    name: str
+    trainable: Callable[[Any], None]
+    epochs: int
+    lr: float
+    optimizer: Callable[[Any], Any] | None = None
+    schedule: Callable[[float, int], Any] | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        where = f"Phase {self.name!r}"
+        if not _NAME.fullmatch(self.name):
+            raise RecipeError(f"{where}: a name has letters, digits, '_' and '-', and begins with a letter.")
+        if self.epochs < 1:
+            raise RecipeError(f"{where}: epochs must be at least 1, not {self.epochs}.")
+        if not 0 < self.lr < 100:
+            raise RecipeError(f"{where}: lr must be above 0, such as 1e-3, not {self.lr}.")
+        if self.patience is not None and self.patience < 1:
+            raise RecipeError(f"{where}: patience must be at least 1 epoch, not {self.patience}.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole job: data, backbone, head, phases, exports.
+
+    data: a function that gives `kt.data.Splits`. backbone: a keras.applications constructor, or a function
+    `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)` that gives
+    class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) -> Path`.
+    weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255, used in
+    training only and never exported. class_weight: "balanced" weighs each class by the inverse of its frequency.
+    seed: of the split, the head's weights, the order and the augmentation. tolerance: the accuracy (as a share) that a
+    quantised export may lose and still be released.
+    """
+
+    data: Callable[[], Any]
+    backbone: Callable[..., Any]
+    head: Callable[[Any, int], Any]
+    phases: Sequence[Phase]
+    export: Sequence[str | Callable[[Any, Path], Path]] = EXPORTS
+    weights: str | None = "imagenet"
+    augment: Callable[[Any], Any] | None = None
+    class_weight: Literal["balanced"] | None = None
+    seed: int = 0
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not self.phases:
+            raise RecipeError("Recipe: phases is empty; it needs at least one Phase.")
+        names = [phase.name for phase in self.phases]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise RecipeError(f"Recipe: two phases are named {min(twice)!r}; names must differ.")
+        if clash := set(names) & {field.name for field in dataclasses.fields(self)}:
+            raise RecipeError(f"Recipe: a phase can't be named {min(clash)!r}, as a field of the recipe is.")
+        for export in self.export:
+            if isinstance(export, str) and export not in EXPORTS:
+                raise RecipeError(f"Recipe: unknown export {export!r}. {did_you_mean(export, EXPORTS)}")
+        if not 0 <= self.tolerance < 1:
+            raise RecipeError(
+                f"Recipe: tolerance is a share of accuracy from 0 to 1, such as 0.01, not {self.tolerance}."
+            )
+        if not 0 <= self.seed < 2**31:
+            raise RecipeError(f"Recipe: seed must be from 0 to 2147483647, not {self.seed}.")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any."""
+
+    recipe: Recipe
+    file: Path
+    name: str
+    description: str
+    run: Callable[[Recipe, Path], Any] | None = None
+
+
+# ------------------------------------------------------------------------------------------------ checking of types
+
+
+def check_types(part: Any) -> None:
+    """Hold every field of a dataclass instance against its annotation.
+
+    Raises RecipeError that names the field, what was expected and what was found.
+    """
+    for name, expected in _field_types(type(part)).items():
+        value = getattr(part, name)
+        if not _fits(value, expected):
+            raise RecipeError(f"{type(part).__name__}: {name} must be {_words(expected)}, not {_shown(value)}.")
+
+
+def _field_types(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _fits(value: Any, expected: Any) -> bool:
+    origin, args = get_origin(expected), get_args(expected)
+    if expected is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return value in args
+    if origin is Callable or expected is Callable or origin is typing.get_origin(Callable[[], Any]):
+        return callable(value)
+    if origin is tuple:
+        return isinstance(value, tuple) and len(value) == len(args) and all(map(_fits, value, args))
+    if origin is not None and issubclass(origin, Sequence):
+        return (
+            isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(item, args[0]) for item in value)
+        )
+    if expected is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or expected)
+
+
+def _words(expected: Any) -> str:
+    origin, args = get_origin(expected), get_args(expected)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(arg) for arg in args)
+    if origin is Literal:
+        return " or ".join(repr(arg) for arg in args)
+    if origin is tuple:
+        return f"a tuple of {len(args)} ({', '.join(_words(arg) for arg in args)})"
+    if origin is not None and issubclass(origin, Sequence):
+        return f"a list of {_words(args[0])}"
+    if origin is not None and "Callable" in str(origin):
+        return "a function"
+    plain = {
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        type(None): "None",
+        bool: "true or false",
+        Path: "a path",
+    }
+    return plain.get(expected, getattr(expected, "__name__", str(expected)))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# -------------------------------------------------------------------------------------------------- loading a recipe
+
+
+def load(file: Path) -> Loaded:
+    """Run a recipe's file and take its `recipe`.
+
+    Raises RecipeError with the line of the mistake, whatever it is; nothing of the data is read.
+    """
+    if file.suffix != ".py" or not file.is_file():
+        there = ", ".join(sorted(str(path) for path in file.parent.glob("*.py"))) or "no recipe in that folder"
+        raise RecipeError(f"{file} is not a recipe file. There is: {there}.")
+    module = _execute(file)
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        found = "has no object named 'recipe'" if recipe is None else f"has a 'recipe' that is {_shown(recipe)}"
+        raise RecipeError(f"{file} {found}; it must end with: recipe = Recipe(...).")
+    return Loaded(recipe, file, file.stem, (module.__doc__ or "").strip(), getattr(module, "run", None))
+
+
+def _execute(file: Path) -> types.ModuleType:
+    # Registered by a name of its own, so that dataclasses in a recipe resolve their annotations.
+    name = f"kt_recipe_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{file} can't be loaded as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except RecipeError as error:
+        raise RecipeError(f"{_where(file, error)}: {error}") from None
+    except SyntaxError as error:
+        raise RecipeError(f"{file}:{error.lineno}: {error.msg}") from None
+    except Exception as error:  # noqa: BLE001 - a recipe is a program: any of its mistakes becomes one line
+        raise RecipeError(f"{_where(file, error)}: {_explained(error)}") from None
+    return module
+
+
+def _where(file: Path, error: BaseException) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{lines[-1]}" if lines else str(file)
+
+
+def _explained(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    match = re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text)
+    if match:
+        cls = {"Phase": Phase, "Recipe": Recipe}.get(match[1])
+        hint = f" {did_you_mean(match[2], [field.name for field in dataclasses.fields(cls)])}" if cls else ""
+        return f"{match[1]} has no field {match[2]!r}.{hint}"
+    return f"{type(error).__name__}: {text}"
+
+
+def summary_of(file: Path) -> str:
+    """The first line of a recipe's docstring, read without running it; empty where there is none."""
+    try:
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, ValueError):
+        return "(not readable as Python)"
+    return (docstring or "").partition("\n")[0]
+
+
+def is_recipe(file: Path) -> bool:
+    """Whether a Python file assigns `recipe` at its top level, found without running it."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return False
+    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    return any(isinstance(target, ast.Name) and target.id == "recipe" for target in targets)
+
+
+# ------------------------------------------------------------------------------------------------ changes by --set
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Apply `path=value` settings, such as `fine_tune.lr=3e-6` or `data.batch_size=16`, each checked against its field.
+
+    Raises RecipeError for a path that does not exist or a value of the wrong type.
+    """
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise RecipeError(f"Cannot set {setting!r}: write it as name=value, such as fine_tune.lr=1e-5.")
+        recipe = _set(recipe, path.strip(), text.strip())
+    return recipe
+
+
+def _set(recipe: Recipe, path: str, text: str) -> Recipe:
+    first, _, rest = path.partition(".")
+    names = [phase.name for phase in recipe.phases]
+    fields = [field.name for field in dataclasses.fields(recipe)]
+    if first in names:
+        if not rest:
+            raise RecipeError(f"Cannot set {path!r}: {first!r} is a phase; name one of its fields, such as {first}.lr.")
+        index = names.index(first)
+        phases = list(recipe.phases)
+        phases[index] = _replaced(phases[index], rest, path=path, text=text)
+        return dataclasses.replace(recipe, phases=phases)
+    if first not in fields:
+        raise RecipeError(f"Cannot set {path!r}: Recipe has no {first!r}. {did_you_mean(first, [*names, *fields])}")
+    if not rest:
+        return _replaced(recipe, first, path=path, text=text)
+    part = getattr(recipe, first)
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        raise RecipeError(f"Cannot set {path!r}: {first!r} has no fields of its own; change it in the recipe file.")
+    return dataclasses.replace(recipe, **{first: _replaced(part, rest, path=path, text=text)})
+
+
+def _replaced(part: Any, name: str, *, path: str, text: str) -> Any:
+    hints = _field_types(type(part))
+    if name not in hints:
+        raise RecipeError(f"Cannot set {path!r}: {type(part).__name__} has no {name!r}. {did_you_mean(name, hints)}")
+    return dataclasses.replace(part, **{name: _parsed(text, hints[name], path=path)})
+
+
+def _parsed(text: str, expected: Any, *, path: str) -> Any:
+    for candidate in _candidates(text):
+        value = (
+            Path(text) if expected is Path or Path in get_args(expected) and isinstance(candidate, str) else candidate
+        )
+        if _settable(expected) and _fits(value, expected):
+            return float(value) if expected is float else value
+    if not _settable(expected):
+        raise RecipeError(f"Cannot set {path!r}: it is a function; change it in the recipe file.")
+    raise RecipeError(f"Cannot set {path!r} to {text!r}: it must be {_words(expected)}.")
+
+
+def _settable(expected: Any) -> bool:
+    kinds = (
+        [arg for arg in get_args(expected) if arg is not type(None)]
+        if get_origin(expected) in (Union, types.UnionType)
+        else [expected]
+    )
+    return any("Callable" not in str(get_origin(kind) or kind) for kind in kinds)
+
+
+def _candidates(text: str) -> list[Any]:
+    """Readings of a value, the narrowest first: a Python literal, true/false/none, a list a,b or size AxB, the text."""
+    readings: list[Any] = []
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        readings.append(words[text.lower()])
+    if re.fullmatch(r"\d+x\d+", text):
+        readings.append(tuple(int(side) for side in text.split("x")))
+    try:
+        readings.append(ast.literal_eval(text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    readings += [text, text.split(",") if text else []]
+    return readings
+
+
+# ------------------------------------------------------------------------------------------------------ description
+
+
+def describe(part: Any) -> Any:
+    """The resolved recipe as plain data for JSON: dataclasses as dicts, functions by their dotted names."""
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        values = {field.name: describe(getattr(part, field.name)) for field in dataclasses.fields(part)}
+        return values if isinstance(part, Recipe | Phase) else {"kind": type(part).__name__, **values}
+    if isinstance(part, str | int | float | bool | None):
+        return part
+    if isinstance(part, Path):
+        return str(part)
+    if isinstance(part, Sequence):
+        return [describe(item) for item in part]
+    name = getattr(part, "__qualname__", None) or getattr(part, "name", None) or type(part).__name__
+    module = getattr(part, "__module__", "") or ""
+    return name if module.startswith("kt_recipe_") or not module else f"{module}.{name}"

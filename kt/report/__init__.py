@@ -1,0 +1,69 @@
+"""What a run found: a page for people, `report.json` for programs, a few lines for the terminal."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.data.splits import Splits
+from kt.errors import DataError
+from kt.report.closing import summary
+from kt.report.page import described, render, wrongest_places
+from kt.report.results import card, compose, data_line, weights_line
+
+__all__ = ["FORMAT", "card", "compose", "data_line", "summary", "weights_line", "write"]
+
+FORMAT = 1
+"""Goes up when a key of `report.json` changes its meaning or goes away; a new key leaves it as it is."""
+
+
+def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, directory: Path) -> Path:
+    """Write `report.json` and `report.html` for whoever ran the recipe, and return the page's path.
+
+    results: what the run knows, with the keys of docs/report.md; what is missing is left out of the page. scores:
+    `[N_test, C]`, the kept model's probabilities on the test split. directory: made where it doesn't exist.
+
+    Both files are written beside their place and then moved, so that a reader never meets half a file. Raises DataError
+    where the scores don't belong to the test split.
+    """
+    scores = np.asarray(scores)
+    if scores.shape != (len(splits.test), len(splits.classes)):
+        raise DataError(
+            f"Cannot report on scores of shape {list(scores.shape)}: expected a row for each of the "
+            f"{len(splits.test)} test pictures and a column for each of the {len(splits.classes)} classes."
+        )
+    places = wrongest_places(splits.test, scores)
+    report = {"format": FORMAT, **_plain(results), "wrongest": described(places, splits, scores)}
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    _replace(directory / "report.html", render(report, splits, places))
+    return directory / "report.html"
+
+
+def _plain(value: Any) -> Any:
+    """The same with nothing that JSON lacks: arrays become lists, paths text, NaN and infinity null."""
+    match value:
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case np.generic() | np.ndarray():
+            return _plain(value.tolist())
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case None | bool() | int() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the file, then move over it in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

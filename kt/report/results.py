@@ -1,0 +1,123 @@
+"""Gathers what a run found into the content of `report.json`, whose keys docs/report.md explains."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kt.console import shown
+from kt.data.splits import Splits
+from kt.environment import machine, versions
+from kt.export import ArtifactResult
+from kt.model import Built
+from kt.recipe import Recipe, describe
+from kt.train import Best, PhaseResult
+
+
+def compose(
+    *,
+    origin: Any,
+    recipe: Recipe,
+    splits: Splits,
+    built: Built,
+    phases: Sequence[PhaseResult],
+    best: Best,
+    test: dict[str, Any],
+    artifacts: Sequence[ArtifactResult],
+    released_to: Path | None,
+    started: datetime,
+    seconds: float,
+) -> dict[str, Any]:
+    """The whole content of `report.json`, as plain data."""
+    found = versions()
+    return {
+        "kt": found.get("kt-transfer", "unknown"),
+        "recipe": {
+            "name": origin.name,
+            "file": str(origin.file) if origin.file else None,
+            "description": origin.description,
+            "settings": list(origin.settings),
+            "data": origin.data,
+            "resolved": describe(recipe),
+        },
+        "command": origin.command,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "seed": recipe.seed,
+        "backend": _backend(),
+        "mixed_precision": origin.mixed_precision,
+        "versions": found,
+        "machine": machine(),
+        "data": _data(splits),
+        "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
+        "phases": [asdict(phase) for phase in phases],
+        "best": best.figures(),
+        "notes": _notes(phases, best),
+        "test": test,
+        "artifacts": [artifact.as_json() for artifact in artifacts],
+        "version": int(released_to.name) if released_to else None,
+        "released_to": shown(released_to) if released_to else None,
+    }
+
+
+def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> dict[str, Any]:
+    """What a version folder's `kt.json` says of the model: its name, classes, picture size and test figures."""
+    return {
+        "name": name,
+        "description": description.partition("\n")[0],
+        "classes": list(splits.classes),
+        "image_size": list(splits.image_size),
+        "data": splits.origin,
+        "rendered": splits.rendered,
+        "test": {key: test[key] for key in ("images", "accuracy", "balanced_accuracy", "log_loss", "intervals")},
+    }
+
+
+def _backend() -> str:
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def _data(splits: Splits) -> dict[str, Any]:
+    counts = {
+        name: dict(zip(splits.classes, np.bincount(part.labels, minlength=len(splits.classes)).tolist(), strict=True))
+        for name, part in splits.parts().items()
+    }
+    return {
+        "origin": splits.origin,
+        "rendered": splits.rendered,
+        "digest": splits.digest,
+        "classes": list(splits.classes),
+        "image_size": list(splits.image_size),
+        "batch_size": splits.batch_size,
+        "counts": counts,
+        "skipped": [asdict(one) for one in splits.skipped],
+        "notes": list(splits.notes),
+    }
+
+
+def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
+    """Says so where a later phase did not help."""
+    names = [phase.name for phase in phases]
+    useless = names[names.index(best.phase) + 1 :]
+    return [
+        f"phase {name!r} did not help: no epoch of it had a lower validation loss than {best.phase!r} "
+        f"({best.val_loss:.4f}), so its weights were not kept"
+        for name in useless
+    ]
+
+
+def data_line(splits: Splits) -> str:
+    """What was read, in one line for the terminal."""
+    counts = ", ".join(f"{len(part)} {name}" for name, part in splits.parts().items())
+    height, width = splits.image_size
+    return f"data: {splits.origin}; {counts}; {len(splits.classes)} classes, {height}x{width} px"
+
+
+def weights_line(source: Any) -> str:
+    """Which weights, and where from, in one line for the terminal."""
+    return f"weights: {source.name} from {source.origin}" + (f" ({source.note})" if source.note else "")

@@ -1,0 +1,5 @@
+"""Answers from an exported artefact only: what `kt predict` and `kt evaluate` say is what a phone or server would say."""
+
+from kt.serve.predict import Prediction, predict_files, scores_of
+
+__all__ = ["Prediction", "predict_files", "scores_of"]

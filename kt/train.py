@@ -1,0 +1,246 @@
+"""Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kt import freeze
+from kt.backend import accelerated
+from kt.console import Bar, progress_bar, say
+from kt.data.splits import Split, Splits
+from kt.errors import TrainingError
+from kt.model import Built
+from kt.recipe import Phase, Recipe
+from kt.schedules import constant
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What a phase did. history: a list for each of loss, accuracy, val_loss, val_accuracy, lr, one value an epoch."""
+
+    name: str
+    epochs: int
+    epochs_run: int
+    lr: float
+    trainable_parameters: int
+    total_parameters: int
+    trainable_layers: int
+    first_trainable: str
+    seconds: float
+    history: dict[str, list[float]]
+    best_epoch: int
+    best_val_loss: float
+
+
+@dataclass
+class Best:
+    """The best weights so far, over all phases, by the loss on validation; epochs count from 1."""
+
+    phase: str = ""
+    epoch: int = 0
+    val_loss: float = float("inf")
+    val_accuracy: float = 0.0
+    weights: list[npt.NDArray[Any]] | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """Where it was found and how good it was, for the report."""
+        return {name: value for name, value in asdict(self).items() if name != "weights"}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and the backend, and make TensorFlow's operations deterministic."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        tf.config.experimental.enable_op_determinism()
+
+
+def train(built: Built, recipe: Recipe, splits: Splits, *, logs: Path | None = None) -> tuple[list[PhaseResult], Best]:
+    """Train all phases in turn, each from the best weights so far; the model ends with the best of all.
+
+    logs: a folder for TensorBoard. Raises TrainingError, with phase and epoch, when a loss is not a number.
+    """
+    best, results = Best(), []
+    for index, phase in enumerate(recipe.phases):
+        results.append(_train_phase(built, recipe, splits, phase=phase, index=index, best=best, logs=logs))
+        built.model.set_weights(best.weights)
+    return results, best
+
+
+def check_phases(recipe: Recipe, built: Built) -> None:
+    """Set each phase's flags once, so that a block that does not exist is found before any training."""
+    for phase in recipe.phases:
+        phase.trainable(built.backbone)
+
+
+def _train_phase(
+    built: Built, recipe: Recipe, splits: Splits, *, phase: Phase, index: int, best: Best, logs: Path | None
+) -> PhaseResult:
+    started = time.perf_counter()
+    phase.trainable(built.backbone)
+    trains = freeze.count_trainable(built.model, built.backbone)
+    say(
+        f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}; trains {trains.layers} layers, "
+        f"{trains.parameters:,} of {trains.total_parameters:,} parameters, from {trains.first} on"
+    )
+    steps = -(-len(splits.train) // splits.batch_size)
+    compile_for(built.model, recipe, phase, steps=steps * phase.epochs)
+    pictures = training_batches(
+        splits.train, recipe, classes=len(splits.classes), batch_size=splits.batch_size, index=index
+    )
+    held_out = batches(splits.validation, classes=len(splits.classes), batch_size=splits.batch_size)
+    watch = _Watch(phase, best, len(splits.train))
+    callbacks: list[Any] = [watch]
+    if phase.patience:
+        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, mode="min"))
+    with freeze.inference_where_frozen(built.backbone), progress_bar(phase.name, len(splits.train)) as watch.bar:
+        history = built.model.fit(
+            pictures, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, verbose=0
+        ).history
+    result = PhaseResult(
+        name=phase.name,
+        epochs=phase.epochs,
+        epochs_run=len(history["loss"]),
+        lr=phase.lr,
+        trainable_parameters=trains.parameters,
+        total_parameters=trains.total_parameters,
+        trainable_layers=trains.layers,
+        first_trainable=trains.first,
+        seconds=round(time.perf_counter() - started, 2),
+        history={name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()},
+        best_epoch=int(np.argmin(history["val_loss"])) + 1,
+        best_val_loss=float(min(history["val_loss"])),
+    )
+    say(
+        f"phase {phase.name}: {result.seconds:.0f} s; best validation loss {result.best_val_loss:.4f} in epoch "
+        f"{result.best_epoch}, accuracy there {history['val_accuracy'][result.best_epoch - 1]:.3f}"
+    )
+    if logs:
+        _write_scalars(logs / phase.name, result.history)
+    return result
+
+
+def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int) -> None:
+    """Compile the model for a phase: flags that changed after an earlier `compile` would be ignored by Keras."""
+    rate = (phase.schedule or constant)(phase.lr, steps)
+    optimizer = phase.optimizer(rate) if phase.optimizer else keras.optimizers.Adam(learning_rate=rate)
+    # XLA on a CPU makes depthwise convolutions about ten times slower; JAX has no other way.
+    jit = keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and accelerated())
+    head: Any = recipe.head
+    model.compile(optimizer=optimizer, loss=head.loss(), metrics=list(head.metrics()), jit_compile=jit)
+
+
+# --------------------------------------------------------------------------------------------------------- batches
+
+
+def training_batches(split: Split, recipe: Recipe, *, classes: int, batch_size: int, index: int) -> Any:
+    """Batches of a training phase: shuffled anew each epoch, augmented, each with its sample weights.
+
+    The order follows from the recipe's seed and the phase's index alone, whatever the backend.
+    """
+    order = tf.data.Dataset.range(len(split)).shuffle(
+        len(split), seed=recipe.seed * 1000 + index, reshuffle_each_iteration=True
+    )
+    weights = (
+        class_weights(split.labels, classes) if recipe.class_weight == "balanced" else np.ones(classes, np.float32)
+    )
+    rows = order.batch(batch_size).map(_fetch(split, classes, weights), deterministic=True)
+    augment = recipe.augment
+    if augment is not None:
+        rows = rows.map(lambda x, y, w: (_augmented(augment, x), y, w), deterministic=True)
+    return rows.prefetch(2)
+
+
+def batches(split: Split, *, classes: int, batch_size: int) -> Any:
+    """Batches in the split's own order, with equal weights."""
+    order = tf.data.Dataset.range(len(split)).batch(batch_size)
+    return order.map(_fetch(split, classes, np.ones(classes, np.float32)), deterministic=True).prefetch(2)
+
+
+def _fetch(split: Split, classes: int, weights: npt.NDArray[np.float32]) -> Any:
+    """A tf.data function from indices to pixels, one-hot labels and sample weights; pixels are read as needed."""
+    one_hot = np.eye(classes, dtype=np.float32)
+
+    def rows(indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        labels = split.labels[indices]
+        return split.pixels[indices], one_hot[labels], weights[labels]
+
+    def fetch(indices: Any) -> Any:
+        x, y, w = tf.numpy_function(rows, [indices], [tf.uint8, tf.float32, tf.float32], stateful=False)
+        return (
+            tf.ensure_shape(x, (None, *split.pixels.shape[1:])),
+            tf.ensure_shape(y, (None, classes)),
+            tf.ensure_shape(w, (None,)),
+        )
+
+    return fetch
+
+
+def _augmented(augment: Any, pixels: Any) -> Any:
+    images = tf.convert_to_tensor(augment(tf.cast(pixels, tf.float32)))
+    images = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
+    return tf.ensure_shape(images, pixels.shape)
+
+
+def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    """A weight for each class, float32 `[C]`: pictures / (classes * pictures of the class), so that they average to 1."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)
+
+
+# ------------------------------------------------------------------------------------------------------- callbacks
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """Keeps the best weights, moves the progress bar, notes the learning rate, and stops at a loss that is no number."""
+
+    bar: Bar
+
+    def __init__(self, phase: Phase, best: Best, pictures: int) -> None:
+        super().__init__()
+        self.phase, self.best, self.pictures = phase, best, pictures
+        self.rates: list[float] = []
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self.epoch = epoch + 1
+        self.bar.restart(f"{self.phase.name} {self.epoch}/{self.phase.epochs}", self.pictures)
+        self.done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        loss = float(logs["loss"])
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in phase {self.phase.name!r}, epoch {self.epoch}, batch {batch + 1}; a lower lr "
+                f"usually mends it, such as --set {self.phase.name}.lr={self.phase.lr / 10:g}."
+            )
+        step = min(int(self.params.get("batch_size") or 0) or -(-self.pictures // self.params["steps"]), self.pictures)
+        self.bar.advance(step, note=f"loss {loss:.3f}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+        if not np.isfinite(logs["val_loss"]):
+            raise TrainingError(
+                f"The validation loss became {logs['val_loss']} in phase {self.phase.name!r}, epoch {self.epoch}."
+            )
+        if logs["val_loss"] < self.best.val_loss:
+            self.best.phase, self.best.epoch = self.phase.name, self.epoch
+            self.best.val_loss, self.best.val_accuracy = float(logs["val_loss"]), float(logs.get("val_accuracy", 0.0))
+            self.best.weights = self.model.get_weights()
+
+
+def _write_scalars(folder: Path, history: dict[str, Sequence[float]]) -> None:
+    """The curves of a phase for TensorBoard, written by TensorFlow whichever backend trained."""
+    with tf.device("CPU:0"):
+        writer = tf.summary.create_file_writer(str(folder))
+        with writer.as_default():
+            for name, values in history.items():
+                for epoch, value in enumerate(values):
+                    tf.summary.scalar(name, value, step=epoch)
+        writer.close()

@@ -1,0 +1,34 @@
+"""Good apples from bad ones, on a phone.
+
+    kt run recipes/apples.py
+"""
+
+import keras
+
+from kt import Classifier, Phase, Recipe
+from kt.data import Apples
+
+
+def frozen(backbone: keras.Model) -> None:
+    """The head alone trains."""
+    backbone.trainable = False
+
+
+def top_blocks(backbone: keras.Model) -> None:
+    """From block 13 on; BatchNorm keeps its ImageNet statistics."""
+    first = [layer.name for layer in backbone.layers].index("block_13_expand")
+    backbone.trainable = True
+    for i, layer in enumerate(backbone.layers):
+        layer.trainable = i >= first and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+recipe = Recipe(
+    data=Apples(image_size=(224, 224), batch_size=32),
+    backbone=keras.applications.MobileNetV2,
+    head=Classifier(dropout=0.2),
+    phases=[
+        Phase("train_head", trainable=frozen, epochs=10, lr=1e-3),
+        Phase("fine_tune", trainable=top_blocks, epochs=5, lr=1e-4),
+    ],
+    export=["saved_model", "tflite"],
+)

@@ -1,0 +1,589 @@
+"""Exports made by the real child process from a tiny trained model, and what the version folder holds."""
+
+import errno
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from flatbuffers.number_types import Uint8Flags
+from flatbuffers.table import Table
+from PIL import Image
+from tensorflow.lite.tools import flatbuffer_utils
+
+from kt.data.images import read_rgb, resize
+from kt.errors import EnvironmentProblem, ReleaseError
+from kt.export import ArtifactResult, ExportJob, export, gate, release
+from kt.export.artifact import SavedModelArtifact, open_artifact
+from kt.export.labels import from_text, to_text
+from kt.export.tflite import TFLite
+
+CLASSES = ("brûlé, rare", "mûr", "日本 🍎")
+SIZE = (32, 24)
+
+RECIPE = '''
+"""A recipe with exporters of its own."""
+from kt import Classifier, Phase, Recipe
+
+
+def breaks(model, directory):
+    raise RuntimeError("no such converter\\nat all")
+
+
+def as_text(model, directory):
+    path = directory / "tiny.summary"
+    path.write_text("layers: " + str(len(model.layers)))
+    return path
+
+
+def quantised_answers(model, directory):
+    """int8 inside, and uint8 scores that have to be read with their scale."""
+    import numpy as np
+    import tensorflow as tf
+    pixels = np.load(directory / "representative.npy")
+    signature = [tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8)]
+    function = tf.function(lambda x: model(x, training=False), input_signature=signature).get_concrete_function()
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in pixels)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_output_type = tf.uint8
+    path = directory / "own.tflite"
+    path.write_bytes(converter.convert())
+    print("an exporter may print; it is not taken for progress")
+    return path
+
+
+def no_op(backbone):
+    backbone.trainable = False
+
+
+recipe = Recipe(
+    data=lambda: None,
+    backbone=lambda include_top, weights, input_shape: None,
+    head=Classifier(),
+    phases=[Phase("train", trainable=no_op, epochs=1, lr=1e-3)],
+    export=["saved_model", breaks, as_text, quantised_answers],
+)
+'''
+
+
+def tiny_model() -> keras.Model:
+    keras.utils.set_random_seed(7)
+    wide = keras.initializers.RandomNormal(stddev=0.4)
+    pixels = keras.Input((*SIZE, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    x = keras.layers.Conv2D(8, 3, strides=2, kernel_initializer=wide)(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.ReLU(max_value=6.0)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    return keras.Model(pixels, keras.layers.Dense(len(CLASSES), activation="softmax", kernel_initializer=wide)(x))
+
+
+def pictures(count: int) -> np.ndarray:
+    """Noise around a different colour each, so that the scores differ."""
+    random = np.random.default_rng(3)
+    colour = random.integers(0, 256, (count, 1, 1, 3))
+    return np.clip(colour + random.normal(0, 40, (count, *SIZE, 3)), 0, 255).astype(np.uint8)
+
+
+def clear_cases(model: keras.Model, *, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures, with their scores, whose class is plain enough to survive int8: 1 in 60 lost would be refused."""
+    pixels = pictures(3 * count)
+    scores = np.asarray(model.predict(pixels, verbose=0))
+    ranked = np.sort(scores, axis=1)
+    clearest = np.argsort(ranked[:, -2] - ranked[:, -1])[:count]
+    return pixels[clearest], scores[clearest]
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 70} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def photo(mode: str, size: tuple[int, int] = (83, 61)) -> Image.Image:
+    """A smooth picture with noise, so that chroma subsampling and resizing have work to do."""
+    random = np.random.default_rng(5)
+    y, x = np.mgrid[0 : size[1], 0 : size[0]]
+    values = np.stack([x * 3, y * 4, x + y, 255 - x * 2], axis=-1) + random.normal(0, 12, (size[1], size[0], 4))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8), "RGBA").convert(mode)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One finished export."""
+
+    folder: Path
+    job: ExportJob
+    results: dict[str, ArtifactResult]
+    pixels: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+    def path(self, kind: str) -> Path:
+        return self.results[kind].path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Made:
+    folder = tmp_path_factory.mktemp("export")
+    directory = folder / "artifacts"
+    directory.mkdir()
+    model = tiny_model()
+    model.save(folder / "model.keras")
+    pixels, scores = clear_cases(model, count=60)
+    labels = scores.argmax(axis=1)
+    np.save(folder / "pixels.npy", pixels)
+    np.save(folder / "scores.npy", scores)
+    np.save(folder / "labels.npy", labels)
+    np.save(directory / "representative.npy", pictures(20))
+    (folder / "tiny.py").write_text(RECIPE, encoding="utf-8")
+    (folder / "a.jpg").write_bytes(encode(photo("RGB"), "JPEG"))
+    (folder / "b.png").write_bytes(encode(photo("RGBA"), "PNG"))
+    job = ExportJob(
+        model_file=folder / "model.keras",
+        directory=directory,
+        name="tiny",
+        classes=CLASSES,
+        test_pixels=folder / "pixels.npy",
+        labels=folder / "labels.npy",
+        reference_scores=folder / "scores.npy",
+        representative=directory / "representative.npy",
+        encoded=(folder / "a.jpg", folder / "b.png"),
+        recipe_file=folder / "tiny.py",
+        exporters=(1, 2, 3),
+    )
+    results = export(job)
+    return Made(folder, job, {result.name: result for result in results}, pixels, scores, labels)
+
+
+# ------------------------------------------------------------------------------------------------ the artefacts
+
+
+def test_the_tiny_model_tells_pictures_apart(made):
+    assert len(set(made.labels)) > 1, "else the comparisons below would show nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("saved_model", 1e-5), ("tiny_float32.tflite", 1e-4), ("tiny_float16.tflite", 5e-3), ("tiny_int8.tflite", 0.1)],
+)
+def test_every_export_answers_as_the_trained_model_does(made, name, limit):
+    result = made.results[name]
+    assert result.released, result.reason
+    difference = np.abs(open_artifact(result.path).scores(made.pixels) - made.scores).max()
+    assert difference <= limit
+    assert result.largest_score_difference == pytest.approx(difference, abs=1e-6)
+    assert result.images == 60 and result.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG")],
+)
+def test_serving_default_decodes_and_resizes_a_picture_as_kt_does(made, mode, kind):
+    artifact = open_artifact(made.path("saved_model"))
+    data = encode(photo(mode), kind)
+    from_pixels = artifact.scores(resize(read_rgb(data), SIZE)[None])
+    np.testing.assert_allclose(artifact.answer([data]), from_pixels, atol=1e-6)
+
+
+def test_serving_default_takes_pictures_of_different_kinds_and_sizes_at_once(made):
+    artifact = open_artifact(made.path("saved_model"))
+    batch = [encode(photo("RGB", (40, 90)), "JPEG"), encode(photo("RGBA"), "PNG"), encode(photo("RGB"), "BMP")]
+    alone = np.concatenate([artifact.answer([data]) for data in batch])
+    np.testing.assert_allclose(artifact.answer(batch), alone, atol=1e-6)
+
+
+def test_both_signatures_answer_label_scores_and_all_classes_for_each_picture(made):
+    signatures = (loaded := tf.saved_model.load(str(made.path("saved_model")))).signatures
+    assert loaded is not None and set(signatures) == {"serving_default", "pixels"}
+    data = [encode(Image.fromarray(image), "PNG") for image in made.pixels[:5]]
+    answers = [
+        signatures["pixels"](pixels=tf.constant(made.pixels[:5])),
+        signatures["serving_default"](image_bytes=tf.constant(data)),
+    ]
+    for answer in answers:
+        assert [label.decode() for label in answer["label"].numpy()] == [CLASSES[i] for i in made.labels[:5]]
+        assert [[name.decode() for name in row] for row in answer["classes"].numpy()] == [list(CLASSES)] * 5
+        np.testing.assert_allclose(answer["scores"].numpy(), made.scores[:5], atol=1e-5)
+
+
+def test_a_saved_model_loads_and_answers_where_neither_keras_nor_kt_is(made, tmp_path):
+    np.save(tmp_path / "pixels.npy", made.pixels)
+    client = f"""
+import sys
+sys.modules["keras"] = sys.modules["tf_keras"] = sys.modules["kt"] = None
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load({str(made.path("saved_model"))!r})
+scores = model.signatures["pixels"](pixels=tf.constant(np.load("pixels.npy")))["scores"]
+np.save("scores.npy", scores.numpy())
+"""
+    subprocess.run([sys.executable, "-c", client], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), made.scores, atol=1e-5)
+
+
+def test_labels_travel_inside_each_artefact(made):
+    assert (made.path("saved_model") / "assets" / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1] == list(
+        CLASSES
+    )
+    for variant in ("float32", "float16", "int8"):
+        path = made.path(f"tiny_{variant}.tflite")
+        with zipfile.ZipFile(path) as archive:
+            assert archive.read("labels.txt").decode() == "".join(f"{name}\n" for name in CLASSES)
+        assert open_artifact(path).classes == CLASSES
+
+
+@pytest.mark.parametrize("variant", ["float32", "float16", "int8"])
+def test_a_tflite_file_describes_its_picture_and_labels_as_tflite_metadata(made, variant):
+    model = flatbuffer_utils.convert_bytearray_to_object(made.path(f"tiny_{variant}.tflite").read_bytes())
+    (buffer,) = [entry.buffer for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+    data = bytes(model.buffers[buffer].data)
+    assert data[4:8] == b"M001"
+    root = Table(data, int.from_bytes(data[:4], "little"))
+    graph = follow(root, 3, first=True)
+    pixels, scores = follow(graph, 2, first=True), follow(graph, 3, first=True)
+    assert [text(root, 0), text(pixels, 0), text(scores, 0)] == ["tiny", "pixels", "scores"]
+    content, file = follow(pixels, 3), follow(scores, 6, first=True)
+    assert (number(content, 0), number(follow(content, 1), 0)) == (2, 1), "a picture, in RGB"
+    assert (text(file, 0), number(file, 2)) == ("labels.txt", 2), "the labels of the scores' last axis"
+
+
+def follow(table: Table, field: int, *, first: bool = False) -> Table:
+    """The table in a field of a FlatBuffers table, or the first of the list there."""
+    place = table.Offset(4 + 2 * field)
+    assert place, f"field {field} is missing"
+    return Table(table.Bytes, table.Indirect(table.Vector(place) if first else table.Pos + place))
+
+
+def text(table: Table, field: int) -> str:
+    return table.String(table.Pos + table.Offset(4 + 2 * field)).decode()
+
+
+def number(table: Table, field: int) -> int:
+    return table.Get(Uint8Flags, table.Pos + table.Offset(4 + 2 * field))
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+@pytest.mark.parametrize("variant", ["float32", "float16", "int8"])
+def test_a_tflite_file_takes_raw_pixels_and_gives_float_scores(made, variant):
+    interpreter = tf.lite.Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
+    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (given["dtype"], list(given["shape"])) == (np.uint8, [1, *SIZE, 3])
+    assert (answer["dtype"], list(answer["shape"])) == (np.float32, [1, len(CLASSES)])
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["pixels"], "outputs": ["scores"]}}
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+def test_weights_are_stored_in_the_precision_that_the_name_says(made):
+    kernels = {}
+    for variant in ("float32", "float16", "int8"):
+        interpreter = tf.lite.Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
+        details = [item for item in interpreter.get_tensor_details() if list(item["shape"]) == [8, 3, 3, 3]]
+        kernels[variant] = {item["dtype"] for item in details}
+        if variant == "int8":
+            assert len(details[0]["quantization_parameters"]["scales"]) == 8, "one scale for each output channel"
+    assert np.float16 in kernels["float16"]
+    assert (kernels["float32"], kernels["int8"]) == ({np.float32}, {np.int8})
+
+
+def test_int8_needs_representative_pictures(tmp_path):
+    with pytest.raises(ReleaseError, match="int8 needs representative training pictures"):
+        next(TFLite("int8", CLASSES, name="tiny")._pictures())
+
+
+def test_an_artefact_answers_the_same_from_several_threads(made):
+    for name in ("saved_model", "tiny_float32.tflite"):
+        artifact = open_artifact(made.path(name))
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(artifact.scores, np.split(made.pixels, 60)))
+        np.testing.assert_allclose(np.concatenate(answers), made.scores, atol=1e-4)
+
+
+def test_no_pictures_give_no_scores(made):
+    for name in ("saved_model", "tiny_int8.tflite"):
+        assert open_artifact(made.path(name)).scores(made.pixels[:0]).shape == (0, 3)
+
+
+def test_pixels_of_another_size_are_refused_in_words(made):
+    for name in ("saved_model", "tiny_float32.tflite"):
+        with pytest.raises(ReleaseError, match=r"takes pixels uint8 \[N, 32, 24, 3\], not uint8 \[1, 24, 32, 3\]"):
+            open_artifact(made.path(name)).scores(np.zeros((1, 24, 32, 3), np.uint8))
+
+
+# ------------------------------------------------------------------------------------- exporters of a recipe's own
+
+
+def test_an_exporter_that_fails_is_reported_and_loses_no_other_artefact(made):
+    broken = made.results["breaks"]
+    assert (broken.released, broken.format) == (False, "custom")
+    assert broken.reason == "RuntimeError: no such converter at all"
+    assert sum(result.released for result in made.results.values()) == 5
+
+
+def test_a_format_that_kt_cannot_run_is_kept_but_not_released(made):
+    result = made.results["tiny.summary"]
+    assert result.path.read_text().startswith("layers: ")
+    assert (result.released, result.reason) == (False, "kt cannot run a .summary to check it")
+
+
+def test_a_tflite_file_with_quantised_scores_is_read_with_its_scale(made):
+    result = made.results["own.tflite"]
+    assert result.released and result.mobile, result.reason
+    artifact = open_artifact(result.path)
+    assert artifact.classes == ()
+    np.testing.assert_allclose(artifact.scores(made.pixels), made.scores, atol=0.1)
+
+
+def test_results_survive_json(made):
+    for result in made.results.values():
+        assert ArtifactResult.from_json(json.loads(json.dumps(result.as_json(), allow_nan=False))) == result
+
+
+# -------------------------------------------------------------------------------------------------- gate and release
+
+
+def judged(made: Made, name: str, *, exact: bool, reference: np.ndarray, labels: np.ndarray) -> ArtifactResult:
+    verdict = gate.check(
+        open_artifact(made.path(name)), reference, labels=labels, pixels=made.pixels, classes=CLASSES, exact=exact
+    )
+    return ArtifactResult(name, "custom", made.path(name), verdict.released, verdict.reason)
+
+
+def test_an_artefact_of_another_model_is_refused_and_stays_out_of_the_version(made, tmp_path):
+    reference, labels = np.roll(made.scores, 1, axis=1), (made.labels + 1) % 3
+    refused = [
+        judged(made, "saved_model", exact=True, reference=reference, labels=labels),
+        judged(made, "tiny_int8.tflite", exact=False, reference=reference, labels=labels),
+    ]
+    assert "a score differs by" in refused[0].reason
+    assert refused[1].reason == "it loses 100.00 points of accuracy (tolerance 1)"
+    assert release(refused, name="tiny", saved_models=tmp_path, card={}) is None
+    assert list(tmp_path.iterdir()) == []
+    version = release([*refused, made.results["tiny_float32.tflite"]], name="tiny", saved_models=tmp_path, card={})
+    assert sorted(path.name for path in version.iterdir()) == ["kt.json", "tiny_float32.tflite"]
+
+
+def test_a_decoder_that_drifts_from_pillow_is_refused(made):
+    class Drifting(SavedModelArtifact):
+        def answer(self, encoded):
+            return super().answer(encoded) + np.float32(0.001)
+
+    verdict = gate.check(
+        Drifting(made.path("saved_model")),
+        made.scores,
+        labels=made.labels,
+        pixels=made.pixels,
+        classes=CLASSES,
+        exact=True,
+        encoded=[encode(photo("RGB"), "JPEG")],
+    )
+    assert not verdict.released and "serving_default answers otherwise than pixels" in verdict.reason
+
+
+def released(made: Made) -> list[ArtifactResult]:
+    return list(made.results.values())
+
+
+def test_a_version_holds_the_saved_model_at_its_root_and_the_phone_files_beside(made, tmp_path):
+    version = release(released(made), name="tiny", saved_models=tmp_path, card={"classes": list(CLASSES)})
+    assert version == tmp_path / "tiny" / "1"
+    assert {path.name for path in version.iterdir()} == {
+        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "kt.json", "own.tflite"),
+        *(f"tiny_{variant}.tflite" for variant in ("float32", "float16", "int8")),
+    }
+    card = json.loads((version / "kt.json").read_text(encoding="utf-8"))
+    assert card["classes"] == list(CLASSES)
+    paths = {item["name"]: item["path"] for item in card["artifacts"]}
+    assert paths["saved_model"] == "." and paths["tiny_int8.tflite"] == "tiny_int8.tflite"
+    assert paths["breaks"] is None and paths["tiny.summary"] is None
+    artifact = open_artifact(tmp_path / "tiny")
+    assert isinstance(artifact, SavedModelArtifact) and artifact.image_size == SIZE
+    np.testing.assert_allclose(artifact.scores(made.pixels), made.scores, atol=1e-5)
+
+
+def test_a_recipe_folder_opens_its_highest_version_by_number(made, tmp_path):
+    for version in ("9", "10"):
+        (tmp_path / version).mkdir()
+        shutil.copy(made.path("tiny_int8.tflite"), tmp_path / version)
+    shutil.copy(made.path("tiny_float16.tflite"), tmp_path / "10")
+    assert open_artifact(tmp_path).path == tmp_path / "10" / "tiny_float16.tflite"
+    assert release(released(made), name=tmp_path.name, saved_models=tmp_path.parent, card={}).name == "11"
+
+
+def test_two_runs_at_once_get_different_versions(made, tmp_path):
+    def one(index: int) -> Path:
+        return release(released(made), name="tiny", saved_models=tmp_path, card={"run": index})
+
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(one, range(8)))
+    assert {version.name for version in versions} == {str(number) for number in range(1, 9)}
+    for index, version in enumerate(versions):
+        assert json.loads((version / "kt.json").read_text())["run"] == index
+    assert len(list((tmp_path / "tiny").iterdir())) == 8
+
+
+def test_a_crash_before_the_rename_leaves_no_version_and_the_next_release_clears_it(made, tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps([made.results["tiny_int8.tflite"].as_json()]))
+    crash = """
+import json, os
+from pathlib import Path
+from kt.export import ArtifactResult, release
+Path.rename = lambda self, target: os._exit(9)
+results = [ArtifactResult.from_json(item) for item in json.loads(Path("results.json").read_text())]
+release(results, name="tiny", saved_models=Path("saved"), card={})
+"""
+    assert subprocess.run([sys.executable, "-c", crash], cwd=tmp_path, check=False).returncode == 9
+    folder = tmp_path / "saved" / "tiny"
+    (left,) = folder.iterdir()
+    assert left.name.startswith(".partial-") and (left / "kt.json").is_file()
+    with pytest.raises(ReleaseError, match="holds no exported model and no version of one"):
+        open_artifact(folder)
+    assert release(released(made), name="tiny", saved_models=tmp_path / "saved", card={}).name == "1"
+    assert [path.name for path in folder.iterdir()] == ["1"]
+
+
+def test_what_a_run_at_work_has_written_so_far_is_left_alone(made, tmp_path):
+    other = tmp_path / "tiny" / ".partial-1-abcd"  # process 1 is always there
+    other.mkdir(parents=True)
+    release(released(made), name="tiny", saved_models=tmp_path, card={})
+    assert other.is_dir()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half(made, tmp_path, monkeypatch):
+    def full(source, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy", full)
+    with pytest.raises(EnvironmentProblem, match="the disk is full; free some space and run again"):
+        release(released(made), name="tiny", saved_models=tmp_path, card={})
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_a_damaged_tflite_file_is_said_to_be_damaged(made, tmp_path):
+    whole = made.path("tiny_float32.tflite").read_bytes()
+    for index, content in enumerate((b"", b"not a model at all", whole[: len(whole) // 2])):
+        path = tmp_path / f"{index}.tflite"
+        path.write_bytes(content)
+        with pytest.raises(ReleaseError, match=r"\d\.tflite cannot be opened; it may be damaged"):
+            open_artifact(path)
+
+
+def test_a_damaged_saved_model_is_said_to_be_damaged(made, tmp_path):
+    folder = shutil.copytree(made.path("saved_model"), tmp_path / "1")
+    (folder / "variables" / "variables.index").unlink()
+    with pytest.raises(ReleaseError, match="it may be damaged"):
+        open_artifact(folder)
+    (folder / "saved_model.pb").write_bytes(b"nonsense")
+    with pytest.raises(ReleaseError, match="it may be damaged"):
+        open_artifact(folder)
+
+
+def test_a_folder_without_a_model_is_described(tmp_path):
+    with pytest.raises(ReleaseError, match=r"no exported model and no version of one.*there is: nothing"):
+        open_artifact(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    for path in (tmp_path, tmp_path / "absent.tflite", tmp_path / "notes.txt"):
+        with pytest.raises(ReleaseError, match=r"there is: notes\.txt"):
+            open_artifact(path)
+
+
+def test_a_saved_model_without_the_pixels_signature_names_those_it_has(tmp_path):
+    module = tf.Module()
+    doubled = tf.function(lambda x: {"y": 2 * x}, input_signature=[tf.TensorSpec([None], tf.float32)])
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"double": doubled})
+    with pytest.raises(ReleaseError, match="has no signature 'pixels'; it has: double"):
+        open_artifact(tmp_path / "other")
+
+
+def test_labels_keep_any_character_but_a_line_break():
+    names = ("a b", "tab\there", "next\x85line", "para\u2029graph", "")
+    assert from_text(to_text(names)) == names
+    assert from_text(b"good\r\nbad") == ("good", "bad")
+    with pytest.raises(ReleaseError, match=r"'good\\nbad' has a line break"):
+        to_text(["good\nbad"])
+
+
+def test_an_unknown_format_is_refused_before_any_work(made):
+    with pytest.raises(ReleaseError, match=r"Cannot export to 'tflit'\. Did you mean 'tflite'\?"):
+        ExportJob(made.job.model_file, made.folder, "x", CLASSES, made.folder, made.folder, formats=("tflit",))
+
+
+def test_a_missing_model_is_said_before_the_child_starts(made, tmp_path):
+    job = ExportJob(tmp_path / "no.keras", tmp_path / "out", "x", CLASSES, tmp_path, tmp_path)
+    with pytest.raises(ReleaseError, match=r"There is no trained model at .*no\.keras; train first"):
+        export(job)
+
+
+def test_importing_the_package_loads_neither_tensorflow_nor_keras():
+    code = "import sys, kt.export; print(*({'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.slow
+def test_a_child_that_dies_is_reported_with_the_last_line_of_its_log(made, tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"not a zip")
+    job = ExportJob(tmp_path / "model.keras", tmp_path / "out", "x", CLASSES, made.job.test_pixels, made.job.labels)
+    with pytest.raises(
+        ReleaseError, match=r"exit code 1\): model\.keras cannot be loaded under TensorFlow: .*export\.log"
+    ):
+        export(job)
+
+
+@pytest.mark.slow
+def test_without_reference_scores_the_child_asks_the_trained_model_itself(made, tmp_path):
+    job = ExportJob(
+        made.job.model_file,
+        tmp_path / "out",
+        name="again",
+        classes=CLASSES,
+        test_pixels=made.job.test_pixels,
+        labels=made.job.labels,
+        formats=("saved_model",),
+    )
+    (result,) = export(job)
+    assert result.released and result.accuracy == 1.0 and result.largest_score_difference < 1e-5
+
+
+@pytest.mark.slow
+def test_mobilenet_v2_in_int8_is_at_most_four_megabytes(tmp_path):
+    size = (224, 224, 3)
+    pixels = keras.Input(size, dtype="uint8", name="pixels")
+    backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=size, pooling="avg")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    scores = keras.layers.Dense(2, activation="softmax")(backbone(x))
+    keras.Model(pixels, scores).save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).integers(0, 256, (8, *size)).astype(np.uint8)
+    np.save(tmp_path / "pixels.npy", images)
+    np.save(tmp_path / "labels.npy", np.zeros(8, np.int64))
+    job = ExportJob(
+        tmp_path / "model.keras",
+        tmp_path / "out",
+        name="mobilenet",
+        classes=("bad", "good"),
+        test_pixels=tmp_path / "pixels.npy",
+        labels=tmp_path / "labels.npy",
+        representative=tmp_path / "pixels.npy",
+    )
+    results = {result.format: result for result in export(job)}
+    assert results["tflite_int8"].bytes <= 4_000_000
+    assert results["tflite_float16"].bytes <= 5_000_000
+    assert results["saved_model"].released and results["tflite_float32"].released

@@ -1,0 +1,114 @@
+"""The release gate's rules, on an artefact whose answers are written down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kt.export import gate
+
+CLASSES = ("bad", "good")
+LABELS = np.array([0] * 60 + [1] * 40)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An artefact that gives written answers: the first value of a picture is its row."""
+
+    answers: np.ndarray
+    path: Path = Path(__file__)
+    classes: tuple[str, ...] = CLASSES
+    image_size: tuple[int, int] = (2, 2)
+
+    def scores(self, pixels):
+        return self.answers[pixels[:, 0, 0, 0]]
+
+
+def truth(*, wrong: int = 0) -> np.ndarray:
+    """Scores that name the right class, but for the first `wrong` images."""
+    scores = np.where(LABELS[:, None] == np.arange(2), 0.9, 0.1).astype(np.float32)
+    scores[:wrong] = scores[:wrong, ::-1]
+    return scores
+
+
+def check(answers, *, reference=None, exact=False, classes=CLASSES, count=100, **changes):
+    pixels = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 2, 2, 3))
+    artifact = Recorded(answers, **changes)
+    reference = truth() if reference is None else reference
+    return gate.check(
+        artifact, reference[:count], labels=LABELS[:count], pixels=pixels, classes=classes, exact=exact, tolerance=0.01
+    )
+
+
+def test_an_artefact_that_answers_the_same_is_released_with_its_figures():
+    verdict = check(truth(), exact=True)
+    assert verdict.released and verdict.reason == ""
+    assert (verdict.agreement, verdict.accuracy, verdict.accuracy_change) == (1.0, 1.0, 0.0)
+    assert (verdict.largest_score_difference, verdict.images) == (0.0, 100)
+    assert verdict.bytes == Path(__file__).stat().st_size
+    assert verdict.latency_ms > 0
+
+
+def test_an_exact_format_may_differ_by_a_rounding_but_not_by_more():
+    assert check(truth() + np.float32(5e-5), exact=True).released
+    off = truth()
+    off[17, 1] += 2e-4
+    verdict = check(off, exact=True)
+    assert not verdict.released
+    assert "a score differs by 0.0002 from the trained model's (limit 0.0001), on test image 17" in verdict.reason
+    assert verdict.accuracy_change == 0.0
+    assert check(off, exact=False).released
+
+
+def test_a_quantised_format_may_lose_the_tolerance_but_not_more():
+    one_lost = check(truth(wrong=1))
+    assert one_lost.released and one_lost.accuracy_change == pytest.approx(-0.01)
+    two_lost = check(truth(wrong=2))
+    assert not two_lost.released
+    assert two_lost.reason == "it loses 2.00 points of accuracy (tolerance 1)"
+    assert two_lost.agreement == pytest.approx(0.98)
+
+
+def test_an_artefact_may_be_better_than_the_trained_model():
+    verdict = check(truth(), reference=truth(wrong=30))
+    assert verdict.released and verdict.accuracy_change == pytest.approx(0.3)
+
+
+def test_scores_that_are_not_numbers_are_refused_whatever_the_accuracy():
+    scores = truth()
+    scores[5, 1] = np.nan
+    for exact in (True, False):
+        verdict = check(scores, exact=exact)
+        assert not verdict.released and "(NaN) for 1 of 100 images" in verdict.reason
+        assert verdict.largest_score_difference is None
+
+
+def test_a_trained_model_that_gives_nan_releases_nothing():
+    verdict = check(truth(), reference=np.full((100, 2), np.nan, np.float32))
+    assert not verdict.released and "the trained model itself" in verdict.reason
+
+
+def test_balanced_accuracy_counts_each_class_alike():
+    verdict = check(truth(wrong=30))
+    assert verdict.accuracy == pytest.approx(0.7)
+    assert verdict.balanced_accuracy == pytest.approx((0.5 + 1.0) / 2)
+
+
+def test_labels_in_another_order_are_refused():
+    assert check(truth(), classes=("good", "bad")) == "its labels are bad, good, where the model has good, bad"
+
+
+def test_an_exporter_of_ones_own_need_not_embed_labels():
+    pixels = np.zeros((1, 2, 2, 3), np.uint8)
+    artifact = Recorded(truth(), classes=())
+    verdict = gate.check(artifact, truth()[:1], labels=LABELS[:1], pixels=pixels, classes=CLASSES, exact=True)
+    assert verdict.released
+
+
+def test_another_number_of_classes_is_refused():
+    assert check(np.zeros((100, 3), np.float32)) == "it answers with [100, 3] scores where the model has [100, 2]"
+
+
+def test_without_test_images_nothing_is_released():
+    assert check(truth(), count=0) == "there are no test images to check it on"
