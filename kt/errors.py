@@ -44,7 +44,7 @@ class ReleaseError(KtError):
     exit_code = 6
 
 
-class EnvironmentProblem(KtError):
+class EnvironmentProblem(KtError):  # noqa: N818 - EnvironmentError is taken by Python
     """A missing package, a full disk, a backend that is not installed."""
 
     exit_code = 7

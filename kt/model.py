@@ -18,11 +18,15 @@ from kt.recipe import Recipe
 
 @dataclass(frozen=True)
 class Built:
-    """The whole model (pixels uint8 `[N, H, W, 3]` to scores float32 `[N, C]`), its backbone, and where that is from."""
+    """The whole model (pixels uint8 `[N, H, W, 3]` to scores float32 `[N, C]`) and its parts.
+
+    features: the symbolic tensor between backbone and head.
+    """
 
     model: Any
     backbone: Any
     pretrained: Pretrained
+    features: Any
 
 
 def build(recipe: Recipe, *, image_size: tuple[int, int], num_classes: int) -> Built:
@@ -43,7 +47,7 @@ def _assemble(recipe: Recipe, pretrained: Pretrained, *, image_size: tuple[int, 
         raise RecipeError(
             f"The head gives {tuple(outputs.shape)} for {num_classes} classes; expected (N, {num_classes})."
         )
-    return Built(keras.Model(inputs, outputs, name="classifier"), pretrained.model, pretrained)
+    return Built(keras.Model(inputs, outputs, name="classifier"), pretrained.model, pretrained, features)
 
 
 def in_float32(built: Built, recipe: Recipe) -> Any:

@@ -4,6 +4,7 @@ A recipe is a Python file with one object named `recipe`. Its mistakes are found
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import re
@@ -60,12 +61,12 @@ class Recipe:
     """A whole job: data, backbone, head, phases, exports.
 
     data: a function that gives `kt.data.Splits`. backbone: a keras.applications constructor, or a function
-    `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)` that gives
-    class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) -> Path`.
-    weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255, used in
-    training only and never exported. class_weight: "balanced" weighs each class by the inverse of its frequency.
-    seed: of the split, the head's weights, the order and the augmentation. tolerance: the accuracy (as a share) that a
-    quantised export may lose and still be released.
+    `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)` that
+    gives class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) -> Path`.
+    weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255, used
+    in training only and never exported. class_weight: "balanced" weighs each class by the inverse of its frequency.
+    seed: of the head's weights, the order, dropout and augmentation; the split has its own, in `data`. tolerance: the
+    accuracy, as a share, that a quantised export may lose and still be released.
     """
 
     data: Callable[[], Any]
@@ -81,6 +82,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in ("loss", "metrics"):
+            if not callable(getattr(self.head, name, None)):
+                raise RecipeError(f"Recipe: head has no function {name!r}; kt.Classifier shows what a head needs.")
         if not self.phases:
             raise RecipeError("Recipe: phases is empty; it needs at least one Phase.")
         names = [phase.name for phase in self.phases]
@@ -282,7 +286,8 @@ def _set(recipe: Recipe, path: str, text: str) -> Recipe:
     if first not in fields:
         raise RecipeError(f"Cannot set {path!r}: Recipe has no {first!r}. {did_you_mean(first, [*names, *fields])}")
     if not rest:
-        return _replaced(recipe, first, path=path, text=text)
+        changed: Recipe = _replaced(recipe, first, path=path, text=text)
+        return changed
     part = getattr(recipe, first)
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         raise RecipeError(f"Cannot set {path!r}: {first!r} has no fields of its own; change it in the recipe file.")
@@ -297,14 +302,11 @@ def _replaced(part: Any, name: str, *, path: str, text: str) -> Any:
 
 
 def _parsed(text: str, expected: Any, *, path: str) -> Any:
-    for candidate in _candidates(text):
-        value = (
-            Path(text) if expected is Path or Path in get_args(expected) and isinstance(candidate, str) else candidate
-        )
-        if _settable(expected) and _fits(value, expected):
-            return float(value) if expected is float else value
     if not _settable(expected):
         raise RecipeError(f"Cannot set {path!r}: it is a function; change it in the recipe file.")
+    for value in _candidates(text):
+        if _fits(value, expected):
+            return float(value) if expected is float else value
     raise RecipeError(f"Cannot set {path!r} to {text!r}: it must be {_words(expected)}.")
 
 
@@ -325,10 +327,8 @@ def _candidates(text: str) -> list[Any]:
         readings.append(words[text.lower()])
     if re.fullmatch(r"\d+x\d+", text):
         readings.append(tuple(int(side) for side in text.split("x")))
-    try:
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
         readings.append(ast.literal_eval(text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        pass
     readings += [text, text.split(",") if text else []]
     return readings
 

@@ -1,7 +1,7 @@
 """Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ import tensorflow as tf
 from kt import freeze
 from kt.backend import accelerated
 from kt.console import Bar, progress_bar, say
-from kt.data.splits import Split, Splits
+from kt.data.splits import Splits
 from kt.errors import TrainingError
+from kt.features import prepare
 from kt.model import Built
 from kt.recipe import Phase, Recipe
 from kt.schedules import constant
+
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -90,18 +93,18 @@ def _train_phase(
         f"{trains.parameters:,} of {trains.total_parameters:,} parameters, from {trains.first} on"
     )
     steps = -(-len(splits.train) // splits.batch_size)
-    compile_for(built.model, recipe, phase, steps=steps * phase.epochs)
-    pictures = training_batches(
-        splits.train, recipe, classes=len(splits.classes), batch_size=splits.batch_size, index=index
-    )
-    held_out = batches(splits.validation, classes=len(splits.classes), batch_size=splits.batch_size)
-    watch = _Watch(phase, best, len(splits.train))
+    work = prepare(built, splits, augmented=recipe.augment is not None)
+    compile_for(work.model, recipe, phase, steps=steps * phase.epochs)
+    geometry = {"classes": len(splits.classes), "batch_size": splits.batch_size}
+    pictures = training_batches(work.train, splits.train.labels, recipe, index=index, **geometry)
+    held_out = batches(work.validation, splits.validation.labels, **geometry)
+    watch = _Watch(phase, best, built.model, pictures=len(splits.train), batch_size=splits.batch_size)
     callbacks: list[Any] = [watch]
     if phase.patience:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, mode="min"))
     with freeze.inference_where_frozen(built.backbone), progress_bar(phase.name, len(splits.train)) as watch.bar:
-        history = built.model.fit(
-            pictures, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, verbose=0
+        history = work.model.fit(
+            pictures, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, shuffle=False, verbose=0
         ).history
     result = PhaseResult(
         name=phase.name,
@@ -119,7 +122,7 @@ def _train_phase(
     )
     say(
         f"phase {phase.name}: {result.seconds:.0f} s; best validation loss {result.best_val_loss:.4f} in epoch "
-        f"{result.best_epoch}, accuracy there {history['val_accuracy'][result.best_epoch - 1]:.3f}"
+        f"{result.best_epoch}"
     )
     if logs:
         _write_scalars(logs / phase.name, result.history)
@@ -139,45 +142,43 @@ def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int) -> None
 # --------------------------------------------------------------------------------------------------------- batches
 
 
-def training_batches(split: Split, recipe: Recipe, *, classes: int, batch_size: int, index: int) -> Any:
+def training_batches(
+    inputs: npt.NDArray[Any], labels: Labels, recipe: Recipe, *, classes: int, batch_size: int, index: int
+) -> Any:
     """Batches of a training phase: shuffled anew each epoch, augmented, each with its sample weights.
 
     The order follows from the recipe's seed and the phase's index alone, whatever the backend.
     """
-    order = tf.data.Dataset.range(len(split)).shuffle(
-        len(split), seed=recipe.seed * 1000 + index, reshuffle_each_iteration=True
+    order = tf.data.Dataset.range(len(labels)).shuffle(
+        len(labels), seed=recipe.seed * 1000 + index, reshuffle_each_iteration=True
     )
-    weights = (
-        class_weights(split.labels, classes) if recipe.class_weight == "balanced" else np.ones(classes, np.float32)
-    )
-    rows = order.batch(batch_size).map(_fetch(split, classes, weights), deterministic=True)
+    balanced = recipe.class_weight == "balanced"
+    weights = class_weights(labels, classes) if balanced else np.ones(classes, np.float32)
+    rows = order.batch(batch_size).map(_fetch(inputs, labels, weights))
     augment = recipe.augment
     if augment is not None:
-        rows = rows.map(lambda x, y, w: (_augmented(augment, x), y, w), deterministic=True)
+        rows = rows.map(lambda x, y, w: (_augmented(augment, x), y, w))
     return rows.prefetch(2)
 
 
-def batches(split: Split, *, classes: int, batch_size: int) -> Any:
-    """Batches in the split's own order, with equal weights."""
-    order = tf.data.Dataset.range(len(split)).batch(batch_size)
-    return order.map(_fetch(split, classes, np.ones(classes, np.float32)), deterministic=True).prefetch(2)
+def batches(inputs: npt.NDArray[Any], labels: Labels, *, classes: int, batch_size: int) -> Any:
+    """Batches in the given order, with equal weights."""
+    order = tf.data.Dataset.range(len(labels)).batch(batch_size)
+    return order.map(_fetch(inputs, labels, np.ones(classes, np.float32))).prefetch(2)
 
 
-def _fetch(split: Split, classes: int, weights: npt.NDArray[np.float32]) -> Any:
-    """A tf.data function from indices to pixels, one-hot labels and sample weights; pixels are read as needed."""
-    one_hot = np.eye(classes, dtype=np.float32)
+def _fetch(inputs: npt.NDArray[Any], labels: Labels, weights: npt.NDArray[np.float32]) -> Any:
+    """A tf.data function from indices to inputs, one-hot labels and sample weights; inputs are read as needed."""
+    one_hot = np.eye(len(weights), dtype=np.float32)
 
     def rows(indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-        labels = split.labels[indices]
-        return split.pixels[indices], one_hot[labels], weights[labels]
+        chosen = labels[indices]
+        return inputs[indices], one_hot[chosen], weights[chosen]
 
     def fetch(indices: Any) -> Any:
-        x, y, w = tf.numpy_function(rows, [indices], [tf.uint8, tf.float32, tf.float32], stateful=False)
-        return (
-            tf.ensure_shape(x, (None, *split.pixels.shape[1:])),
-            tf.ensure_shape(y, (None, classes)),
-            tf.ensure_shape(w, (None,)),
-        )
+        shapes = ((None, *inputs.shape[1:]), (None, len(weights)), (None,))
+        found = tf.numpy_function(rows, [indices], [inputs.dtype, tf.float32, tf.float32], stateful=False)
+        return tuple(tf.ensure_shape(part, shape) for part, shape in zip(found, shapes, strict=True))
 
     return fetch
 
@@ -189,7 +190,7 @@ def _augmented(augment: Any, pixels: Any) -> Any:
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """A weight for each class, float32 `[C]`: pictures / (classes * pictures of the class), so that they average to 1."""
+    """Weights float32 `[C]`: pictures / (classes * pictures of the class), so that over the pictures they average 1."""
     counts = np.bincount(labels, minlength=classes)
     return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)
 
@@ -198,44 +199,43 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-    """Keeps the best weights, moves the progress bar, notes the learning rate, and stops at a loss that is no number."""
+    """Keeps the best weights, moves the bar, notes the learning rate, and stops at a loss that is no number."""
 
     bar: Bar
 
-    def __init__(self, phase: Phase, best: Best, pictures: int) -> None:
+    def __init__(self, phase: Phase, best: Best, whole: Any, *, pictures: int, batch_size: int) -> None:
         super().__init__()
-        self.phase, self.best, self.pictures = phase, best, pictures
+        self.phase, self.best, self.whole = phase, best, whole
+        self.pictures, self.batch_size = pictures, batch_size
         self.rates: list[float] = []
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self.epoch = epoch + 1
         self.bar.restart(f"{self.phase.name} {self.epoch}/{self.phase.epochs}", self.pictures)
-        self.done = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = float(logs["loss"])
         if not np.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss} in phase {self.phase.name!r}, epoch {self.epoch}, batch {batch + 1}; a lower lr "
-                f"usually mends it, such as --set {self.phase.name}.lr={self.phase.lr / 10:g}."
-            )
-        step = min(int(self.params.get("batch_size") or 0) or -(-self.pictures // self.params["steps"]), self.pictures)
-        self.bar.advance(step, note=f"loss {loss:.3f}")
+            raise self._diverged(f"loss became {loss}", f"epoch {self.epoch}, batch {batch + 1}")
+        self.bar.advance(min(self.batch_size, self.pictures - batch * self.batch_size), note=f"loss {loss:.3f}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        # Asking for self.model also brings JAX's state back into the weights, which the whole model shares.
         self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
         if not np.isfinite(logs["val_loss"]):
-            raise TrainingError(
-                f"The validation loss became {logs['val_loss']} in phase {self.phase.name!r}, epoch {self.epoch}."
-            )
+            raise self._diverged(f"validation loss became {logs['val_loss']}", f"epoch {self.epoch}")
         if logs["val_loss"] < self.best.val_loss:
             self.best.phase, self.best.epoch = self.phase.name, self.epoch
             self.best.val_loss, self.best.val_accuracy = float(logs["val_loss"]), float(logs.get("val_accuracy", 0.0))
-            self.best.weights = self.model.get_weights()
+            self.best.weights = self.whole.get_weights()
+
+    def _diverged(self, what: str, when: str) -> TrainingError:
+        lower = f"--set {self.phase.name}.lr={self.phase.lr / 10:g}"
+        return TrainingError(f"The {what} in phase {self.phase.name!r}, {when}; a lower lr usually mends it: {lower}.")
 
 
-def _write_scalars(folder: Path, history: dict[str, Sequence[float]]) -> None:
+def _write_scalars(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
     """The curves of a phase for TensorBoard, written by TensorFlow whichever backend trained."""
     with tf.device("CPU:0"):
         writer = tf.summary.create_file_writer(str(folder))

@@ -125,6 +125,7 @@ def test_an_efficientnet_file_gets_the_rescaling_that_keras_adds_only_for_imagen
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_saved_preprocessing_loads_without_kt(tmp_path: Path) -> None:
     for number, name in enumerate(PREPROCESSINGS):
         preprocessor(name).save(tmp_path / f"{number}.keras")
@@ -372,6 +373,7 @@ def test_a_partial_never_gets_the_weights_of_the_plain_backbone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # Keras reads it only when imported
     monkeypatch.setenv("KT_OFFLINE", "1")
     with pytest.raises(WeightsError, match="Keras's download"):
         build(partial(keras.applications.MobileNetV2, alpha=0.35), "imagenet", image_size=(96, 96))

@@ -14,7 +14,7 @@ from typing import TypeVar
 import keras
 
 from kt.backbones.catalogue import WeightsEntry
-from kt.backbones.fetch import locate, offline
+from kt.backbones.fetch import cache_directory, locate, offline
 from kt.errors import WeightsError
 
 T = TypeVar("T")
@@ -27,9 +27,14 @@ def download_entry(entry: WeightsEntry) -> Path:
     """Let Keras fetch the file of a catalogue entry, top included; a WeightsError if it cannot or gives another."""
     call_with_download(lambda: getattr(keras.applications, entry.constructor)(weights="imagenet"))
     path = locate(entry)
-    if path is None:
+    if path:
+        return path
+    if (cache_directory() / entry.file).exists():
         raise WeightsError(f"what Keras downloaded as {entry.file} has the wrong SHA-256")
-    return path
+    # Keras settles its home when it is imported, or falls back to a temporary directory if it cannot write there.
+    raise WeightsError(
+        f"Keras keeps its files elsewhere than in {cache_directory()}; set KERAS_HOME before Keras loads"
+    )
 
 
 def call_with_download(construct: Callable[[], T]) -> tuple[T, list[str]]:

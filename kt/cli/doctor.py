@@ -17,7 +17,7 @@ def command(as_json: bool) -> None:
     """Print versions, backends and devices found, which weights are at hand, and what is missing."""
     from kt.environment import machine, versions
 
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "versions": versions(),
         "machine": machine(),
         "backends": {name: _devices(name) for name in ("tensorflow", "jax", "torch")},
@@ -29,7 +29,7 @@ def command(as_json: bool) -> None:
         return
     for title, rows in found.items():
         click.echo(f"{title}:")
-        for name, value in rows.items() if isinstance(rows, dict) else enumerate(rows, 1):
+        for name, value in rows.items():
             click.echo(f"  {name}: {value}")
         if not rows:
             click.echo("  nothing")
@@ -44,7 +44,7 @@ def _devices(backend: str) -> str:
     ask = {
         "tensorflow": "import tensorflow as m; print([d.device_type for d in m.config.list_physical_devices()])",
         "jax": "import jax as m; print([str(d) for d in m.devices()])",
-        "torch": "import torch as m; print(['CPU'] + [m.cuda.get_device_name(i) for i in range(m.cuda.device_count())])",
+        "torch": "import torch.cuda as m; print(['CPU'] + [m.get_device_name(i) for i in range(m.device_count())])",
     }[backend]
     try:
         child = subprocess.run(  # noqa: S603 - our own interpreter
@@ -67,16 +67,16 @@ def _weights() -> dict[str, str]:
     }
 
 
-def _missing() -> list[str]:
+def _missing() -> dict[str, str]:
     """What could be added, each with the command that does so."""
-    hints: list[Any] = [
-        f"the {name} backend: pip install 'kt-transfer[{name}]'"
+    hints = {
+        f"{name} backend": f"pip install 'kt-transfer[{name}]'"
         for name in ("jax", "torch")
         if importlib.util.find_spec(name) is None
-    ]
+    }
     if importlib.util.find_spec("pip") is None:
         import shutil
 
         if shutil.which("uv") is None:
-            hints.append("pip or uv, with which kt fetches weights: python -m ensurepip")
+            hints["pip or uv, to fetch weights"] = "python -m ensurepip"
     return hints

@@ -30,24 +30,20 @@ def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bo
     asked = told["recipe"]
     recipe = changed(loaded, data=asked["data"], settings=tuple(asked["settings"]), seed=told["seed"])
 
-    import keras
-
     from kt import report
     from kt.export import from_run, release
-    from kt.model import predict
 
     splits = recipe.data()
     if splits.digest != told["data"]["digest"]:
         raise DataError(f"The pictures are not those of {run} any more, so its exports can't be checked against them.")
-    model = keras.saving.load_model(run / "model.keras", compile=False)
-    scores = predict(model, splits.test.pixels)
-    artifacts = from_run.export_run(
-        run, recipe, splits, scores=scores, name=asked["name"], formats=formats or recipe.export
-    )
+    artifacts = from_run.export_again(run, recipe, splits, name=asked["name"], formats=formats or recipe.export)
     card = report.card(asked["name"], asked["description"], splits, told["test"])
     released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=card)
-    results = {"recipe": asked, "artifacts": [artifact.as_json() for artifact in artifacts],
-               "released_to": str(released_to) if released_to else None}  # fmt: skip
+    results = {
+        "recipe": asked,
+        "artifacts": report.placed(artifacts, released_to),
+        "released_to": str(released_to) if released_to else None,
+    }
     click.echo(json.dumps(results) if as_json else report.summary(results))
     if not any(artifact.released for artifact in artifacts):
         raise ReleaseError("Nothing passed the release gate.")

@@ -18,7 +18,7 @@ FEW = 1000
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A folder with one sub-folder a class.")
 def command(recipe: Path, data: Path) -> None:
-    """Write a RECIPE, such as recipes/mushrooms.py, for the pictures in a folder; it looks at their number and balance."""
+    """Write a RECIPE, such as recipes/mushrooms.py, that fits the number and balance of the pictures in a folder."""
     if recipe.suffix != ".py" or not recipe.stem.isidentifier():
         raise RecipeError(f"{recipe}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
     if recipe.exists():
@@ -60,7 +60,8 @@ def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
         title=recipe.stem.replace("_", " "),
         file=recipe.as_posix(),
         data=data.as_posix(),
-        counts=", ".join(f"{number} {label}" for label, number in counts.items()).replace('"""', "'''").replace("\\", "/"),
+        # It stands in a docstring: what would end that, or escape, is taken out of a folder's name.
+        counts=", ".join(f"{number} {label}" for label, number in counts.items()).replace('"', "'").replace("\\", "/"),
         balanced=max(counts.values()) >= IMBALANCED * min(counts.values()),
         augment=sum(counts.values()) < FEW,
     ) + "\n"  # fmt: skip

@@ -49,15 +49,11 @@ def own_pictures(path: Path, source: Any) -> Any:
     """A Folder or Table of one's own pictures, with the size and batch of the recipe's source."""
     from kt.data.sources import Folder, Table, split_folders
 
-    if path.suffix.lower() == ".csv":
-        kind, place = Table, {"file": str(path)}
-    else:
-        split_folders(path)  # a missing folder is told at once
-        kind, place = Folder, {"root": str(path)}
-    if isinstance(source, kind):
-        return dataclasses.replace(source, **place)
     shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
-    return kind(**place, **shared)
+    if path.suffix.lower() == ".csv":
+        return dataclasses.replace(source if isinstance(source, Table) else Table(path, **shared), file=str(path))
+    split_folders(path)  # a missing folder is told at once
+    return dataclasses.replace(source if isinstance(source, Folder) else Folder(path, **shared), root=str(path))
 
 
 def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = False) -> Loaded:

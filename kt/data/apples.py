@@ -163,12 +163,12 @@ class Apples:
         for split, pictures in stored.items():
             for apple, pixels in zip(apples(split), pictures, strict=True):
                 digest.update(f"{split}\0{apple.label}\0".encode() + pixels.tobytes())
-        varieties = len(KNOWN) + len(UNSEEN)
+        total, varieties = sum(COUNTS.values()), len(KNOWN) + len(UNSEEN)
         return Splits(
             **parts,
             classes=CLASSES,
             batch_size=self.batch_size,
-            origin=f"rendered by kt: {sum(COUNTS.values())} pictures of {varieties} apple varieties (seed {self.seed}); "
+            origin=f"rendered by kt: {total} pictures of {varieties} apple varieties (seed {self.seed}); "
             "these are drawings, not photos",
             digest=digest.hexdigest(),
             rendered=True,

@@ -158,7 +158,9 @@ def assemble(
     for note in notes:
         warn(note)
     return Splits(
-        **parts,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
         classes=classes,
         batch_size=batch_size,
         origin=origin,
@@ -222,10 +224,9 @@ def _complete(
         numbers = random.permutation(np.unique(groups[members]))
         if len(numbers) < 1 + len(missing):
             raise DataError(
-                f"Class {name!r} has {len(numbers)} independent pictures to train on, and {1 + len(missing)} are needed "
-                f"for train and {' and '.join(sorted(missing)) or 'nothing else'}; add pictures, or give the splits as "
-                "train/, validation/ and test/ folders. (Copies, and files that share the part of the name before "
-                "'__', count as one.)"
+                f"Class {name!r} has {len(numbers)} independent pictures, and {1 + len(missing)} are needed for "
+                f"{', '.join(['train', *sorted(missing)])}; add pictures, or give the splits as train/, validation/ and "
+                "test/ folders. (Copies, and files that share the part of the name before '__', count as one.)"
             )
         sizes = {number: int((groups[members] == number).sum()) for number in numbers}
         for split in missing:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kt.data.splits import Pixels
 from kt.errors import DataError
@@ -46,7 +46,7 @@ def _open_rgb(source: Path | bytes) -> Image.Image:
                 return _to_rgb(ImageOps.exif_transpose(image))
     except DataError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError("not a picture that Pillow can read") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise nearly anything on a damaged file
         raise DataError(_one_line(error)) from None

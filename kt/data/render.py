@@ -80,7 +80,7 @@ class _Shape:
 
 @dataclass(frozen=True)
 class _Pose:
-    """Where the apple is in the picture: middle and radius in pixels, and the turn from its own space to the camera's."""
+    """Where the apple is in the picture: middle and radius in pixels, and the turn from its own space."""
 
     middle: tuple[float, float]
     radius: float
@@ -96,8 +96,10 @@ class _Pose:
 
 @dataclass(frozen=True)
 class _Surface:
-    """The visible skin: N pixels with their opacity, place in the apple's own space, normal and nearness (camera)."""
+    """The apple in the picture: N pixels with opacity, place in its own space, normal and nearness (camera space)."""
 
+    shape: _Shape
+    pose: _Pose
     at: npt.NDArray[np.intp]
     alpha: Floats
     place: Floats
@@ -117,7 +119,7 @@ class _Surface:
 
 @dataclass(frozen=True)
 class _Skin:
-    """What the N pixels are made of: color `[N, 3]` linear light, shine `[N]`, height `[N]` above the smooth surface."""
+    """What the N pixels are made of: color `[N, 3]` linear light, shine `[N]`, height `[N]` above the solid."""
 
     color: Floats
     shine: Floats
@@ -139,16 +141,15 @@ def render(seed: int, variety: Variety, defect: str | None) -> npt.NDArray[np.ui
     two differ by the decay alone.
     """
     scene, decay, camera = (np.random.default_rng([seed, part]) for part in range(3))
-    pose, shape = _pose(scene), _shape(scene, variety)
-    surface = _trace(shape, pose)
-    skin = _skin(scene, variety, shape, pose, surface)
-    skin = _harmless_marks(scene, shape, pose, surface, skin)
+    surface = _trace(_shape(scene, variety), _pose(scene))
+    skin = _skin(scene, variety, surface)
+    skin = _harmless_marks(scene, surface, skin)
     if defect is not None:
-        skin = _DECAY[defect](decay, shape, pose, surface, skin)
+        skin = _DECAY[defect](decay, surface, skin)
     backdrop = _backdrop(scene)
     light = _light(scene)
-    picture = _composed(scene, backdrop, pose, surface, _lit(scene, skin, surface, light, backdrop), light)
-    picture = _stem_and_leaf(scene, picture, shape, pose, surface, light)
+    picture = _composed(scene, backdrop, surface, _lit(scene, skin, surface, light, backdrop), light)
+    picture = _stem_and_leaf(scene, picture, surface, light)
     return _photographed(camera, _dappled(scene, picture))
 
 
@@ -162,7 +163,7 @@ _STEPS = 1 << 14
 
 
 def _tones() -> npt.NDArray[np.uint8]:
-    """The 8-bit sRGB value of linear light 0 to 4, in steps that are even to the square root; bright light rolls off."""
+    """The 8-bit sRGB values of linear light 0 to 4, in even steps of its square root; bright light rolls off."""
     light = np.linspace(0, 2, 2 * _STEPS) ** 2
     soft = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3), light)
     return (soft ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
@@ -288,7 +289,7 @@ def _trace(shape: _Shape, pose: _Pose, steps: int = 18) -> _Surface:
     keep = alpha > 0
     at, here, alpha = at[keep], here[keep], alpha[keep]
     place = np.stack([base[i][keep] + here * turn[2, i] for i in range(3)], axis=-1)
-    return _Surface(at, alpha, place, _normals(shape, place) @ turn.T, here)
+    return _Surface(shape, pose, at, alpha, place, _normals(shape, place) @ turn.T, here)
 
 
 def _normals(shape: _Shape, place: Floats) -> Floats:
@@ -303,7 +304,7 @@ def _normals(shape: _Shape, place: Floats) -> Floats:
 # --- the skin ------------------------------------------------------------------------------------------------------
 
 
-def _skin(rng: np.random.Generator, variety: Variety, shape: _Shape, pose: _Pose, surface: _Surface) -> _Skin:
+def _skin(rng: np.random.Generator, variety: Variety, surface: _Surface) -> _Skin:
     x, y, z = surface.place.T
     far = np.sqrt(x * x + y * y + z * z) + 1e-6
     up = y / far
@@ -321,9 +322,9 @@ def _skin(rng: np.random.Generator, variety: Variety, shape: _Shape, pose: _Pose
     color = _blend(ground, blush * (1 + 0.1 * patchy[:, None]), blushed)
     color = color * (1 - 0.35 * variety.stripes * (_step(streaks, -0.2, 1.6) * blushed)[:, None])
 
-    dots = _lenticels(rng, shape, pose, round(420 * variety.lenticels * rng.uniform(0.5, 1.2)))
+    dots = _lenticels(rng, surface, round(420 * variety.lenticels * rng.uniform(0.5, 1.2)))
     color = _blend(color, _linear((226, 204, 150)), surface.under(dots) * rng.uniform(0.25, 0.6))
-    hollow = np.exp((up - 1) / (shape.top[1] * 0.8))
+    hollow = np.exp((up - 1) / (surface.shape.top[1] * 0.8))
     color = _blend(color, ground * 0.75, _step(hollow, 0.2, 0.9) * 0.7)
     skin = _Skin(color, np.full_like(up, variety.gloss * rng.uniform(0.7, 1.2)), 0.002 * patchy)
     skin = _russeted(rng, surface, up, skin, variety.russet * rng.uniform(0.2, 1.3))
@@ -340,9 +341,9 @@ def _streaks(rng: np.random.Generator, place: Floats, up: Floats) -> Floats:
     return chart[((up + 1) * 31.4).astype(np.intp), (around * 1023).astype(np.intp)]
 
 
-def _lenticels(rng: np.random.Generator, shape: _Shape, pose: _Pose, count: int) -> Floats:
-    points = pose.pixels(shape.point(rng.standard_normal((count, 3)).astype(np.float32)))
-    sizes = rng.uniform(0.5, 1.5, count) * pose.radius / 70
+def _lenticels(rng: np.random.Generator, surface: _Surface, count: int) -> Floats:
+    points = surface.pose.pixels(surface.shape.point(rng.standard_normal((count, 3)).astype(np.float32)))
+    sizes = rng.uniform(0.5, 1.5, count) * surface.pose.radius / 70
 
     def paint(draw: ImageDraw.ImageDraw) -> None:
         for (column, row, near), size in zip(points.tolist(), sizes.tolist(), strict=True):
@@ -373,11 +374,11 @@ def _with_eye(rng: np.random.Generator, surface: _Surface, up: Floats, skin: _Sk
 # --- marks that do no harm, on good and bad apples alike -----------------------------------------------------------
 
 
-def _spot(rng: np.random.Generator, shape: _Shape, pose: _Pose, spread: float = 0.65) -> Floats:
+def _spot(rng: np.random.Generator, surface: _Surface, spread: float = 0.65) -> Floats:
     """A place `[3]` on the side that the camera sees, at most `spread` (0 to 1) of the way to the edge."""
     angle, out = rng.uniform(0, 2 * math.pi), spread * math.sqrt(rng.random())
     towards = np.array([out * math.cos(angle), out * math.sin(angle), math.sqrt(1 - out * out)], np.float32)
-    return shape.point(towards @ pose.turn)
+    return surface.shape.point(towards @ surface.pose.turn)
 
 
 def _away(surface: _Surface, spot: Floats) -> Floats:
@@ -385,33 +386,33 @@ def _away(surface: _Surface, spot: Floats) -> Floats:
     return _length(surface.place - spot)
 
 
-def _harmless_marks(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _harmless_marks(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     marks = ((0.14, _drops), (0.15, _bloom), (0.14, _sticker), (0.2, _dirt), (0.2, _rubbed), (0.2, _sunspot))
     for probability, mark in marks:
         if _chance(rng, probability):
-            skin = mark(rng, shape, pose, surface, skin)
+            skin = mark(rng, surface, skin)
     return skin
 
 
-def _drops(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _drops(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """Water: little domes that bend the light by themselves."""
     for _ in range(rng.integers(5, 22)):
         size = rng.uniform(0.02, 0.065)
-        dome = np.clip(1 - (_away(surface, _spot(rng, shape, pose, 0.9)) / size) ** 2, 0, 1)
+        dome = np.clip(1 - (_away(surface, _spot(rng, surface, 0.9)) / size) ** 2, 0, 1)
         wet = _step(dome, 0, 0.2)
         skin = skin.covered(wet * 0.2, skin.color * 0.55)
         skin = replace(skin, shine=skin.shine + 0.8 * wet, height=skin.height + 0.6 * size * np.sqrt(dome))
     return skin
 
 
-def _bloom(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _bloom(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """The natural wax: a pale haze, wiped off in places."""
     haze = _step(surface.under(_noise(rng, 4, 4)), -1.5, 2.0) * rng.uniform(0.05, 0.3)
     return skin.covered(haze, _linear((190, 194, 206)), shine=0.4)
 
 
-def _sticker(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
-    spot, size = _spot(rng, shape, pose), rng.uniform(0.13, 0.2)
+def _sticker(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
+    spot, size = _spot(rng, surface), rng.uniform(0.13, 0.2)
     away = _away(surface, spot)
     paper, print_ = (rng.uniform(20, 250, 3).astype(np.float32) / 255 for _ in range(2))
     skin = skin.covered(_step(away, size + 0.012, size - 0.012), (0.4 + 0.6 * paper) ** 2.2, shine=0.8, height=0.01)
@@ -419,18 +420,18 @@ def _sticker(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Sur
     return skin.covered(np.clip(ring, 0, 1), print_**2.2)
 
 
-def _dirt(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _dirt(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """Specks of dust and soil, and a smear of it."""
-    specks = _lenticels(rng, shape, pose, int(rng.integers(5, 60)))
-    smear = _step(_away(surface, _spot(rng, shape, pose)) + 0.12 * surface.under(_noise(rng, 9, 3)), 0.3, 0.05)
+    specks = _lenticels(rng, surface, int(rng.integers(5, 60)))
+    smear = _step(_away(surface, _spot(rng, surface)) + 0.12 * surface.under(_noise(rng, 9, 3)), 0.3, 0.05)
     grains = _step(surface.under(_noise(rng, 80, 2)), 0.2, 1.4)
     mask = np.clip(surface.under(specks) * 0.8 + smear * grains * rng.uniform(0, 0.7), 0, 1)
     return skin.covered(mask, _linear((88, 66, 44)) * np.float32(rng.uniform(0.5, 1.4)), shine=0.5)
 
 
-def _rubbed(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _rubbed(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A dry tan scar where a twig rubbed: long, thin, healed."""
-    spot, other = _spot(rng, shape, pose), _spot(rng, shape, pose)
+    spot, other = _spot(rng, surface), _spot(rng, surface)
     along = (other - spot) / (np.linalg.norm(other - spot) + 1e-6)
     offset = surface.place - spot
     run = offset @ along
@@ -440,10 +441,10 @@ def _rubbed(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surf
     return skin.covered(mask * rng.uniform(0.4, 0.9), _linear((186, 150, 98)), shine=0.3)
 
 
-def _sunspot(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _sunspot(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A soft patch of riper or paler colour, such as a leaf's print leaves."""
     tint = np.array([rng.uniform(0.85, 1.5), rng.uniform(0.6, 1.3), rng.uniform(0.6, 1.2)], np.float32)
-    away = _away(surface, _spot(rng, shape, pose)) + 0.06 * surface.under(_noise(rng, 6, 3))
+    away = _away(surface, _spot(rng, surface)) + 0.06 * surface.under(_noise(rng, 6, 3))
     size = rng.uniform(0.15, 0.45)
     return skin.covered(_step(away, size, size * rng.uniform(0.3, 0.85)) * rng.uniform(0.4, 0.9), skin.color * tint)
 
@@ -451,36 +452,36 @@ def _sunspot(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Sur
 # --- decay ---------------------------------------------------------------------------------------------------------
 
 
-def _rot(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _rot(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A soft brown patch, sunken, often in rings."""
-    size = rng.uniform(0.2, 0.6)
-    away = _away(surface, _spot(rng, shape, pose)) + 0.16 * size * surface.under(_noise(rng, 7, 3))
+    size = rng.uniform(0.24, 0.62)
+    away = _away(surface, _spot(rng, surface)) + 0.16 * size * surface.under(_noise(rng, 7, 3))
     mask = _step(away, size, size * rng.uniform(0.65, 0.92))
     rings = np.sin(away / size * rng.uniform(10, 26)) * rng.uniform(0, 0.25)
     brown = np.array([rng.uniform(95, 165), rng.uniform(62, 96), rng.uniform(24, 50)], np.float32) / 255
     color = brown**2.2 * (1 + rings + 0.12 * surface.under(_noise(rng, 24, 2)) - 0.3 * _step(away, size, 0))[:, None]
-    deep = rng.uniform(0.02, 0.09)
+    deep = rng.uniform(0.03, 0.1)
     skin = skin.covered(mask * rng.uniform(0.7, 0.97), color, shine=rng.uniform(0.3, 0.8), height=-deep * size * 2)
     return replace(skin, height=skin.height + 0.004 * rings * mask)
 
 
-def _bruise(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _bruise(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A patch where the flesh was crushed: flat, a little darker and browner, its edge uneven."""
-    size = rng.uniform(0.24, 0.5)
-    away = _away(surface, _spot(rng, shape, pose)) + 0.2 * size * surface.under(_noise(rng, 6, 3))
+    size = rng.uniform(0.28, 0.56)
+    away = _away(surface, _spot(rng, surface)) + 0.2 * size * surface.under(_noise(rng, 6, 3))
     mask = _step(away, size, size * rng.uniform(0.5, 0.8))
-    darker = np.array([rng.uniform(0.34, 0.62), rng.uniform(0.28, 0.5), rng.uniform(0.25, 0.5)], np.float32)
+    darker = np.array([rng.uniform(0.3, 0.56), rng.uniform(0.24, 0.44), rng.uniform(0.22, 0.44)], np.float32)
     color = _blend(skin.color * darker, _linear((104, 70, 38)), np.full_like(mask, rng.uniform(0.1, 0.5)))
     return skin.covered(mask * rng.uniform(0.65, 1), color, shine=0.55, height=-rng.uniform(0.04, 0.13) * size)
 
 
-def _scab(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _scab(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """Rough olive-black spots, one to many, some grown together, some with a corky middle."""
-    middle, rough = _spot(rng, shape, pose), surface.under(_noise(rng, 26, 3))
+    middle, rough = _spot(rng, surface), surface.under(_noise(rng, 26, 3))
     nearest = np.full_like(rough, 9)
     for _ in range(rng.integers(5, 22)):
         spot = middle + rng.normal(0, 0.28, 3).astype(np.float32)
-        spot = shape.point(spot / (1, shape.height, 1))
+        spot = surface.shape.point(spot / (1, surface.shape.height, 1))
         nearest = np.minimum(nearest, _away(surface, spot) / rng.uniform(0.05, 0.13))
     mask = _step(nearest + 0.16 * rough, 1.05, 0.75)
     olive = np.array([rng.uniform(46, 84), rng.uniform(42, 66), rng.uniform(24, 40)], np.float32) / 255
@@ -490,12 +491,12 @@ def _scab(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surfac
     return replace(skin, height=skin.height + 0.006 * mask * rough)
 
 
-def _wormhole(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _wormhole(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """One to three dark holes with crumbs at the rim, the skin about them stained."""
     crumbs, uneven = surface.under(_noise(rng, 90, 2)), surface.under(_noise(rng, 16, 3))
     for _ in range(rng.integers(1, 5)):
         size = rng.uniform(0.055, 0.11)
-        away = _away(surface, _spot(rng, shape, pose)) / size + 0.16 * uneven
+        away = _away(surface, _spot(rng, surface)) / size + 0.16 * uneven
         stain, rim = _step(away, rng.uniform(2, 4), 1), _step(away, 2.2, 1.1) * _step(crumbs, -0.3, 0.9)
         brown = _linear((128, 82, 44)) * np.float32(rng.uniform(0.6, 1.2))
         skin = skin.covered(stain * rng.uniform(0.2, 0.7), skin.color * np.float32(0.5), shine=0.7)
@@ -504,10 +505,10 @@ def _wormhole(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Su
     return skin
 
 
-def _mould(rng: np.random.Generator, shape: _Shape, pose: _Pose, surface: _Surface, skin: _Skin) -> _Skin:
+def _mould(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """Pale fuzz, white to grey-green, most often upon a brown patch."""
     size = rng.uniform(0.22, 0.55)
-    away = _away(surface, _spot(rng, shape, pose)) + 0.22 * size * surface.under(_noise(rng, 8, 3))
+    away = _away(surface, _spot(rng, surface)) + 0.22 * size * surface.under(_noise(rng, 8, 3))
     brown = _linear((124, 84, 44)) * np.float32(rng.uniform(0.6, 1.3))
     skin = skin.covered(_step(away, 1.25 * size, size) * rng.uniform(0.2, 0.9), brown, shine=0.4, height=-0.02)
     fuzz, tufts = surface.under(_noise(rng, 110, 2)), surface.under(_noise(rng, 14, 3))
@@ -529,7 +530,7 @@ _DECAY = {"bruise": _bruise, "mould": _mould, "rot": _rot, "scab": _scab, "wormh
 
 @dataclass(frozen=True)
 class _Light:
-    """The main light: where it stands `[3]` (unit, camera space), its colour `[3]`, and how much comes from all sides."""
+    """The main light: where it stands `[3]` (unit, camera space), its colour `[3]`, how much comes from all sides."""
 
     towards: Floats
     color: Floats
@@ -682,22 +683,22 @@ def _backdrop(rng: np.random.Generator) -> Floats:
     return _LINEAR[np.asarray(picture.filter(ImageFilter.BoxBlur(max(0.0, rng.uniform(-1, 2)))))]
 
 
-def _composed(
-    rng: np.random.Generator, backdrop: Floats, pose: _Pose, surface: _Surface, lit: Floats, light: _Light
-) -> Floats:
+def _composed(rng: np.random.Generator, backdrop: Floats, surface: _Surface, lit: Floats, light: _Light) -> Floats:
     """The apple before its background, which takes its shadow: linear light `[256, 256, 3]`."""
     alpha = surface.spread(surface.alpha)
-    lean = -light.towards[:2] * pose.radius * rng.uniform(0.25, 0.6)
-    cast = np.roll(alpha, (int(0.1 * pose.radius - 0.4 * lean[1]), int(lean[0])), axis=(0, 1))
-    near = np.roll(alpha, int(0.06 * pose.radius), axis=0)
-    dark = 0.6 * light.hardness * _softened(cast, pose.radius * 0.12) + 0.4 * _softened(near, pose.radius * 0.08)
+    lean = -light.towards[:2] * surface.pose.radius * rng.uniform(0.25, 0.6)
+    cast = np.roll(alpha, (int(0.1 * surface.pose.radius - 0.4 * lean[1]), int(lean[0])), axis=(0, 1))
+    near = np.roll(alpha, int(0.06 * surface.pose.radius), axis=0)
+    dark = 0.6 * light.hardness * _softened(cast, surface.pose.radius * 0.12) + 0.4 * _softened(
+        near, surface.pose.radius * 0.08
+    )
     picture = backdrop * (1 - np.clip(dark, 0, 0.9))[..., None] * (0.6 + 0.4 * light.color)
     return _blend(picture, surface.spread(lit), alpha)
 
 
-def _stem_and_leaf(
-    rng: np.random.Generator, picture: Floats, shape: _Shape, pose: _Pose, surface: _Surface, light: _Light
-) -> Floats:
+def _stem_and_leaf(rng: np.random.Generator, picture: Floats, surface: _Surface, light: _Light) -> Floats:
+    """The stem, where the apple does not hide it, and now and then a leaf on it."""
+    shape, pose = surface.shape, surface.pose
     if _chance(rng, 0.12):
         return picture
     foot = shape.point(np.array([0, 1, 0], np.float32)) - np.array([0, 0.05, 0], np.float32)

@@ -154,7 +154,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Tfds:
-    """A data set of tensorflow-datasets by its name (https://www.tensorflow.org/datasets/catalog), such as `tf_flowers`.
+    """A data set of tensorflow-datasets by its name in its catalogue, such as `tf_flowers`.
 
     Needs the network once, to prepare the set; where there is none, that ends in one line within seconds. Splits that
     the set lacks are drawn from train. limit: use only so many pictures of each of its splits.

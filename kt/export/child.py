@@ -20,14 +20,14 @@ import numpy as np
 
 import kt.recipe
 from kt.data.images import servable_bytes
-from kt.errors import ReleaseError
+from kt.errors import KtError, ReleaseError
 from kt.export import gate
 from kt.export.artifact import open_artifact
 from kt.export.job import ArtifactResult, ExportJob
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
-MOST_ENCODED = 200
+MOST_ENCODED = 100
 """Decoding is checked on at most so many pictures, spread over the test split; scores are checked on all of it."""
 
 
@@ -131,7 +131,7 @@ def _make_and_check(task: _Task, job: ExportJob, *, model: Any, evidence: _Evide
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, ReleaseError) else f"{type(error).__name__}: {text}"[:300]
+    return text if isinstance(error, KtError) else f"{type(error).__name__}: {text}"[:300]
 
 
 def _summary(result: ArtifactResult) -> str:

@@ -46,7 +46,7 @@ def export_run(
     scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names.
     """
     with tempfile.TemporaryDirectory(prefix="kt-gate-") as folder:
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.pixels,
             "labels": splits.test.labels,
             "reference_scores": scores,
@@ -72,8 +72,22 @@ def export_run(
         return export(job)
 
 
+def export_again(
+    run: Path, recipe: Recipe, splits: Splits, *, name: str, formats: Sequence[str | Callable[[Any, Path], Path]]
+) -> tuple[ArtifactResult, ...]:
+    """Export a finished run's model once more; the trained model answers for the test split anew."""
+    import keras
+
+    from kt.model import predict
+
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    scores = predict(model, splits.test.pixels)
+    return export_run(run, recipe, splits, scores=scores, name=name, formats=formats)
+
+
 def representative(train: Split) -> Pixels:
     """Up to 200 training pictures, evenly over the classes in order, uint8 `[M, H, W, 3]`."""
     by_class = np.argsort(train.labels, kind="stable")
     chosen = by_class[np.linspace(0, len(by_class) - 1, min(REPRESENTATIVE, len(by_class))).round().astype(int)]
-    return train.pixels[chosen]
+    pixels: Pixels = train.pixels[chosen]
+    return pixels

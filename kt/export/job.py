@@ -14,8 +14,9 @@ from typing import Any
 
 from kt.console import say, shown
 from kt.errors import ReleaseError, did_you_mean
+from kt.recipe import EXPORTS
 
-FORMATS = ("saved_model", "tflite")
+FORMATS = EXPORTS
 """What an export can be asked for by name; "tflite" makes three files: float32, float16 and int8."""
 
 

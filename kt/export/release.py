@@ -58,18 +58,19 @@ def _fill(partial: Path, released: Sequence[ArtifactResult]) -> None:
     partial.mkdir()
     for result in released:
         if result.path.is_dir():
-            shutil.copytree(result.path, _place(partial, result), dirs_exist_ok=True)
+            shutil.copytree(result.path, place(partial, result), dirs_exist_ok=True)
         else:
-            shutil.copy(result.path, _place(partial, result))
+            shutil.copy(result.path, place(partial, result))
 
 
-def _place(partial: Path, result: ArtifactResult) -> Path:
-    return partial if result.format == "saved_model" else partial / result.path.name
+def place(folder: Path, result: ArtifactResult) -> Path:
+    """Where a released artefact lies in its version folder: the SavedModel is the folder itself."""
+    return folder if result.format == "saved_model" else folder / result.path.name
 
 
 def _as_released(result: ArtifactResult) -> dict[str, Any]:
     """The result with its path as seen from the version folder; a refused artefact has none there."""
-    inside = str(_place(Path(), result)) if result.released else None
+    inside = str(place(Path(), result)) if result.released else None
     return {**result.as_json(), "path": inside}
 
 

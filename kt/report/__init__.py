@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from kt.data.splits import Splits
 from kt.errors import DataError
-from kt.report.closing import summary
+from kt.report.closing import figures, summary
 from kt.report.page import described, render, wrongest_places
-from kt.report.results import card, compose, data_line, weights_line
+from kt.report.results import card, compose, data_line, placed, weights_line
 
-__all__ = ["FORMAT", "card", "compose", "data_line", "summary", "weights_line", "write"]
+__all__ = ["FORMAT", "card", "compose", "data_line", "figures", "placed", "summary", "weights_line", "write"]
 
 FORMAT = 1
 """Goes up when a key of `report.json` changes its meaning or goes away; a new key leaves it as it is."""

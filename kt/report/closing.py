@@ -35,6 +35,11 @@ def _row(name: str, text: str) -> str:
     return f"{name:<18} {text}"
 
 
+def figures(test: Mapping[str, Any]) -> str:
+    """The headlines of an evaluation as a few lines of plain text, each with its interval."""
+    return "\n".join(_figures(test))
+
+
 def _figures(test: Mapping[str, Any]) -> list[str]:
     """Each headline with its interval, and what they were measured on."""
     intervals = test.get("intervals") or {}

@@ -12,6 +12,7 @@ from kt.console import shown
 from kt.data.splits import Splits
 from kt.environment import machine, versions
 from kt.export import ArtifactResult
+from kt.export.release import place
 from kt.model import Built
 from kt.recipe import Recipe, describe
 from kt.train import Best, PhaseResult
@@ -57,10 +58,18 @@ def compose(
         "best": best.figures(),
         "notes": _notes(phases, best),
         "test": test,
-        "artifacts": [artifact.as_json() for artifact in artifacts],
+        "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
         "released_to": shown(released_to) if released_to else None,
     }
+
+
+def placed(artifacts: Sequence[ArtifactResult], released_to: Path | None) -> list[dict[str, Any]]:
+    """The artefacts as plain data, each with the path where it is now: released, or still in the run."""
+    return [
+        {**one.as_json(), "path": shown(place(released_to, one) if one.released and released_to else one.path)}
+        for one in artifacts
+    ]
 
 
 def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers from an exported artefact only: what `kt predict` and `kt evaluate` say is what a phone or server would say."""
+"""Answers from an exported artefact only: what `kt predict` says is what a phone or a server would say."""
 
 from kt.serve.predict import Prediction, predict_files, scores_of
 

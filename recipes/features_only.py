@@ -1,0 +1,18 @@
+"""Fixed features and a new softmax head: nothing of the backbone moves.
+
+    kt run recipes/features_only.py
+"""
+
+import keras
+
+from kt import Classifier, Phase, Recipe
+from kt.data import Apples
+from kt.freeze import frozen
+
+recipe = Recipe(
+    data=Apples(image_size=(224, 224), batch_size=32),
+    backbone=keras.applications.MobileNetV2,
+    head=Classifier(dropout=0.2),
+    phases=[Phase("train_head", trainable=frozen, epochs=15, lr=1e-3)],
+    export=["saved_model", "tflite"],
+)

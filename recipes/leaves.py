@@ -1,0 +1,26 @@
+"""Leaf diseases from a folder of photos whose classes differ in size: class weights and augmentation.
+
+    kt run recipes/leaves.py --data apple_leaves/
+"""
+
+import keras
+
+from kt import Classifier, Phase, Recipe
+from kt.data import Folder
+from kt.freeze import frozen, last_blocks
+
+# A leaf is the same leaf from any side; the exported model has no part of this.
+augment = keras.layers.RandomFlip("horizontal_and_vertical", seed=1)
+
+recipe = Recipe(
+    data=Folder("leaves", image_size=(224, 224), batch_size=32),
+    backbone=keras.applications.MobileNetV2,
+    head=Classifier(dropout=0.2, label_smoothing=0.05),
+    phases=[
+        Phase("train_head", trainable=frozen, epochs=5, lr=1e-3),
+        Phase("fine_tune", trainable=last_blocks(4), epochs=5, lr=1e-4, patience=2),
+    ],
+    augment=augment,
+    class_weight="balanced",
+    export=["saved_model", "tflite"],
+)

@@ -1,0 +1,21 @@
+"""The head first, then the whole network at a small rate; BatchNorm keeps its ImageNet statistics.
+
+    kt run recipes/whole_network.py
+"""
+
+import keras
+
+from kt import Classifier, Cosine, Phase, Recipe
+from kt.data import Apples
+from kt.freeze import everything, frozen
+
+recipe = Recipe(
+    data=Apples(image_size=(224, 224), batch_size=32),
+    backbone=keras.applications.MobileNetV2,
+    head=Classifier(dropout=0.2),
+    phases=[
+        Phase("train_head", trainable=frozen, epochs=10, lr=1e-3),
+        Phase("fine_tune", trainable=everything, epochs=5, lr=1e-4, schedule=Cosine(warmup=0.1)),
+    ],
+    export=["saved_model", "tflite"],
+)

@@ -1,0 +1,442 @@
+"""The page and `report.json` of a made-up run: what they show, what they must never do, and that the docs keep up."""
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kt.data.splits import Skipped, Split, Splits
+from kt.errors import DataError
+from kt.evaluate import evaluate
+from kt.report import numbers, summary, write
+from kt.report.page import wrongest_places
+
+HOSTILE = '<script>alert("1")</script>'
+DOCS = Path(__file__).parent.parent / "docs" / "report.md"
+
+
+def split(images, classes, *, name, each=2):
+    """Pictures in plain colours; `each` of them show one thing."""
+    labels = np.arange(images) % classes
+    pixels = np.zeros((images, 24, 32, 3), dtype=np.uint8)
+    pixels[:] = (np.arange(images) * 7 % 256)[:, None, None, None]
+    return Split(
+        pixels,
+        labels.astype(np.int64),
+        tuple(f"{name}/{i}.jpg" for i in range(images)),
+        tuple(f"{name} {i // (classes * each)} {i % classes}" for i in range(images)),
+    )
+
+
+def made_up(classes=("bad", "good"), *, rendered=False, images=40):
+    """A run's results, splits and scores."""
+    splits = Splits(
+        split(2 * images, len(classes), name="train"),
+        split(images, len(classes), name="validation"),
+        split(images, len(classes), name="test"),
+        tuple(classes), 8, "a folder of pictures", "d1" * 32, rendered,
+        (Skipped("torn.jpg", "truncated"),), ("one note",),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(len(classes)), size=images)
+    scores[np.arange(images), splits.test.labels] += 0.5
+    scores /= scores.sum(axis=1, keepdims=True)
+    history = {
+        "loss": [0.9, 0.5, 0.4], "accuracy": [0.5, 0.7, 0.8], "val_loss": [0.8, 0.6, 0.7],
+        "val_accuracy": [0.5, 0.7, 0.6], "lr": [1e-3] * 3,
+    }  # fmt: skip
+    phase = {
+        "name": "train_head", "epochs": 5, "epochs_run": 3, "lr": 1e-3, "trainable_parameters": 2562,
+        "total_parameters": 2260546, "trainable_layers": 1, "first_trainable": "predictions", "seconds": 4.0,
+        "history": history, "best_epoch": 2, "best_val_loss": 0.6,
+    }  # fmt: skip
+    tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "trainable_layers": 22, "first_trainable": "block_13_expand",
+             "best_epoch": 1, "best_val_loss": 0.52}  # fmt: skip
+    artifact = {
+        "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
+        "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
+        "largest_score_difference": 2e-7, "bytes": 9_100_000, "latency_ms": 4.21, "images": 40, "seconds": 8.0,
+    }  # fmt: skip
+    test = evaluate(scores, splits.test.labels, classes, groups=splits.test.groups, resamples=50)
+    results = {
+        "kt": "0.1.0",
+        "recipe": {"name": "apples", "file": "recipes/apples.py", "description": "Good apples from bad ones.",
+                   "settings": ["fine_tune.lr=1e-5"], "data": None, "resolved": {"phases": [{"lr": 1e-3}]}},
+        "command": "kt run recipes/apples.py --set fine_tune.lr=1e-5", "started": "2026-05-04T10:12:13+02:00",
+        "seconds": 74.2, "seed": 4242, "backend": "tensorflow", "mixed_precision": False,
+        "versions": {"keras": "3.15.1"}, "machine": {"system": "Linux", "cores": 2},
+        "data": {
+            "origin": splits.origin, "rendered": rendered, "digest": splits.digest, "classes": list(classes),
+            "image_size": [24, 32], "batch_size": 8,
+            "counts": {name: {c: int((part.labels == i).sum()) for i, c in enumerate(classes)}
+                       for name, part in splits.parts().items()},
+            "skipped": [{"name": "torn.jpg", "reason": "truncated"}], "notes": ["one note"],
+        },
+        "weights": {"name": "MobileNetV2", "origin": "package", "file": "w.h5", "sha256": "3e" * 32,
+                    "licence": "Apache-2.0", "note": "", "preprocessing": "[-1, 1]"},
+        "phases": [phase, tuned],
+        "best": {"phase": "fine_tune", "epoch": 1, "val_loss": 0.52, "val_accuracy": 0.7},
+        "notes": ["a note on training"], "test": test, "validation": {"accuracy": 0.7},
+        "artifacts": [artifact, {**artifact, "name": "int8", "format": "tflite_int8", "path": None, "released": False,
+                                 "reason": "balanced accuracy fell by 0.034"}],
+        "version": 3, "released_to": "saved_models/apples/3",
+    }  # fmt: skip
+    return results, splits, scores
+
+
+def page_of(results, splits, scores, directory):
+    return write(results, splits, scores, directory).read_text(encoding="utf-8")
+
+
+def visible(page):
+    """The page's text without styles and tags, white space folded."""
+    body = re.sub(r"<style>.*?</style>", "", page[page.index("<body") :], flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+class Elements(html.parser.HTMLParser):
+    """Every element with its attributes, and whether each is closed where it should be."""
+
+    VOID = {"meta", "img", "br", "link"}
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def elements(page):
+    parser = Elements()
+    parser.feed(page)
+    assert parser.open == []
+    return parser.found
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(tmp_path):
+    page = page_of(*made_up(), tmp_path)
+    for tag, attributes in elements(page):
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "href", "srcset", "xlink:href", "action", "data"}:
+                assert value.startswith(("data:image/", "#")), value
+    assert "url(http" not in page
+    assert "@import" not in page
+    assert re.findall(r"https?://\S+", page) == []
+    assert "default-src 'none'" in page
+
+
+def test_no_two_elements_share_an_id_between_charts(tmp_path):
+    page = page_of(*made_up(), tmp_path)
+    ids = [attributes["id"] for _, attributes in elements(page) if "id" in attributes]
+    assert len(ids) > 20
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page))
+    assert {a or b for a, b in used} <= set(ids)
+
+
+def test_hostile_names_are_shown_not_obeyed(tmp_path):
+    results, splits, scores = made_up((HOSTILE, '"><img src=x onerror=y>', "c$x$ & d"))
+    results["recipe"]["name"] = results["command"] = results["notes"][0] = HOSTILE
+    results["phases"][0]["name"] = HOSTILE
+    results["artifacts"][1]["reason"] = results["artifacts"][0]["path"] = HOSTILE
+    results["recipe"]["resolved"] = {HOSTILE: "</pre>" + HOSTILE}
+    test = splits.test
+    named = Split(test.pixels, test.labels, tuple(f"{HOSTILE}{i}" for i in range(len(test))), test.groups)
+    splits = Splits(splits.train, splits.validation, named, splits.classes, 8, HOSTILE, "d", False)
+    page = page_of(results, splits, scores, tmp_path)
+    assert "<script" not in page
+    assert "onerror" not in {name for _, attributes in elements(page) for name in attributes}
+    assert HOSTILE in visible(page)
+
+
+def test_many_hostile_class_names_are_safe_in_the_heatmap_too(tmp_path):
+    page = page_of(*made_up([f"</text>{HOSTILE}{i}" for i in range(20)], images=60), tmp_path)
+    assert "<script" not in page
+    elements(page)
+
+
+def test_both_phases_share_one_axis_of_epochs(tmp_path):
+    page = page_of(*made_up(), tmp_path)
+    (chart,) = re.findall(r'<svg class="chart" role="img" aria-label="loss .*?</svg>', page, flags=re.DOTALL)
+    assert "over the phases train_head, then fine_tune" in chart
+    texts = re.findall(r">([^<>]+)</text>", chart)
+    assert {"train_head", "fine_tune", "training", "validation", "kept", "1", "6"} <= set(texts)
+    assert "7" not in texts  # three epochs and three epochs
+    assert chart.count(">train_head<") == 1
+
+
+def test_a_metric_that_no_phase_has_gives_no_chart(tmp_path):
+    results, splits, scores = made_up()
+    for phase in results["phases"]:
+        phase["history"] = {"loss": [0.5], "val_loss": [float("nan")]}
+    page = page_of(results, splits, scores, tmp_path)
+    assert 'aria-label="loss' in page
+    assert 'aria-label="accuracy' not in page
+    assert json.loads((tmp_path / "report.json").read_text())["phases"][0]["history"]["val_loss"] == [None]
+
+
+def test_charts_take_the_colours_of_the_page_and_pictures_have_words(tmp_path):
+    page = page_of(*made_up(), tmp_path)
+    assert "stroke: var(--first)" in page
+    assert "#0102" not in page
+    for tag, attributes in elements(page):
+        if tag == "img":
+            assert attributes["alt"]
+        if tag == "svg":
+            assert attributes["aria-label"]
+            assert "viewbox" in attributes
+
+
+def test_matplotlib_is_left_as_it_was(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    page_of(*made_up(), tmp_path)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_page_says_what_was_released_what_was_refused_and_why(tmp_path):
+    text = visible(page_of(*made_up(), tmp_path))
+    assert "Released as version 3 tflite, in saved_models/apples/3" in text
+    assert "int8 was refused balanced accuracy fell by 0.034" in text
+    assert "9.1 MB" in text
+    assert "4.2 ms" in text
+
+
+def test_the_page_says_whether_the_last_phase_was_worth_it(tmp_path):
+    results, splits, scores = made_up()
+    assert "fine_tune helped Best validation loss: train_head 0.6000, fine_tune 0.5200." in visible(
+        page_of(results, splits, scores, tmp_path)
+    )
+    results["best"] = {"phase": "train_head", "epoch": 2}
+    text = visible(page_of(results, splits, scores, tmp_path))
+    assert "fine_tune did not help" in text
+    assert "The weights of train_head, epoch 2, were kept." in text
+
+
+def test_rendered_pictures_are_marked_and_photos_are_not(tmp_path):
+    badge = "Rendered pictures, not photos"
+    assert badge in visible(page_of(*made_up(rendered=True), tmp_path))
+    assert badge not in visible(page_of(*made_up(), tmp_path))
+
+
+def test_the_page_holds_what_is_needed_to_run_it_again(tmp_path):
+    text = visible(page_of(*made_up(), tmp_path))
+    for fact in ("kt run recipes/apples.py --set fine_tune.lr=1e-5", "4242", "d1" * 32, "keras 3.15.1", "3e" * 32):
+        assert fact.replace(" ", "") in text.replace(" ", "")
+
+
+def test_figures_stand_on_the_page_with_their_intervals(tmp_path):
+    results, splits, scores = made_up()
+    text = visible(page_of(results, splits, scores, tmp_path))
+    for name in ("balanced_accuracy", "accuracy", "roc_auc", "log_loss", "calibration_error"):
+        low, high = results["test"]["intervals"][name]
+        assert f"{results['test'][name]:.3f} {low:.3f} to {high:.3f}" in text
+    assert "40 test pictures of 20 things" in text
+
+
+def test_few_things_are_cautioned_about_and_many_are_not(tmp_path):
+    few = made_up(images=16)
+    assert "show only 4 things" in visible(page_of(*few, tmp_path))
+    assert "show only" not in visible(page_of(*made_up(images=80), tmp_path))
+
+
+def test_the_wrongest_pictures_really_are_the_wrongest(tmp_path):
+    results, splits, scores = made_up(images=80)
+    write(results, splits, scores, tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text())["wrongest"]
+    labels, predicted = splits.test.labels, scores.argmax(axis=1)
+    wrong = [i for i in range(80) if predicted[i] != labels[i]]
+    expected = sorted(wrong, key=lambda i: scores[i, labels[i]])[:12]
+    assert len(wrong) > 12
+    assert [row["name"] for row in told] == [splits.test.names[i] for i in expected]
+    worst = expected[0]
+    assert told[0]["label"] == splits.classes[labels[worst]]
+    assert told[0]["predicted"] == splits.classes[predicted[worst]]
+    assert told[0]["score"] == scores[worst].max()
+    assert told[0]["score_of_label"] == scores[worst, labels[worst]]
+
+
+def test_a_picture_in_the_report_is_the_one_that_is_named(tmp_path):
+    """Each picture has a grey of its own, so that a thumbnail tells which it is."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    results, splits, scores = made_up()
+    page = page_of(results, splits, scores, tmp_path)
+    sources = {a["title"]: a["src"] for tag, a in elements(page) if tag == "img" and a["alt"].startswith("Test")}
+    places = wrongest_places(splits.test, scores)
+    assert set(sources) == {splits.test.names[i] for i in places}
+    for i in places:
+        picture = Image.open(io.BytesIO(base64.b64decode(sources[splits.test.names[i]].partition(",")[2])))
+        assert picture.size == (32, 24)
+        assert abs(int(np.asarray(picture).mean()) - int(splits.test.pixels[i].mean())) <= 2
+
+
+def test_a_model_without_mistakes_has_no_wrongest_pictures(tmp_path):
+    results, splits, _ = made_up()
+    scores = np.eye(2)[splits.test.labels]
+    results["test"] = evaluate(scores, splits.test.labels, splits.classes)
+    assert "made no mistake" in visible(page_of(results, splits, scores, tmp_path))
+    assert json.loads((tmp_path / "report.json").read_text())["wrongest"] == []
+
+
+def test_report_json_holds_the_results_as_they_were(tmp_path):
+    results, splits, scores = made_up()
+    write(results, splits, scores, tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told.pop("format") == 1
+    assert len(told.pop("wrongest")) > 0
+    assert told == results
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_what_json_lacks_becomes_plain(tmp_path):
+    results, splits, scores = made_up()
+    results["machine"] = {
+        "cores": np.int64(2),
+        "path": Path("a/b"),
+        "bad": float("nan"),
+        "load": np.array([1.0, np.inf]),
+    }
+    write(results, splits, scores, tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["machine"] == {"cores": 2, "path": "a/b", "bad": None, "load": [1.0, None]}
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["artifacts", "phases", "best", "weights", "test", "validation", "notes", "machine", "recipe", "data", None],
+)
+def test_a_part_that_is_missing_leaves_the_rest_of_the_page(tmp_path, missing):
+    results, splits, scores = made_up()
+    results = {key: value for key, value in results.items() if missing and key != missing}
+    page = page_of(results, splits, scores, tmp_path)
+    elements(page)
+    assert "How to run it again" in visible(page)
+    assert ("Artefacts" in visible(page)) == ("artifacts" in results)
+    assert summary(results)
+
+
+def test_an_artefact_that_could_not_be_made_has_dashes_and_a_reason(tmp_path):
+    results, splits, scores = made_up()
+    failed = dict.fromkeys(results["artifacts"][0])
+    results["artifacts"] = [{**failed, "name": "tflite", "released": False, "reason": "the converter gave up"}]
+    results["version"] = results["released_to"] = None
+    text = visible(page_of(results, splits, scores, tmp_path))
+    assert "Nothing was released" in text
+    assert "tflite was refused the converter gave up" in text
+    assert "None" not in text
+
+
+def test_a_hundred_classes_get_a_heatmap_and_a_page_of_bearable_size(tmp_path):
+    page = page_of(*made_up([f"kind {i:03}" for i in range(100)], images=300), tmp_path)
+    assert 'aria-label="Confusion matrix of 100 classes' in page
+    assert 'class="matrix' not in page
+    assert "Per class, worst first" in visible(page)
+    assert len(page) < 1_500_000
+
+
+@pytest.mark.parametrize(("classes", "numbered"), [(15, True), (16, False)])
+def test_up_to_fifteen_classes_the_confusion_matrix_has_numbers(tmp_path, classes, numbered):
+    page = page_of(*made_up([f"kind {i}" for i in range(classes)], images=60), tmp_path)
+    assert ('class="matrix' in page) == numbered
+    assert ("Confusion matrix of" in page) != numbered
+
+
+def test_scores_of_another_split_are_refused(tmp_path):
+    results, splits, scores = made_up()
+    with pytest.raises(
+        DataError, match="a row for each of the 40 test pictures and a column for each of the 2 classes"
+    ):
+        write(results, splits, scores[:5], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_summary_says_how_good_what_is_out_what_is_not_and_what_to_type(tmp_path):
+    results, *_ = made_up(rendered=True)
+    text = summary(results, tmp_path / "report.html")
+    low, high = results["test"]["intervals"]["accuracy"]
+    assert re.search(rf"^accuracy +{results['test']['accuracy']:.3f}  \({low:.3f} to {high:.3f}\)$", text, re.MULTILINE)
+    assert "same answer on 100%, accuracy unchanged, saved_models/apples/3/model.tflite" in text
+    assert "9.1 MB" in text
+    assert re.search(r"^refused +int8: balanced accuracy fell by 0.034$", text, re.MULTILINE)
+    assert "rendered pictures, not photos" in text
+    assert "kt predict saved_models/apples photo.jpg" in text
+    assert text.splitlines()[-1].endswith("report.html")
+
+
+def test_the_summary_of_a_run_that_released_nothing_does_not_tell_to_use_it():
+    results, *_ = made_up()
+    results["released_to"] = None
+    assert "kt predict" not in summary(results)
+    assert "nothing" in summary(results)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (numbers.figure(0.86649), "0.866"),
+        (numbers.figure(None), "\u2013"),
+        (numbers.percent(0.99999), "99.9%"),
+        (numbers.percent(1.0), "100%"),
+        (numbers.change(-0.0349), "\u22120.035"),
+        (numbers.change(-0.0001), "0.000"),
+        (numbers.scientific(0), "0"),
+        (numbers.scientific(3.14e-7), "3.1e-07"),
+        (numbers.count(2257984), "2\u202f257\u202f984"),
+        (numbers.size(9_100_000), "9.1 MB"),
+        (numbers.size(812), "1 kB"),
+        (numbers.duration(4.21), "4.2 s"),
+        (numbers.duration(185), "3 min 05 s"),
+        (numbers.duration(7800), "2 h 10 min"),
+        (numbers.number(1e-5), "1e-05"),
+        (numbers.number(True), "True"),
+    ],
+)
+def test_numbers_are_written_for_people(text, expected):
+    assert text == expected
+
+
+# Below these, keys are names that depend on the run; the docs write them like this.
+OPEN = {
+    "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
+    "test.intervals": "<figure>", "validation": "<figure>", "recipe.resolved": "<setting>",
+}  # fmt: skip
+
+
+def paths(value, path=""):
+    """Each key of a report as the docs write it, `phases[].history.loss`."""
+    if isinstance(value, list):
+        for item in value:
+            yield from paths(item, f"{path}[]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            inner = f"{path}.{OPEN.get(path, key)}".lstrip(".")
+            yield inner
+            if path != "recipe.resolved":
+                yield from paths(item, inner)
+
+
+def test_the_docs_explain_every_key_and_no_other(tmp_path):
+    write(*made_up(), tmp_path)
+    produced = set(paths(json.loads((tmp_path / "report.json").read_text())))
+    documented = set(re.findall(r"^\| `([^`]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert produced - documented == set(), "docs/report.md lacks these"
+    assert documented - produced == set(), "docs/report.md explains what no report holds"
