@@ -1,7 +1,7 @@
 """Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ class Best:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and the backend, and make TensorFlow's operations deterministic."""
+    """Seed Python, NumPy, the backend and tf.data, and make TensorFlow's operations deterministic."""
     keras.utils.set_random_seed(seed)
+    tf.random.set_seed(seed)  # augmentation runs in tf.data whichever backend trains
     if keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()
 
@@ -95,10 +96,11 @@ def _train_phase(
     steps = -(-len(splits.train) // splits.batch_size)
     work = prepare(built, splits, augmented=recipe.augment is not None)
     compile_for(work.model, recipe, phase, steps=steps * phase.epochs)
-    geometry = {"classes": len(splits.classes), "batch_size": splits.batch_size}
-    pictures = training_batches(work.train, splits.train.labels, recipe, index=index, **geometry)
-    held_out = batches(work.validation, splits.validation.labels, **geometry)
-    watch = _Watch(phase, best, built.model, pictures=len(splits.train), batch_size=splits.batch_size)
+    classes = len(splits.classes)
+    order = Order(len(splits.train), splits.batch_size, seed=(recipe.seed, index))
+    pictures = training_batches(order, work.train, splits.train.labels, recipe=recipe, classes=classes)
+    held_out = batches(work.validation, splits.validation.labels, classes=classes, batch_size=splits.batch_size)
+    watch = _Watch(phase, best, whole=built.model, order=order)
     callbacks: list[Any] = [watch]
     if phase.patience:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, mode="min"))
@@ -142,23 +144,36 @@ def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int) -> None
 # --------------------------------------------------------------------------------------------------------- batches
 
 
-def training_batches(
-    inputs: npt.NDArray[Any], labels: Labels, recipe: Recipe, *, classes: int, batch_size: int, index: int
-) -> Any:
-    """Batches of a training phase: shuffled anew each epoch, augmented, each with its sample weights.
+@dataclass
+class Order:
+    """Batches of indices in an order that follows from the seed and the epoch alone.
 
-    The order follows from the recipe's seed and the phase's index alone, whatever the backend.
+    tf.data's own shuffle won't do: Keras's JAX and torch trainers begin an extra pass, which would move it on.
     """
-    order = tf.data.Dataset.range(len(labels)).shuffle(
-        len(labels), seed=recipe.seed * 1000 + index, reshuffle_each_iteration=True
-    )
+
+    pictures: int
+    batch_size: int
+    seed: tuple[int, ...]
+    epoch: int = 0
+
+    def __call__(self) -> Iterator[npt.NDArray[np.int64]]:
+        """One epoch, as int64 `[batch_size]` arrays, the last one shorter."""
+        order = np.random.default_rng([*self.seed, self.epoch]).permutation(self.pictures)
+        for start in range(0, self.pictures, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+def training_batches(order: Order, inputs: npt.NDArray[Any], labels: Labels, *, recipe: Recipe, classes: int) -> Any:
+    """Batches of a training phase in the given order, augmented, each with its sample weights."""
     balanced = recipe.class_weight == "balanced"
     weights = class_weights(labels, classes) if balanced else np.ones(classes, np.float32)
-    rows = order.batch(batch_size).map(_fetch(inputs, labels, weights))
+    indices = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec((None,), tf.int64))
+    rows = indices.map(_fetch(inputs, labels, weights))
     augment = recipe.augment
     if augment is not None:
         rows = rows.map(lambda x, y, w: (_augmented(augment, x), y, w))
-    return rows.prefetch(2)
+    steps = -(-order.pictures // order.batch_size)
+    return rows.prefetch(2).apply(tf.data.experimental.assert_cardinality(steps))
 
 
 def batches(inputs: npt.NDArray[Any], labels: Labels, *, classes: int, batch_size: int) -> Any:
@@ -203,22 +218,22 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
 
     bar: Bar
 
-    def __init__(self, phase: Phase, best: Best, whole: Any, *, pictures: int, batch_size: int) -> None:
+    def __init__(self, phase: Phase, best: Best, *, whole: Any, order: Order) -> None:
         super().__init__()
-        self.phase, self.best, self.whole = phase, best, whole
-        self.pictures, self.batch_size = pictures, batch_size
+        self.phase, self.best, self.whole, self.order = phase, best, whole, order
         self.rates: list[float] = []
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        self.epoch = epoch + 1
-        self.bar.restart(f"{self.phase.name} {self.epoch}/{self.phase.epochs}", self.pictures)
+        self.epoch, self.order.epoch = epoch + 1, epoch
+        self.bar.restart(f"{self.phase.name} {self.epoch}/{self.phase.epochs}", self.order.pictures)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = float(logs["loss"])
         if not np.isfinite(loss):
             raise self._diverged(f"loss became {loss}", f"epoch {self.epoch}, batch {batch + 1}")
-        self.bar.advance(min(self.batch_size, self.pictures - batch * self.batch_size), note=f"loss {loss:.3f}")
+        left = self.order.pictures - batch * self.order.batch_size
+        self.bar.advance(min(self.order.batch_size, left), note=f"loss {loss:.3f}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         # Asking for self.model also brings JAX's state back into the weights, which the whole model shares.
