@@ -25,11 +25,13 @@ def frozen(backbone: Any) -> None:
 
 def everything(backbone: Any) -> None:
     """The whole backbone trains, but for its BatchNorm layers."""
+    backbone.trainable = True
     _train(leaves(backbone), batch_norm=False)
 
 
 def everything_with_batch_norm(backbone: Any) -> None:
     """The whole backbone trains, and its BatchNorm layers learn the statistics of the new pictures."""
+    backbone.trainable = True  # first: a frozen parent overrules its layers' own flags
     _train(leaves(backbone), batch_norm=True)
 
 
@@ -205,13 +207,17 @@ class Trainable:
 
 
 def count_trainable(model: Any, backbone: Any) -> Trainable:
-    """Counted on the whole model: `backbone.trainable_weights` can be empty while its layers train (keras 3.15.1)."""
-    training = [leaf for leaf in leaves(model) if leaf.trainable_weights]
+    """Counted on the whole model's weights, which is what `fit` moves: a layer's own flag can be overruled by a parent's.
+
+    And `backbone.trainable_weights` can be empty while its layers train (keras 3.15.1).
+    """
+    moving = {id(weight) for weight in model.trainable_weights}
+    training = [leaf for leaf in leaves(model) if any(id(weight) in moving for weight in leaf.trainable_weights)]
     inside = {id(leaf) for leaf in leaves(backbone)}
     first = next((leaf for leaf in training if id(leaf) in inside), None)
     return Trainable(
         layers=len(training),
-        parameters=sum(_size(leaf.trainable_weights) for leaf in training),
+        parameters=_size(model.trainable_weights),
         total_parameters=_size(model.weights),
         first="head" if first is None else _name_of_block(backbone, first),
     )

@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class KtApples(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
             return stored
 
         # Threads, not processes: numpy and Pillow let go of the lock, and a user's script needs no `__main__` guard.
-        with progress_bar(f"rendering {split}", len(plan)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with progress_bar(f"rendering {split}", len(plan)) as bar, ThreadPoolExecutor() as pool:
             for apple, image in zip(plan, pool.map(encoded, plan), strict=True):
                 text = {"variety": apple.variety.name, "defect": apple.defect or ""}
                 yield apple.index, {"image": image, "label": apple.label, **text}
@@ -165,7 +165,9 @@ class Apples:
                 digest.update(f"{split}\0{apple.label}\0".encode() + pixels.tobytes())
         total, varieties = sum(COUNTS.values()), len(KNOWN) + len(UNSEEN)
         return Splits(
-            **parts,
+            train=parts["train"],
+            validation=parts["validation"],
+            test=parts["test"],
             classes=CLASSES,
             batch_size=self.batch_size,
             origin=f"rendered by kt: {total} pictures of {varieties} apple varieties (seed {self.seed}); "
@@ -181,8 +183,10 @@ def _part(split: str, pictures: list[Pixels], image_size: tuple[int, int]) -> Sp
         f"{split}/{apple.label}/{apple.variety.name}_{apple.index:04d}" + (f" ({apple.defect})" if apple.defect else "")
         for apple in plan
     )
+    with ThreadPoolExecutor() as pool:
+        resized = list(pool.map(partial(resize, size=image_size), pictures))
     return Split(
-        pixels=np.stack([resize(pixels, image_size) for pixels in pictures]),
+        pixels=np.stack(resized),
         labels=np.array([CLASSES.index(apple.label) for apple in plan], np.int64),
         names=names,
         groups=names,

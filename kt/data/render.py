@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 SIDE = 256
 DEFECTS = ("bruise", "mould", "rot", "scab", "wormhole")
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32 in fact, and float64 for a handful of points
 Color = tuple[int, int, int]
 
 
@@ -59,7 +60,7 @@ class _Shape:
         square = across * across
         five = across * (square * (16 * square - 20) + 5)
         dimples = top * np.exp((up - 1) / top_width) + bottom * np.exp((-up - 1) / bottom_width)
-        return np.asarray(1 - dimples + self.lobes * five * (1 - up * up) * (0.6 - 0.4 * up), np.float32)
+        return 1 - dimples + self.lobes * five * (1 - up * up) * (0.6 - 0.4 * up)
 
     def outside(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """About how far points of the apple's own space lie outside of it (below 0: inside)."""
@@ -68,7 +69,7 @@ class _Shape:
         x, z = x / wide, z / wide
         ring = np.sqrt(x * x + z * z) + 1e-6
         far = np.sqrt(ring * ring + tall * tall)
-        return np.asarray(far - self.radius(tall / far, x / ring), np.float32)
+        return far - self.radius(tall / far, x / ring)
 
     def point(self, direction: Floats) -> Floats:
         """Where the rays `[..., 3]` from the middle leave the apple."""
@@ -179,17 +180,17 @@ def _linear(color: Color) -> Floats:
 
 def _length(vectors: Floats) -> Floats:
     """Of each vector in `[..., 3]`."""
-    return np.asarray(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)), np.float32)
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)))
 
 
 def _blend(under: Floats, over: Floats, mask: Floats) -> Floats:
-    return np.asarray(under + (over - under) * mask[..., None], np.float32)
+    return under + (over - under) * mask[..., None]
 
 
 def _step(values: Floats, start: float, end: float) -> Floats:
     """0 before start, 1 after end (or the other way round), smooth between."""
     t = np.clip((values - start) / (end - start), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def _resized(values: Floats, rows: int, columns: int) -> Floats:
@@ -298,7 +299,7 @@ def _normals(shape: _Shape, place: Floats) -> Floats:
     here = shape.outside(x, y, z)
     slope = [shape.outside(x + small, y, z), shape.outside(x, y + small, z), shape.outside(x, y, z + small)]
     normal = np.stack([there - here for there in slope], axis=-1)
-    return np.asarray(normal / (_length(normal)[:, None] + 1e-9), np.float32)
+    return normal / (_length(normal)[:, None] + 1e-9)
 
 
 # --- the skin ------------------------------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ def _away(surface: _Surface, spot: Floats) -> Floats:
 
 
 def _harmless_marks(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
-    marks = ((0.14, _drops), (0.15, _bloom), (0.14, _sticker), (0.2, _dirt), (0.2, _rubbed), (0.2, _sunspot))
+    marks = ((0.12, _drops), (0.15, _bloom), (0.12, _sticker), (0.16, _dirt), (0.16, _rubbed), (0.16, _sunspot))
     for probability, mark in marks:
         if _chance(rng, probability):
             skin = mark(rng, surface, skin)
@@ -443,7 +444,7 @@ def _rubbed(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
 
 def _sunspot(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A soft patch of riper or paler colour, such as a leaf's print leaves."""
-    tint = np.array([rng.uniform(0.85, 1.5), rng.uniform(0.6, 1.3), rng.uniform(0.6, 1.2)], np.float32)
+    tint = np.array([rng.uniform(0.95, 1.5), rng.uniform(0.75, 1.3), rng.uniform(0.7, 1.2)], np.float32)
     away = _away(surface, _spot(rng, surface)) + 0.06 * surface.under(_noise(rng, 6, 3))
     size = rng.uniform(0.15, 0.45)
     return skin.covered(_step(away, size, size * rng.uniform(0.3, 0.85)) * rng.uniform(0.4, 0.9), skin.color * tint)
@@ -515,7 +516,7 @@ def _mould(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     mask = _step(away / size + 0.1 * fuzz + 0.16 * tufts, 0.95, rng.uniform(0.3, 0.75)) * rng.uniform(0.6, 0.95)
     edge, middle = (
         _linear((222, 224, 214)),
-        _linear((rng.uniform(110, 190), rng.uniform(140, 186), rng.uniform(110, 165))),
+        _shade(rng, (118, 146, 112), (186, 184, 164)) ** 2.2,
     )
     color = _blend(edge, middle, _step(away, 0.8 * size, 0.2 * size)) * (1 + 0.14 * fuzz[:, None])
     skin = skin.covered(mask, color, shine=0.05, height=0.02)
@@ -566,18 +567,18 @@ def _lit(rng: np.random.Generator, skin: _Skin, surface: _Surface, light: _Light
     if _chance(rng, 0.35):
         gleam = gleam + 0.35 * skin.shine * _window(rng, normal)
     rim = 0.08 * skin.shine * (1 - np.clip(normal[:, 2], 0, 1)) ** 3
-    return np.asarray(body + (gleam * hollow)[:, None] * light.color + rim[:, None], np.float32)
+    return body + (gleam * hollow)[:, None] * light.color + rim[:, None]
 
 
 def _bumped(surface: _Surface, height: Floats) -> Floats:
     """The normals, tilted by the slope of `height` (in apple radii) as the camera sees it."""
     relief = surface.spread(height) * 60
-    down, right = np.gradient(relief)
+    down, right = (np.asarray(slope) for slope in np.gradient(relief))
     solid = np.clip(surface.normal[:, 2], 0, 1) * surface.alpha
     normal = surface.normal.copy()
     normal[:, 0] -= surface.under(right) * solid
     normal[:, 1] += surface.under(down) * solid
-    return np.asarray(normal / _length(normal)[:, None], np.float32)
+    return normal / _length(normal)[:, None]
 
 
 def _hollow(surface: _Surface) -> Floats:
@@ -609,7 +610,7 @@ def _wood(rng: np.random.Generator) -> Floats:
     seam = _step(np.abs(across - np.round(across)), 0.0, 0.025)
     grain = 0.1 * _noise(rng, 96, 2, stretch=20) + 0.08 * _noise(rng, 8, 3, stretch=4)
     picture = tone * (boards * (0.35 + 0.65 * seam) * (1 + grain))[..., None]
-    return np.asarray(np.swapaxes(picture, 0, 1) if _chance(rng, 0.5) else picture, np.float32)
+    return np.swapaxes(picture, 0, 1) if _chance(rng, 0.5) else picture
 
 
 def _cloth(rng: np.random.Generator) -> Floats:
@@ -623,7 +624,7 @@ def _cloth(rng: np.random.Generator) -> Floats:
     pattern = (bands[0].astype(np.float32) + bands[1]) / 2 * float(rng.integers(2)) * rng.uniform(0.3, 1)
     weave = 0.04 * (np.sin(row * 1.7) + np.sin(column * 1.7)) + 0.04 * _noise(rng, 128)
     folds = 0.14 * _noise(rng, 3, 2)
-    return np.asarray(_blend(tones[0], tones[1], pattern) * (1 + weave + folds)[..., None], np.float32)
+    return _blend(tones[0], tones[1], pattern) * (1 + weave + folds)[..., None]
 
 
 def _studio(rng: np.random.Generator) -> Floats:
@@ -631,7 +632,7 @@ def _studio(rng: np.random.Generator) -> Floats:
     down = np.linspace(0, 1, SIDE, dtype=np.float32)[:, None]
     horizon = rng.uniform(0.2, 0.7)
     mask = _step(down, horizon - 0.05, horizon + rng.uniform(0.02, 0.4)) + np.zeros((1, SIDE), np.float32)
-    return np.asarray(_blend(top, bottom, mask) * (1 + 0.05 * _noise(rng, 3, 2))[..., None], np.float32)
+    return _blend(top, bottom, mask) * (1 + 0.05 * _noise(rng, 3, 2))[..., None]
 
 
 def _foliage(rng: np.random.Generator) -> Floats:
@@ -680,7 +681,8 @@ def _backdrop(rng: np.random.Generator) -> Floats:
     """One of the backgrounds, somewhat out of focus: linear light `[256, 256, 3]`."""
     drawn = _BACKDROPS[rng.integers(len(_BACKDROPS))](rng)
     picture = Image.fromarray((np.clip(drawn, 0, 1) * 255).astype(np.uint8))
-    return _LINEAR[np.asarray(picture.filter(ImageFilter.BoxBlur(max(0.0, rng.uniform(-1, 2)))))]
+    picture = picture.filter(ImageFilter.BoxBlur(max(0.0, rng.uniform(-1, 2))))
+    return np.asarray(_LINEAR[np.asarray(picture)])
 
 
 def _composed(rng: np.random.Generator, backdrop: Floats, surface: _Surface, lit: Floats, light: _Light) -> Floats:
@@ -735,8 +737,8 @@ def _with_leaf(rng: np.random.Generator, picture: Floats, root: Floats, pose: _P
     half = wide * np.sin(math.pi * t**0.8) ** 0.9
     ahead, aside = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
 
-    def outline(offset: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 2 * (root[:2] + long * (t[:, None] * ahead + offset[:, None] * aside))
+    def outline(offset: Floats) -> Floats:
+        return np.asarray(2 * (root[:2] + long * (t[:, None] * ahead + offset[:, None] * aside)))
 
     edge = np.concatenate([outline(bow + half), outline(bow - half)[::-1]])
     mask = _drawn(lambda draw: draw.polygon([tuple(p) for p in edge.tolist()], fill=255))
@@ -774,7 +776,7 @@ def _photographed(rng: np.random.Generator, picture: Floats) -> npt.NDArray[np.u
     """Exposure, white balance, focus, noise, and sometimes the traces of JPEG: uint8 `[256, 256, 3]`."""
     balance = np.exp(rng.normal(0, 0.07, 3) + rng.normal(0, 0.16)).astype(np.float32)
     photo = _bytes(picture * balance)
-    photo = photo.filter(ImageFilter.GaussianBlur(float(rng.choice([0.4, 0.7, 1.1, 1.7], p=[0.4, 0.3, 0.2, 0.1]))))
+    photo = photo.filter(ImageFilter.GaussianBlur(float(rng.choice([0.4, 0.7, 1.1, 1.7], p=[0.45, 0.3, 0.17, 0.08]))))
     grain = rng.standard_normal((SIDE, SIDE, 3), np.float32) * np.float32(rng.uniform(0.5, 5))
     pixels = np.clip(np.asarray(photo, np.float32) + grain + 0.5, 0, 255).astype(np.uint8)
     if _chance(rng, 0.4):
