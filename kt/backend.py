@@ -19,21 +19,26 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     """
     chosen = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
     if chosen not in BACKENDS:
-        raise RecipeError(f"Unknown backend {chosen!r}. There is: {', '.join(BACKENDS)}.")
+        asked = "" if backend else " in KERAS_BACKEND"
+        raise RecipeError(f"Unknown backend {chosen!r}{asked}. There is: {', '.join(BACKENDS)}.")
     if importlib.util.find_spec(chosen) is None:
-        raise EnvironmentProblem(f"The backend {chosen!r} is not installed: pip install 'kt-transfer[{chosen}]'.")
+        package = "kt-transfer" if chosen == "tensorflow" else f"kt-transfer[{chosen}]"
+        raise EnvironmentProblem(f"The backend {chosen!r} is not installed: pip install '{package}'.")
     if "keras" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") != chosen:
         raise EnvironmentProblem(
             f"Keras is loaded already with another backend than {chosen!r}; set KERAS_BACKEND first."
         )
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet():
-        import keras
-        import tensorflow as tf
-
-        if chosen != "tensorflow":
-            tf.config.set_visible_devices([], "GPU")  # it decodes and resizes here; the GPU is the other backend's
+    try:
+        with _quiet():
+            import keras
+            import tensorflow as tf
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise EnvironmentProblem(f"Keras can't be loaded on {chosen}: {why}. kt doctor tells more.") from None
+    if chosen != "tensorflow":
+        tf.config.set_visible_devices([], "GPU")  # it decodes and resizes here; the GPU is the other backend's
     if mixed_precision:  # a CPU has no fast float16
         keras.config.set_dtype_policy("mixed_float16" if accelerated() else "mixed_bfloat16")
     return chosen

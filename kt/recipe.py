@@ -6,18 +6,18 @@ A recipe is a Python file with one object named `recipe`. Its mistakes are found
 import ast
 import contextlib
 import dataclasses
-import importlib.util
+import functools
 import re
 import sys
 import traceback
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from kt.errors import RecipeError, did_you_mean
+from kt.errors import KtError, RecipeError, did_you_mean
 
 EXPORTS = ("saved_model", "tflite")
 """Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
@@ -129,8 +129,11 @@ def check_types(part: Any) -> None:
 
 
 def _field_types(cls: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    try:
+        hints = typing.get_type_hints(cls)
+    except (NameError, TypeError) as error:
+        raise RecipeError(f"{cls.__name__}: the types of its fields can't be read: {error}.") from None
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 def _fits(value: Any, expected: Any) -> bool:
@@ -141,19 +144,30 @@ def _fits(value: Any, expected: Any) -> bool:
         return any(_fits(value, arg) for arg in args)
     if origin is Literal:
         return value in args
-    if origin is Callable or expected is Callable or origin is typing.get_origin(Callable[[], Any]):
-        return callable(value)
-    if origin is tuple:
+    if Callable in (origin, expected):
+        return callable(value) and not _is_part(value)
+    if origin is tuple and args[-1] is not Ellipsis:
         return isinstance(value, tuple) and len(value) == len(args) and all(map(_fits, value, args))
-    if origin is not None and issubclass(origin, Sequence):
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        kind = origin if issubclass(origin, tuple) else Sequence
         return (
-            isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(item, args[0]) for item in value)
+            isinstance(value, kind)
+            and not isinstance(value, str | bytes)
+            and all(_fits(item, args[0]) for item in value)
         )
-    if expected is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if expected is float:  # neither infinite nor NaN
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or expected)
+    try:
+        return isinstance(value, origin or expected)
+    except TypeError:  # an annotation that can't be asked, such as a protocol in a data source of one's own
+        return True
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is a class such as `Classifier` where `Classifier()` was meant."""
+    return isinstance(value, type) and dataclasses.is_dataclass(value)
 
 
 def _words(expected: Any) -> str:
@@ -162,11 +176,11 @@ def _words(expected: Any) -> str:
         return " or ".join(_words(arg) for arg in args)
     if origin is Literal:
         return " or ".join(repr(arg) for arg in args)
-    if origin is tuple:
+    if origin is tuple and args[-1] is not Ellipsis:
         return f"a tuple of {len(args)} ({', '.join(_words(arg) for arg in args)})"
-    if origin is not None and issubclass(origin, Sequence):
+    if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"a list of {_words(args[0])}"
-    if origin is not None and "Callable" in str(origin):
+    if Callable in (origin, expected):
         return "a function"
     plain = {
         int: "an integer",
@@ -180,6 +194,8 @@ def _words(expected: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    if _is_part(value):
+        return f"the class {value.__name__}; write {value.__name__}(...)"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -193,48 +209,56 @@ def load(file: Path) -> Loaded:
     Raises RecipeError with the line of the mistake, whatever it is; nothing of the data is read.
     """
     if file.suffix != ".py" or not file.is_file():
-        there = ", ".join(sorted(str(path) for path in file.parent.glob("*.py"))) or "no recipe in that folder"
-        raise RecipeError(f"{file} is not a recipe file. There is: {there}.")
+        folder = file if file.is_dir() else file.parent
+        there = ", ".join(str(path) for path in sorted(folder.glob("*.py")) if is_recipe(path))
+        raise RecipeError(f"{file} is not a recipe file. There is: {there or 'no recipe in that folder'}.")
     module = _execute(file)
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         found = "has no object named 'recipe'" if recipe is None else f"has a 'recipe' that is {_shown(recipe)}"
         raise RecipeError(f"{file} {found}; it must end with: recipe = Recipe(...).")
-    return Loaded(recipe, file, file.stem, (module.__doc__ or "").strip(), getattr(module, "run", None))
+    run = getattr(module, "run", None)
+    if run is not None and not callable(run):
+        raise RecipeError(f"{file}: run must be a function (recipe, out), not {_shown(run)}.")
+    return Loaded(recipe, file, file.stem, (module.__doc__ or "").strip(), run)
 
 
 def _execute(file: Path) -> types.ModuleType:
     # Registered by a name of its own, so that dataclasses in a recipe resolve their annotations.
-    name = f"kt_recipe_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"{file} can't be loaded as Python.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    module = types.ModuleType(f"kt_recipe_{file.stem}")
+    module.__file__ = str(file.absolute())
+    sys.modules[module.__name__] = module
     try:
-        spec.loader.exec_module(module)
-    except RecipeError as error:
+        # Compiled here and not imported, which would leave a __pycache__ and may run a stale one after a quick edit.
+        code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - a recipe is a program that its user asked to run
+    except KtError as error:
         raise RecipeError(f"{_where(file, error)}: {error}") from None
-    except SyntaxError as error:
-        raise RecipeError(f"{file}:{error.lineno}: {error.msg}") from None
-    except Exception as error:  # noqa: BLE001 - a recipe is a program: any of its mistakes becomes one line
-        raise RecipeError(f"{_where(file, error)}: {_explained(error)}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any mistake of a program becomes one line
+        raise RecipeError(f"{_where(file, error)}: {_explained(error, vars(module))}") from None
     return module
 
 
 def _where(file: Path, error: BaseException) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"{file}:{lines[-1]}" if lines else str(file)
+    own = str(file.absolute())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    if isinstance(error, SyntaxError) and error.filename == own:
+        lines.append(error.lineno)
+    return f"{file}:{lines[-1]}" if lines and lines[-1] else str(file)
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: BaseException, names: Mapping[str, Any]) -> str:
+    """The error as one line; `names` are those of the recipe's module, to find the class whose field is unknown."""
     text = " ".join(str(error).split())
-    match = re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text)
-    if match:
-        cls = {"Phase": Phase, "Recipe": Recipe}.get(match[1])
-        hint = f" {did_you_mean(match[2], [field.name for field in dataclasses.fields(cls)])}" if cls else ""
-        return f"{match[1]} has no field {match[2]!r}.{hint}"
-    return f"{type(error).__name__}: {text}"
+    if isinstance(error, SyntaxError):
+        return error.msg if error.filename == names["__file__"] else f"SyntaxError: {text}"
+    if match := re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text):
+        cls = {"Phase": Phase, "Recipe": Recipe, **names}.get(match[1])
+        known = [field.name for field in dataclasses.fields(cls)] if cls is not None and _is_part(cls) else []
+        return f"{match[1]} has no field {match[2]!r}. {did_you_mean(match[2], known) if known else ''}".rstrip()
+    if match := re.fullmatch(r"(\w+)\.__init__\(\) missing \d+ required positional arguments?: (.*)", text):
+        return f"{match[1]} needs {match[2]}."
+    return f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def summary_of(file: Path) -> str:
@@ -247,12 +271,16 @@ def summary_of(file: Path) -> str:
 
 
 def is_recipe(file: Path) -> bool:
-    """Whether a Python file assigns `recipe` at its top level, found without running it."""
+    """Whether a Python file assigns `recipe` at its top level, found without running it.
+
+    A file that is not readable as Python counts too, so that a recipe with a slip in it does not go missing.
+    """
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
-        return False
+        return True
     targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
     return any(isinstance(target, ast.Name) and target.id == "recipe" for target in targets)
 
 
@@ -288,6 +316,8 @@ def _set(recipe: Recipe, path: str, text: str) -> Recipe:
     if not rest:
         changed: Recipe = _replaced(recipe, first, path=path, text=text)
         return changed
+    if first == "phases":
+        raise RecipeError(f"Cannot set {path!r}: begin with the name of a phase, such as {names[-1]}.lr.")
     part = getattr(recipe, first)
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         raise RecipeError(f"Cannot set {path!r}: {first!r} has no fields of its own; change it in the recipe file.")
@@ -298,16 +328,24 @@ def _replaced(part: Any, name: str, *, path: str, text: str) -> Any:
     hints = _field_types(type(part))
     if name not in hints:
         raise RecipeError(f"Cannot set {path!r}: {type(part).__name__} has no {name!r}. {did_you_mean(name, hints)}")
-    return dataclasses.replace(part, **{name: _parsed(text, hints[name], path=path)})
+    value = _parsed(text, hints[name], path=path)
+    try:
+        return dataclasses.replace(part, **{name: value})
+    except KtError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a part of the user's own may refuse in any way
+        why = " ".join(str(error).split())
+        raise RecipeError(f"Cannot set {path!r} to {_shown(text)}: {why}") from None
 
 
 def _parsed(text: str, expected: Any, *, path: str) -> Any:
-    if not _settable(expected):
+    if not _settable(expected) and text.lower() != "none":
         raise RecipeError(f"Cannot set {path!r}: it is a function; change it in the recipe file.")
     for value in _candidates(text):
         if _fits(value, expected):
             return float(value) if expected is float else value
-    raise RecipeError(f"Cannot set {path!r} to {text!r}: it must be {_words(expected)}.")
+    example = ", such as 160x160" if get_origin(expected) is tuple else ""
+    raise RecipeError(f"Cannot set {path!r} to {_shown(text)}: it must be {_words(expected)}{example}.")
 
 
 def _settable(expected: Any) -> bool:
@@ -316,7 +354,7 @@ def _settable(expected: Any) -> bool:
         if get_origin(expected) in (Union, types.UnionType)
         else [expected]
     )
-    return any("Callable" not in str(get_origin(kind) or kind) for kind in kinds)
+    return any(Callable not in (get_origin(kind), kind) for kind in kinds)
 
 
 def _candidates(text: str) -> list[Any]:
@@ -325,11 +363,10 @@ def _candidates(text: str) -> list[Any]:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         readings.append(words[text.lower()])
-    if re.fullmatch(r"\d+x\d+", text):
-        readings.append(tuple(int(side) for side in text.split("x")))
-    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        readings.append(ast.literal_eval(text))
-    readings += [text, text.split(",") if text else []]
+    with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        sized = re.fullmatch(r"\d+x\d+", text)
+        readings.append(tuple(map(int, text.split("x"))) if sized else ast.literal_eval(text))
+    readings += [text, [item.strip() for item in text.split(",")] if text else []]
     return readings
 
 
@@ -345,8 +382,13 @@ def describe(part: Any) -> Any:
         return part
     if isinstance(part, Path):
         return str(part)
+    if isinstance(part, Mapping):
+        return {str(key): describe(value) for key, value in part.items()}
     if isinstance(part, Sequence):
         return [describe(item) for item in part]
-    name = getattr(part, "__qualname__", None) or getattr(part, "name", None) or type(part).__name__
+    if isinstance(part, functools.partial):
+        arguments = describe(part.args), describe(part.keywords)
+        return {"kind": "partial", "function": describe(part.func), "args": arguments[0], **arguments[1]}
+    name = getattr(part, "__qualname__", None) or type(part).__qualname__
     module = getattr(part, "__module__", "") or ""
     return name if module.startswith("kt_recipe_") or not module else f"{module}.{name}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kt.errors import RecipeError
+from kt.recipe import check_types
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Cosine:
     end: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, value in (("warmup", self.warmup), ("end", self.end)):
             if not 0 <= value <= 1:
                 raise RecipeError(f"Cosine: {name} is a share from 0 to 1, not {value}.")

@@ -58,10 +58,13 @@ class Best:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy, the backend and tf.data, and make TensorFlow's operations deterministic."""
+    """Seed Python, NumPy, the backend and tf.data, and make an accelerator's operations deterministic.
+
+    On a CPU TensorFlow's training is bit-identical as it is, and asking for determinism makes it 1.4 times slower.
+    """
     keras.utils.set_random_seed(seed)
     tf.random.set_seed(seed)  # augmentation runs in tf.data whichever backend trains
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and accelerated():
         tf.config.experimental.enable_op_determinism()
 
 

@@ -7,7 +7,10 @@ import sys
 
 import click
 
-from kt.errors import KtError
+from kt.errors import KtError, did_you_mean
+
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What a system says of a path that was asked for, and that no program can mend."""
 
 VERBS = ("run", "new", "show", "list", "predict", "evaluate", "export", "weights", "doctor", "completion")
 
@@ -29,8 +32,6 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from kt.errors import did_you_mean
-
             ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
@@ -41,12 +42,14 @@ def cli() -> None:
     """Transfer learning that ships: from a folder of photos to a model on a phone and on a server.
 
     \b
-    kt run recipes/apples.py                      train, evaluate, export, check, report
-    kt run recipes/apples.py --data my_photos/    the same on your own folder, one sub-folder a class
-    kt predict saved_models/apples photo.jpg      ask the released model
+    kt run recipes/apples.py                     train, measure, export, check, report
+    kt run recipes/apples.py --data my_photos/   the same on your pictures: one sub-folder a class
+    kt predict saved_models/apples photo.jpg     ask the released model
 
-    Exit codes: 0 done, 1 a bug in kt, 2 command line or recipe, 3 data, 4 weights or network, 5 training,
-    6 nothing mobile was released, 7 environment (package, disk), 130 interrupted.
+    \b
+    Exit codes: 0 done, 1 a bug in kt, 2 command line or recipe, 3 data,
+    4 weights or network, 5 training, 6 nothing mobile was released,
+    7 environment (package, disk, permission), 130 interrupted.
     """
 
 
@@ -75,6 +78,8 @@ def _guarded() -> int:
             return _fail(
                 f"The disk is full ({error.filename or 'while writing'}); free some space and run again.", code=7
             )
+        if error.errno in NOT_OURS and error.filename is not None:
+            return _fail(f"{error.strerror}: {error.filename}", code=7)
         return _bug(error)
     except MemoryError:
         return _fail("Not enough memory; use a smaller image_size or batch_size.", code=7)

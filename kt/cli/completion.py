@@ -7,7 +7,13 @@ from click.shell_completion import get_completion_class
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the completion script of a SHELL; for bash: eval "$(kt completion bash)"."""
+    """Print a script that completes kt's words in your shell.
+
+    \b
+    bash  add to ~/.bashrc:  eval "$(kt completion bash)"
+    zsh   add to ~/.zshrc:   eval "$(kt completion zsh)"
+    fish  once:              kt completion fish > ~/.config/fish/completions/kt.fish
+    """
     from kt.cli import cli
 
     completion = get_completion_class(shell)

@@ -14,13 +14,17 @@ from kt.cli.options import json_option
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Print versions, backends and devices found, which weights are at hand, and what is missing."""
+    """Show what this machine has, and what is missing.
+
+    Versions, the processor, what each backend can compute on, which pretrained weights are at hand, and how to get
+    what is not there. Nothing is fetched or changed.
+    """
     from kt.environment import machine, versions
 
     found: dict[str, dict[str, Any]] = {
         "versions": versions(),
         "machine": machine(),
-        "backends": {name: _devices(name) for name in ("tensorflow", "jax", "torch")},
+        "backends": _backends(),
         "weights": _weights(),
         "missing": _missing(),
     }
@@ -35,6 +39,15 @@ def command(as_json: bool) -> None:
             click.echo("  nothing")
 
 
+def _backends() -> dict[str, str]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from kt.backend import BACKENDS
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(BACKENDS, pool.map(_devices, BACKENDS), strict=True))
+
+
 def _devices(backend: str) -> str:
     """Asks each library in a child process: one that is broken can't take the doctor with it."""
     import subprocess
@@ -42,9 +55,9 @@ def _devices(backend: str) -> str:
     if importlib.util.find_spec(backend) is None:
         return "not installed"
     ask = {
-        "tensorflow": "import tensorflow as m; print([d.device_type for d in m.config.list_physical_devices()])",
-        "jax": "import jax as m; print([str(d) for d in m.devices()])",
-        "torch": "import torch.cuda as m; print(['CPU'] + [m.get_device_name(i) for i in range(m.device_count())])",
+        "tensorflow": "import tensorflow as m; print(*[d.device_type for d in m.config.list_physical_devices()])",
+        "jax": "import jax as m; print(*m.devices())",
+        "torch": "import torch.cuda as m; print('CPU', *[m.get_device_name(i) for i in range(m.device_count())])",
     }[backend]
     try:
         child = subprocess.run(  # noqa: S603 - our own interpreter

@@ -13,14 +13,15 @@ from kt.errors import DataError, ReleaseError
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "formats", multiple=True, type=click.Choice(["saved_model", "tflite"]),
-              help="What to make; may be repeated. Default: everything in the recipe.")  # fmt: skip
+              help="What to make; may be given twice. Default: all that the recipe exports.")  # fmt: skip
 @click.option("--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
               help="Where what passes the release gate goes.")  # fmt: skip
 @json_option
 def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bool) -> None:
-    """Export the model of a finished RUN, such as runs/apples/LATEST, check it, and release it as a new version.
+    """Export a finished run again, as a new version.
 
-    The release gate compares on the run's test pictures, so its data must still be there, unchanged.
+    RUN is its folder, such as runs/apples/LATEST. The exports are compared with the trained model on the run's test
+    pictures, so these must still be there, unchanged. Exit code 6 means that nothing passed the release gate.
     """
     told = _report_of(run)
     recipe_file = run / "recipe.py"

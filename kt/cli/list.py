@@ -14,7 +14,10 @@ from kt.recipe import is_recipe, summary_of
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
 @json_option
 def command(folder: Path, as_json: bool) -> None:
-    """List the recipes in FOLDER (default: recipes/), each with the first line of its docstring; none is run."""
+    """List the recipes in a folder.
+
+    Each with the first line of its docstring; none is run. FOLDER is recipes/ unless given.
+    """
     if not folder.is_dir():
         raise RecipeError(
             f"There is no folder {folder}; name one that holds recipes, or make one with: kt new recipes/mine.py"

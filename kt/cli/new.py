@@ -1,5 +1,6 @@
 """`kt new`: write a recipe for one's own pictures."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,15 +11,23 @@ from kt.errors import DataError, RecipeError
 IMBALANCED = 2.0
 """From this ratio of the largest to the smallest class on, the new recipe weighs the classes."""
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+"""Those of `kt.data.images`, which loads the heavy libraries; a test holds the two against each other."""
+
 FEW = 1000
 """Below so many pictures, the new recipe augments them."""
 
 
 @click.command("new")
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="A folder with one sub-folder a class.")
+@click.option("--data", type=click.Path(path_type=Path), required=True,
+              help="Your pictures: a folder with one sub-folder a class.")  # fmt: skip
 def command(recipe: Path, data: Path) -> None:
-    """Write a RECIPE, such as recipes/mushrooms.py, that fits the number and balance of the pictures in a folder."""
+    """Write a recipe for your own pictures.
+
+    RECIPE is the file to write, such as recipes/mushrooms.py. The pictures are counted, not read: few are augmented,
+    and classes that differ much in size are weighted. The recipe is yours to change.
+    """
     if recipe.suffix != ".py" or not recipe.stem.isidentifier():
         raise RecipeError(f"{recipe}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
     if recipe.exists():
@@ -26,8 +35,9 @@ def command(recipe: Path, data: Path) -> None:
     counts = count_pictures(data)
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(render(recipe, data, counts), encoding="utf-8")
-    click.echo(f"{recipe}: {sum(counts.values())} pictures of {len(counts)} classes ({', '.join(counts)})")
-    click.echo(f"next: kt run {recipe}")
+    classes = ", ".join(map(_in_words, counts))
+    click.echo(f"{_in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
+    click.echo(f"next: kt run {shlex.quote(str(recipe))}")
 
 
 def count_pictures(data: Path) -> dict[str, int]:
@@ -41,12 +51,17 @@ def count_pictures(data: Path) -> dict[str, int]:
     for folder in folders:
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.name.startswith("."):
-                number = sum(1 for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+                number = sum(1 for file in path.rglob("*") if _is_picture(file, below=path))
                 counts[path.name] = counts.get(path.name, 0) + number
     counts = {label: number for label, number in sorted(counts.items()) if number}
     if len(counts) < 2:
         raise DataError(f"{data} has {len(counts)} classes; expected a sub-folder for each of at least two.")
     return counts
+
+
+def _is_picture(file: Path, *, below: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
+    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
 def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
@@ -58,10 +73,21 @@ def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
     ).get_template("recipe.py.jinja")
     return template.render(
         title=recipe.stem.replace("_", " "),
-        file=recipe.as_posix(),
-        data=data.as_posix(),
-        # It stands in a docstring: what would end that, or escape, is taken out of a folder's name.
-        counts=", ".join(f"{number} {label}" for label, number in counts.items()).replace('"', "'").replace("\\", "/"),
-        balanced=max(counts.values()) >= IMBALANCED * min(counts.values()),
+        file=_in_words(shlex.quote(recipe.as_posix())),
+        data=_as_literal(data.as_posix()),
+        classes=len(counts),
+        counts=", ".join(f"{number} {_in_words(label)}" for label, number in counts.items()),
+        weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
         augment=sum(counts.values()) < FEW,
     ) + "\n"  # fmt: skip
+
+
+def _in_words(name: str) -> str:
+    """A file's name that can stand in a docstring and on a terminal: nothing that ends, escapes or breaks a line."""
+    plain = "".join(character if character.isprintable() else "?" for character in name)
+    return plain.replace('"', "'").replace("\\", "/")
+
+
+def _as_literal(text: str) -> str:
+    plain = text.isprintable() and not set(text) & {'"', "\\"}
+    return f'"{text}"' if plain else repr(text)

@@ -17,10 +17,11 @@ RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 
 def changes(command: F) -> F:
     """The options that change a recipe: --data, --set, --seed."""
-    command = click.option("--seed", type=int, help="Seed of everything random in the training.")(command)
+    command = click.option("--seed", type=int, help="Seed of all that is random in training.")(command)
     command = click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a field, such as fine_tune.lr=3e-6."
-    )(command)
+        "--set", "settings", multiple=True, metavar="NAME=VALUE",
+        help="Change a field, such as fine_tune.lr=3e-6; may be repeated.",
+    )(command)  # fmt: skip
     return click.option(
         "--data",
         metavar="PATH",

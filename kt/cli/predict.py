@@ -14,10 +14,11 @@ from kt.errors import DataError
 @click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
 @json_option
 def command(model: Path, pictures: tuple[Path, ...], as_json: bool) -> None:
-    """Label PICTURES (files and folders) with MODEL: saved_models/NAME (its newest version), a version, or a .tflite.
+    """Label pictures with a released model.
 
-    With --json one object a line: path, label, score, scores. A file that can't be read is told on standard error;
-    exit code 3 if none could be read.
+    MODEL is saved_models/NAME (its newest version), one version of it, or a .tflite file. PICTURES are files and
+    folders. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all scores.
+    A file that can't be read is told on standard error; exit code 3 if none could be read.
     """
     from kt import backend
 

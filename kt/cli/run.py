@@ -36,10 +36,13 @@ def command(
     saved_models: Path,
     as_json: bool,
 ) -> None:
-    """Train a recipe, evaluate it, export it, check each export, and report.
+    """Train a recipe, check its exports and report.
 
-    With --json the content of report.json is printed last, alone on standard output. Exit code 6 means that the recipe
-    exports for phones and nothing of that passed the release gate.
+    Reads the pictures, trains each phase, measures the best model on test pictures, exports it, and compares every
+    export with it. What passes this release gate goes to saved_models/, the report to runs/.
+
+    With --json the content of report.json is all of standard output. Exit code 6 means that the recipe exports for
+    phones and nothing of that passed the gate.
     """
     loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
@@ -62,12 +65,20 @@ def command(
     else:
         results = run(resolved, out, origin=origin, saved_models=saved_models)
     mark_latest(out)
-    if not isinstance(results, dict):
+    if not isinstance(results, dict) or "artifacts" not in results:  # a run of the recipe's own, with its own answer
+        if results is not None:
+            click.echo(json.dumps(results, default=str) if as_json else results)
         return
-    click.echo(json.dumps(results, default=str) if as_json else report.summary(results, out / "report.html"))
+    page = out / "report.html"
+    click.echo(on_one_line(out / "report.json") if as_json else report.summary(results, page))
     phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
     if phone and not any(artifact["released"] for artifact in phone):
-        raise ReleaseError(f"No artefact for phones passed the release gate; {out / 'report.html'} says why.")
+        raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
+
+
+def on_one_line(file: Path) -> str:
+    """The JSON of a file, such as a script reads line by line."""
+    return json.dumps(json.loads(file.read_text(encoding="utf-8")), ensure_ascii=False)
 
 
 def new_run(folder: Path) -> Path:

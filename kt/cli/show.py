@@ -14,7 +14,10 @@ from kt.recipe import describe
 @changes
 @json_option
 def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int | None, as_json: bool) -> None:
-    """Check a recipe and print every field as it would run, with --data, --set and --seed applied."""
+    """Check a recipe and print it as it would run.
+
+    Every field with --data, --set and --seed applied; no picture is read and nothing is trained.
+    """
     loaded = load_recipe(recipe, backend=None)
     resolved = describe(changed(loaded, data=data, settings=settings, seed=seed))
     if as_json:
@@ -33,7 +36,9 @@ def _one_line(value: object) -> str:
     if isinstance(value, dict):
         kind = value.get("kind", "")
         inside = ", ".join(
-            f"{key}={_one_line(item)}" for key, item in value.items() if key != "kind" and item is not None
+            f"{key}={f'({_one_line(item)})' if isinstance(item, list) else _one_line(item)}"
+            for key, item in value.items()
+            if key != "kind" and item is not None
         )
         return f"{kind}({inside})" if kind else inside
     if isinstance(value, list):

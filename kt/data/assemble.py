@@ -4,10 +4,13 @@ Shared by every source. Pictures of one thing (a group) and near-duplicates neve
 """
 
 import hashlib
+import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,26 +20,39 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, warn
-from kt.data.images import read_rgb, resize
+from kt.data.images import contents, read_rgb, resize
 from kt.data.splits import Pixels, Skipped, Split, Splits
-from kt.errors import DataError, RecipeError
+from kt.errors import DataError, EnvironmentProblem, RecipeError
 
 SPLITS = ("train", "validation", "test")
 
 NEAR = 5.0
 """Two pictures nearer than this are one picture: root mean square over 16 x 16 thumbnails, in levels of 255.
 
-Copies that were saved again or scaled lie below 2; on four sets of photos no two different ones came below 7, except
+Copies that were saved again or scaled lie below 2.5; on four sets of photos no two different ones came below 7, except
 frames of one turning apple.
+"""
+
+NEAR_OF_CONTRAST = 0.15
+"""And nearer than this share of the weaker picture's contrast, which is the standard deviation of its thumbnail.
+
+Otherwise any two faint pictures would be one. Copies lie below 0.1, different photos above 0.3.
 """
 
 MEMORY_BUDGET = 2 * 2**30
 """Bytes of decoded pictures that are held in memory; more are memory-mapped in a temporary file."""
 
 
+LARGE = 75_000_000
+"""Decoded pictures of more bytes are resized one at a time: that takes 16 bytes a pixel, gigabytes where four meet."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """One picture before it is read: a file, or a function that gives its pixels; `split` where the source has one."""
+    """One picture before it is read: a file, or a function that gives its pixels; `split` where the source has one.
+
+    group: pictures with the same one show the same thing, whatever their labels.
+    """
 
     source: Path | Callable[[], Pixels]
     label: str
@@ -89,15 +105,20 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
     hashes: list[str] = []
     skipped: list[Skipped] = []
 
+    one_at_a_time = threading.Lock()
+
     def one(item: Item) -> tuple[Pixels, str] | Skipped:
         try:
-            if not isinstance(item.source, Path):
+            if isinstance(item.source, Path):
+                data = contents(item.source)
+                image = read_rgb(data)
+            else:
                 image = item.source()
-                return resize(image, image_size), hashlib.sha256(image.tobytes()).hexdigest()
-            data = item.source.read_bytes()
-            return resize(read_rgb(data), image_size), hashlib.sha256(data).hexdigest()
-        except (DataError, OSError) as error:
-            return Skipped(item.name, " ".join(str(error).split()))
+                data = image.tobytes()
+            with one_at_a_time if image.nbytes > LARGE else nullcontext():
+                return resize(image, image_size), hashlib.sha256(data).hexdigest()
+        except DataError as error:
+            return Skipped(item.name, str(error))
 
     with progress_bar("reading pictures", len(items)) as bar, ThreadPoolExecutor(max_workers=4) as pool:
         for item, result in zip(items, pool.map(one, items), strict=True):
@@ -120,6 +141,12 @@ def _allocate(count: int, image_size: tuple[int, int]) -> Pixels:
     shape = (count, *image_size, 3)
     if np.prod(shape, dtype=np.int64) <= MEMORY_BUDGET:
         return np.empty(shape, np.uint8)
+    size, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:  # writing into a mapping for which there is no room would kill the process without a word
+        raise EnvironmentProblem(
+            f"{count} pictures of {image_size[0]}x{image_size[1]} need {size / 2**30:.1f} GiB in "
+            f"{tempfile.gettempdir()}, which has {free / 2**30:.1f}. Set TMPDIR to a directory with more room."
+        )
     with tempfile.TemporaryFile(prefix="kt-pixels-") as file:  # unlinked at once: it goes when the mapping goes
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
@@ -128,16 +155,24 @@ def _tell_skipped(skipped: Sequence[Skipped]) -> None:
     for one in skipped[:5]:
         warn(f"skipped {one.name}: {one.reason}")
     if len(skipped) > 5:
-        warn(f"skipped {len(skipped)} files in all; the report names each")
+        warn(f"and {len(skipped) - 5} more; the report names each")
 
 
 def assemble(
-    items: Sequence[Item], *, image_size: tuple[int, int], batch_size: int, shares: Shares, origin: str
+    items: Sequence[Item],
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    shares: Shares,
+    origin: str,
+    notes: Sequence[str] = (),
 ) -> Splits:
     """Read the pictures and complete their splits: what lacks validation or test is split by class, group and seed.
 
-    Raises DataError where there are too few classes or pictures to split.
+    notes: what the source has to tell. Raises DataError where there are too few classes or pictures to split.
     """
+    for note in notes:
+        warn(note)
     classes = tuple(sorted({item.label for item in items}))
     if len(classes) < 2:
         found = f"only one, {classes[0]!r}" if classes else "none"
@@ -147,15 +182,17 @@ def assemble(
     if lost:
         raise DataError(f"Class {lost[0]!r} has no picture that can be read in {origin}.")
     labels = np.array([classes.index(item.label) for item in pictures.items], np.int64)
-    near = near_duplicates(pictures.pixels)
-    groups = _groups(pictures.items, near)
-    splits = _complete([item.split for item in pictures.items], labels, groups, classes=classes, shares=shares)
-    keep, notes = _without_leaks(splits, near)
-    notes += _two_labels(labels, near, pictures.items)
-    notes += [f"{len(pictures.skipped)} files could not be read and were skipped"] if pictures.skipped else []
+    alike = near_duplicates(pictures.pixels)
+    groups = _groups(pictures.items, alike)
+    given = np.array([item.split or "train" for item in pictures.items], dtype="<U10")
+    keep, leaks = _without_leaks(given, groups)
+    own_notes = [*_unread(pictures.skipped), *leaks, *_two_labels(labels, alike, pictures.items)]
+    for note in own_notes:
+        warn(note)
+    splits = _complete(given, labels, groups, keep=keep, classes=classes, shares=shares)
     parts = {name: _part(pictures, labels, groups, chosen=np.flatnonzero((splits == name) & keep)) for name in SPLITS}
-    notes += _absent(parts, classes, origin)
-    for note in notes:
+    absent = _absent(parts, classes, origin)
+    for note in absent:
         warn(note)
     return Splits(
         train=parts["train"],
@@ -166,22 +203,37 @@ def assemble(
         origin=origin,
         digest=_digest(splits[keep], [classes[label] for label in labels[keep]], np.array(pictures.hashes)[keep]),
         skipped=pictures.skipped,
-        notes=tuple(notes),
+        notes=(*notes, *own_notes, *absent),
     )
 
 
 def near_duplicates(pixels: Pixels) -> npt.NDArray[np.int64]:
-    """Pairs `[P, 2]` of indices, the smaller first, of pictures that show the same within `NEAR`."""
+    """A number for each picture, int64 `[N]`: those that show the same (`NEAR`) share it, also by way of a third."""
     thumbnails = _thumbnails(pixels)
-    squares = (thumbnails**2).sum(axis=1)
-    found = []
+    squares, limits = (thumbnails**2).sum(axis=1), _limits(thumbnails)
+    numbers = np.arange(len(thumbnails))
     for start in range(0, len(thumbnails), 1024):
         block = slice(start, start + 1024)
         squared = squares[block, None] + squares[None, :] - 2 * thumbnails[block] @ thumbnails.T
-        rows, columns = np.nonzero(squared < NEAR**2 * thumbnails.shape[1])
-        later = columns > rows + start
-        found.append(np.stack([rows[later] + start, columns[later]], axis=1))
-    return np.concatenate(found).astype(np.int64)
+        rows, columns = np.nonzero(squared < np.minimum(limits[block, None], limits[None, :]))
+        one, other = numbers[rows + start], numbers[columns]
+        fresh = one != other
+        numbers = _joined(len(numbers), one[fresh], other[fresh])[numbers]
+    return numbers
+
+
+def _limits(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """For each thumbnail the sum of squares below which another is the same picture."""
+    colours = thumbnails.reshape(len(thumbnails), -1, 3)
+    contrast = np.sqrt(colours.var(axis=1).mean(axis=1))
+    near = np.clip(NEAR_OF_CONTRAST * contrast, 0.5, NEAR)  # half a level is what rounding does to a plain area
+    return np.asarray(near**2 * thumbnails.shape[1], np.float32)
+
+
+def _joined(count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The connected component of each of `count` nodes, given the edges."""
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _thumbnails(pixels: Pixels) -> npt.NDArray[np.float32]:
@@ -196,74 +248,80 @@ def _thumbnails(pixels: Pixels) -> npt.NDArray[np.float32]:
     return cells
 
 
-def _groups(items: Sequence[Item], near: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _groups(items: Sequence[Item], alike: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """A number for each picture, shared by all of its group and their near-duplicates."""
-    first: dict[tuple[str, str], int] = {}
-    owner = [first.setdefault((item.label, item.group), index) for index, item in enumerate(items)]
-    rows = np.concatenate([np.arange(len(items)), near[:, 0]])
-    columns = np.concatenate([np.array(owner), near[:, 1]])
-    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(items), len(items)))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
-
-
-def _complete(
-    given: Sequence[str | None],
-    labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    *,
-    classes: Sequence[str],
-    shares: Shares,
-) -> npt.NDArray[np.str_]:
-    """The split of each picture: the given one, else drawn. Missing validation and test are drawn from the rest."""
-    splits = np.array([split or "train" for split in given], dtype="<U10")
-    missing = [name for name in ("test", "validation") if not (splits == name).any()]
-    wanted = {"test": shares.test, "validation": shares.validation}
-    random = np.random.default_rng(shares.seed)
-    for label, name in enumerate(classes):
-        members = np.flatnonzero((labels == label) & (splits == "train"))
-        numbers = random.permutation(np.unique(groups[members]))
-        if len(numbers) < 1 + len(missing):
-            raise DataError(
-                f"Class {name!r} has {len(numbers)} independent pictures, and {1 + len(missing)} are needed for "
-                f"{', '.join(['train', *sorted(missing)])}; add pictures, or give the splits as train/, validation/ and "
-                "test/ folders. (Copies, and files that share the part of the name before '__', count as one.)"
-            )
-        sizes = {number: int((groups[members] == number).sum()) for number in numbers}
-        for split in missing:
-            goal, taken = wanted[split] * len(members), 0
-            # The last groups stay: each split that is still to come and train need one.
-            reserve = 1 + (split == "test" and "validation" in missing)
-            while len(numbers) > reserve and (taken == 0 or taken < goal):
-                taken += sizes[numbers[0]]
-                splits[np.isin(groups, numbers[0]) & (splits == "train")] = split
-                numbers = numbers[1:]
-    return splits
+    first: dict[str, int] = {}
+    owner = [first.setdefault(item.group, index) for index, item in enumerate(items)]
+    double = np.unique(alike, return_index=True)[1][alike]
+    everyone = np.arange(len(items))
+    return _joined(len(items), np.concatenate([everyone, everyone]), np.concatenate([np.array(owner), double]))
 
 
 def _without_leaks(
-    splits: npt.NDArray[np.str_], near: npt.NDArray[np.int64]
+    splits: npt.NDArray[np.str_], groups: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    """Which pictures stay: one that shows the same as one of a later split (train, validation, test) goes."""
+    """Which pictures stay: of a group in several splits only those in the last (train, validation, test)."""
     rank = np.array([SPLITS.index(split) for split in splits])
-    first, second = near[:, 0], near[:, 1]
-    straddling = rank[first] != rank[second]
-    earlier = np.where(rank[first] < rank[second], first, second)[straddling]
-    keep = np.ones(len(splits), bool)
-    keep[earlier] = False
-    dropped = Counter(splits[~keep])
+    last = np.zeros(len(rank), np.int64)
+    np.maximum.at(last, groups, rank)
+    keep = rank == last[groups]
     notes = [
-        f"{count} pictures of {split} show the same as one of a later split and were left out"
-        for split, count in sorted(dropped.items())
+        f"left out of {split}: {count} that a later split has too (copies, or pictures of the same group)"
+        for split, count in sorted(Counter(splits[~keep]).items())
     ]
     return keep, notes
 
 
-def _two_labels(labels: npt.NDArray[np.int64], near: npt.NDArray[np.int64], items: Sequence[Item]) -> list[str]:
-    clash = near[labels[near[:, 0]] != labels[near[:, 1]]]
+def _complete(
+    given: npt.NDArray[np.str_],
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    *,
+    keep: npt.NDArray[np.bool_],
+    classes: Sequence[str],
+    shares: Shares,
+) -> npt.NDArray[np.str_]:
+    """The split of each picture: a missing validation or test is drawn from train, class by class, in whole groups."""
+    splits = given.copy()
+    missing = [name for name in ("test", "validation") if not (given == name).any()]
+    wanted = {"test": shares.test, "validation": shares.validation}
+    pool = keep & (given == "train")
+    random = np.random.default_rng(shares.seed)
+    for label, name in enumerate(classes):
+        members = np.flatnonzero((labels == label) & pool)
+        numbers = random.permutation(np.unique(groups[members]))
+        if 0 < len(numbers) < 1 + len(missing):
+            raise DataError(
+                f"Class {name!r} has {len(numbers)} independent pictures, and {1 + len(missing)} are needed for "
+                f"{', '.join(['train', *sorted(missing)])}; add pictures, or give the splits as train/, validation/ "
+                "and test/ folders. (Copies, and pictures of one group, count as one.)"
+            )
+        sizes = Counter(groups[members].tolist())
+        for split in missing:
+            goal = wanted[split] * len(members)
+            # A group larger than the whole share comes last: it would empty train.
+            free = sorted(numbers[~np.isin(numbers, groups[splits != "train"])], key=lambda n: sizes[n] > goal)
+            # A class whose groups hold other classes too may have some already; train, and what comes next, need one.
+            taken = int((splits[members] == split).sum())
+            reserve = 1 + (split == "test" and "validation" in missing)
+            while len(free) > reserve and (taken == 0 or taken < goal):
+                chosen = free.pop(0)
+                taken += sizes[chosen]
+                splits[pool & (groups == chosen)] = split
+    return splits
+
+
+def _unread(skipped: Sequence[Skipped]) -> list[str]:
+    return [f"{len(skipped)} files could not be read and were skipped"] if skipped else []
+
+
+def _two_labels(labels: npt.NDArray[np.int64], alike: npt.NDArray[np.int64], items: Sequence[Item]) -> list[str]:
+    first = np.unique(alike, return_index=True)[1][alike]
+    clash = np.flatnonzero(labels != labels[first])
     if not len(clash):
         return []
-    one, other = (items[index].name for index in clash[0])
-    return [f"{len(clash)} pairs of pictures look the same but have different labels, such as {one} and {other}"]
+    one, other = items[first[clash[0]]].name, items[clash[0]].name
+    return [f"{len(clash)} pictures look the same as one with another label, such as {other} and {one}"]
 
 
 def _part(

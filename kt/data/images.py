@@ -8,23 +8,56 @@ cannot do (EXIF orientation, CMYK, 16 bit, other formats) `servable_bytes` does 
 import io
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from kt.data.splits import Pixels
 from kt.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-"""What a folder is searched for; Pillow decides by content, not by suffix."""
+"""What a folder is searched for; what a file is, its content decides."""
 
 MAX_PIXELS = 100_000_000
 """A picture that claims more pixels than this is refused before it is decoded (a decompression bomb)."""
 
+MAX_BYTES = 2**30
+"""A file larger than this is refused before it is read."""
+
+# Pillow would also run Ghostscript on PostScript, and try three dozen other decoders on whatever it is given.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+
+_PNG_BIT_DEPTH = 24  # where the header has it
 _ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow warns of (a large picture, odd metadata) is refused or of no matter here. Once for the process: the usual
+# catch_warnings is not safe where several threads decode.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a picture file. Raises DataError for what has none to give, such as a pipe, or far too many."""
+    try:
+        if not path.is_file():
+            raise DataError("not a file" if path.exists() else "no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"has {path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(error.strerror or _one_line(error)) from None
 
 
 def read_rgb(source: Path | bytes) -> Pixels:
@@ -32,22 +65,23 @@ def read_rgb(source: Path | bytes) -> Pixels:
 
     Raises DataError with the reason if it cannot be read.
     """
-    return np.asarray(_open_rgb(source))
+    with _decoded(contents(source) if isinstance(source, Path) else source) as image:
+        return np.asarray(_upright_rgb(image))
 
 
-def _open_rgb(source: Path | bytes) -> Image.Image:
+@contextmanager
+def _decoded(data: bytes) -> Iterator[Image.Image]:
+    """The picture as Pillow decodes it; whatever goes wrong here or in the body becomes a DataError with the reason."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            image.load()
+            yield image
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError("not a picture that Pillow can read") from None
+        raise DataError("not a JPEG, PNG, GIF, BMP, WebP or TIFF picture that can be read") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise nearly anything on a damaged file
         raise DataError(_one_line(error)) from None
 
@@ -56,9 +90,26 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(image))
+    rgb = _to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1, which is upright, where there is none or the EXIF part is damaged."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - Pillow's EXIF parser raises nearly anything on damaged bytes
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I"):
         return _from_deep_grey(image)
+    if image.mode == "F":
+        raise DataError("has floating-point values, whose range is unknown; save it with 8 or 16 bits a channel")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _on_white(image.convert("RGBA"))
     return image.convert("RGB")
@@ -66,15 +117,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """16-bit grey by its high byte, as libpng and TensorFlow do; Pillow 13's own convert would clip at 255."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode != "F":
-        values = np.floor(values / 256)
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError("has more than 16 bits a channel; save it with 8 or 16")
+    return Image.fromarray((values // 256).astype(np.uint8)).convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    pixels = np.asarray(image).astype(np.uint16)
-    return Image.fromarray(over_white(pixels[..., :3], pixels[..., 3:]).astype(np.uint8))
+    pixels = np.asarray(image)
+    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), 256):  # in bands: the whole of a large picture in 16 bits would need gigabytes
+        band = pixels[top : top + 256].astype(np.uint16)
+        rgb[top : top + 256] = over_white(band[..., :3], band[..., 3:])
+    return Image.fromarray(rgb)
 
 
 def over_white(rgb: Any, alpha: Any) -> Any:
@@ -99,17 +154,30 @@ def servable_bytes(source: Path | bytes) -> bytes:
 
     Raises DataError with the reason if the picture cannot be read.
     """
-    rgb = _open_rgb(source)  # also finds what is truncated, which TensorFlow would answer with a traceback
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise DataError(_one_line(error)) from None
-    with Image.open(io.BytesIO(data)) as image:
-        plain = (image.format, image.mode) in {("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")}
-        upright = image.getexif().get(_ORIENTATION, 1) == 1
-        if plain and upright and "transparency" not in image.info:
+    data = contents(source) if isinstance(source, Path) else source
+    with _decoded(data) as image:
+        if _is_plain(image, data) and _tensorflow_reads(data):
             return data
-    return encode_png(np.asarray(rgb))
+        return encode_png(np.asarray(_upright_rgb(image)))
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    """Whether TensorFlow sees what `read_rgb` sees: in a JPEG or an 8-bit PNG, upright and opaque."""
+    if image.mode not in ("RGB", "L") or "transparency" in image.info or _orientation(image) != 1:
+        return False
+    if image.format == "PNG":
+        return data[_PNG_BIT_DEPTH] == 8  # TensorFlow 2.21 leaves grey of 1, 2 and 4 bits as it is: nearly black
+    return image.format in ("JPEG", "MPO")  # MPO: several JPEGs in one file, as many phones save them
+
+
+def _tensorflow_reads(data: bytes) -> bool:
+    """Whether its decoder accepts the bytes: it refuses some damaged files that Pillow reads."""
+    try:
+        with tf.device("CPU:0"):
+            tf.io.decode_image(data)
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -121,7 +189,12 @@ def encode_png(pixels: Pixels) -> bytes:
 
 def find_pictures(folder: Path) -> Iterator[Path]:
     """Every file below `folder` that is named like a picture, sorted; hidden files and folders are left out."""
+    return (path for path in find_files(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def find_files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, sorted, and links that lead nowhere; nothing hidden, no pipes, no linked folders."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in SUFFIXES and path.is_file():
+        if not hidden and (path.is_file() or (path.is_symlink() and not path.exists())):
             yield path

@@ -60,7 +60,7 @@ class _Shape:
         square = across * across
         five = across * (square * (16 * square - 20) + 5)
         dimples = top * np.exp((up - 1) / top_width) + bottom * np.exp((-up - 1) / bottom_width)
-        return 1 - dimples + self.lobes * five * (1 - up * up) * (0.6 - 0.4 * up)
+        return np.asarray(1 - dimples + self.lobes * five * (1 - up * up) * (0.6 - 0.4 * up))
 
     def outside(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """About how far points of the apple's own space lie outside of it (below 0: inside)."""
@@ -222,6 +222,12 @@ def _softened(mask: Floats, radius: float) -> Floats:
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float32) / 255
 
 
+def _moved(mask: Floats, down: float, right: float) -> Floats:
+    """A picture `[256, 256]` moved by whole pixels, 0 where nothing comes in."""
+    row, column = SIDE - int(down), SIDE - int(right)
+    return np.pad(mask, SIDE)[row : row + SIDE, column : column + SIDE]
+
+
 def _drawn(paint: Callable[[ImageDraw.ImageDraw], None]) -> Floats:
     """What `paint` draws with 255 on a canvas of twice the size, as a mask `[256, 256]` with smooth edges."""
     canvas = Image.new("L", (2 * SIDE, 2 * SIDE))
@@ -248,7 +254,7 @@ def _shape(rng: np.random.Generator, variety: Variety) -> _Shape:
 
 def _pose(rng: np.random.Generator) -> _Pose:
     """Mostly upright and seen from a little above; now and then lying, or seen from the eye."""
-    radius = rng.uniform(72, 104)
+    radius = rng.uniform(80, 106)
     play = SIDE / 2 - radius * 1.02
     middle = SIDE / 2 + rng.uniform(-1, 1, 2) * (play if play > 0 else 0.0)
     tilt, roll = rng.normal(0.5, 0.25), rng.normal(0, 0.25)
@@ -285,7 +291,7 @@ def _trace(shape: _Shape, pose: _Pose, steps: int = 18) -> _Surface:
         gap = outside(z)
         nearer = gap < closest
         closest, here = np.where(nearer, gap, closest), np.where(nearer, z, here)
-        z = z - 0.75 * gap
+        z = np.maximum(z - 0.75 * gap, -1.3)
     alpha = np.clip(1.4 - closest * pose.radius, 0, 1)
     keep = alpha > 0
     at, here, alpha = at[keep], here[keep], alpha[keep]
@@ -375,7 +381,7 @@ def _with_eye(rng: np.random.Generator, surface: _Surface, up: Floats, skin: _Sk
 # --- marks that do no harm, on good and bad apples alike -----------------------------------------------------------
 
 
-def _spot(rng: np.random.Generator, surface: _Surface, spread: float = 0.65) -> Floats:
+def _spot(rng: np.random.Generator, surface: _Surface, spread: float = 0.6) -> Floats:
     """A place `[3]` on the side that the camera sees, at most `spread` (0 to 1) of the way to the edge."""
     angle, out = rng.uniform(0, 2 * math.pi), spread * math.sqrt(rng.random())
     towards = np.array([out * math.cos(angle), out * math.sin(angle), math.sqrt(1 - out * out)], np.float32)
@@ -388,7 +394,7 @@ def _away(surface: _Surface, spot: Floats) -> Floats:
 
 
 def _harmless_marks(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
-    marks = ((0.12, _drops), (0.15, _bloom), (0.12, _sticker), (0.16, _dirt), (0.16, _rubbed), (0.16, _sunspot))
+    marks = ((0.1, _drops), (0.12, _bloom), (0.1, _sticker), (0.12, _dirt), (0.12, _rubbed), (0.12, _sunspot))
     for probability, mark in marks:
         if _chance(rng, probability):
             skin = mark(rng, surface, skin)
@@ -455,25 +461,28 @@ def _sunspot(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
 
 def _rot(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """A soft brown patch, sunken, often in rings."""
-    size = rng.uniform(0.24, 0.62)
+    size = rng.uniform(0.28, 0.62)
     away = _away(surface, _spot(rng, surface)) + 0.16 * size * surface.under(_noise(rng, 7, 3))
     mask = _step(away, size, size * rng.uniform(0.65, 0.92))
     rings = np.sin(away / size * rng.uniform(10, 26)) * rng.uniform(0, 0.25)
-    brown = np.array([rng.uniform(95, 165), rng.uniform(62, 96), rng.uniform(24, 50)], np.float32) / 255
+    brown = np.array([rng.uniform(84, 148), rng.uniform(52, 82), rng.uniform(20, 42)], np.float32) / 255
     color = brown**2.2 * (1 + rings + 0.12 * surface.under(_noise(rng, 24, 2)) - 0.3 * _step(away, size, 0))[:, None]
     deep = rng.uniform(0.03, 0.1)
-    skin = skin.covered(mask * rng.uniform(0.7, 0.97), color, shine=rng.uniform(0.3, 0.8), height=-deep * size * 2)
+    skin = skin.covered(mask * rng.uniform(0.82, 0.98), color, shine=rng.uniform(0.3, 0.8), height=-deep * size * 2)
     return replace(skin, height=skin.height + 0.004 * rings * mask)
 
 
 def _bruise(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
-    """A patch where the flesh was crushed: flat, a little darker and browner, its edge uneven."""
-    size = rng.uniform(0.28, 0.56)
-    away = _away(surface, _spot(rng, surface)) + 0.2 * size * surface.under(_noise(rng, 6, 3))
-    mask = _step(away, size, size * rng.uniform(0.5, 0.8))
-    darker = np.array([rng.uniform(0.3, 0.56), rng.uniform(0.24, 0.44), rng.uniform(0.22, 0.44)], np.float32)
-    color = _blend(skin.color * darker, _linear((104, 70, 38)), np.full_like(mask, rng.uniform(0.1, 0.5)))
-    return skin.covered(mask * rng.uniform(0.65, 1), color, shine=0.55, height=-rng.uniform(0.04, 0.13) * size)
+    """One to three places where the flesh was crushed: flat, darker and browner, the edge uneven."""
+    uneven = surface.under(_noise(rng, 6, 3))
+    for _ in range(rng.integers(1, 4)):
+        size = rng.uniform(0.22, 0.54)
+        away = _away(surface, _spot(rng, surface)) + 0.2 * size * uneven
+        mask = _step(away, size, size * rng.uniform(0.5, 0.85))
+        darker = np.array([rng.uniform(0.26, 0.52), rng.uniform(0.2, 0.4), rng.uniform(0.18, 0.4)], np.float32)
+        color = _blend(skin.color * darker, _linear((96, 62, 34)), np.full_like(mask, rng.uniform(0.1, 0.5)))
+        skin = skin.covered(mask * rng.uniform(0.7, 1), color, shine=0.5, height=-rng.uniform(0.04, 0.13) * size)
+    return skin
 
 
 def _scab(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
@@ -508,7 +517,7 @@ def _wormhole(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin
 
 def _mould(rng: np.random.Generator, surface: _Surface, skin: _Skin) -> _Skin:
     """Pale fuzz, white to grey-green, most often upon a brown patch."""
-    size = rng.uniform(0.22, 0.55)
+    size = rng.uniform(0.26, 0.55)
     away = _away(surface, _spot(rng, surface)) + 0.22 * size * surface.under(_noise(rng, 8, 3))
     brown = _linear((124, 84, 44)) * np.float32(rng.uniform(0.6, 1.3))
     skin = skin.covered(_step(away, 1.25 * size, size) * rng.uniform(0.2, 0.9), brown, shine=0.4, height=-0.02)
@@ -567,7 +576,7 @@ def _lit(rng: np.random.Generator, skin: _Skin, surface: _Surface, light: _Light
     if _chance(rng, 0.35):
         gleam = gleam + 0.35 * skin.shine * _window(rng, normal)
     rim = 0.08 * skin.shine * (1 - np.clip(normal[:, 2], 0, 1)) ** 3
-    return body + (gleam * hollow)[:, None] * light.color + rim[:, None]
+    return np.asarray(body + (gleam * hollow)[:, None] * light.color + rim[:, None])
 
 
 def _bumped(surface: _Surface, height: Floats) -> Floats:
@@ -624,7 +633,7 @@ def _cloth(rng: np.random.Generator) -> Floats:
     pattern = (bands[0].astype(np.float32) + bands[1]) / 2 * float(rng.integers(2)) * rng.uniform(0.3, 1)
     weave = 0.04 * (np.sin(row * 1.7) + np.sin(column * 1.7)) + 0.04 * _noise(rng, 128)
     folds = 0.14 * _noise(rng, 3, 2)
-    return _blend(tones[0], tones[1], pattern) * (1 + weave + folds)[..., None]
+    return np.asarray(_blend(tones[0], tones[1], pattern) * (1 + weave + folds)[..., None])
 
 
 def _studio(rng: np.random.Generator) -> Floats:
@@ -756,11 +765,11 @@ def _with_leaf(rng: np.random.Generator, picture: Floats, root: Floats, pose: _P
 
 
 def _dappled(rng: np.random.Generator, picture: Floats) -> Floats:
-    """Now and then the shade of leaves over the whole scene, soft and darker than a bruise may be."""
-    if not _chance(rng, 0.18):
+    """Now and then the shade of leaves over the whole scene, soft, and on apple and ground alike."""
+    if not _chance(rng, 0.14):
         return picture
-    shade = _step(_noise(rng, int(rng.integers(3, 7)), 2), 0.2, rng.uniform(0.5, 1.6))
-    return picture * (1 - rng.uniform(0.25, 0.6) * shade)[..., None]
+    shade = _step(_noise(rng, int(rng.integers(3, 7)), 2), 0.0, rng.uniform(0.8, 2.0))
+    return picture * (1 - rng.uniform(0.25, 0.5) * shade)[..., None]
 
 
 # --- the camera ----------------------------------------------------------------------------------------------------

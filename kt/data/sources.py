@@ -2,7 +2,12 @@
 
 import csv
 import os
-import socket
+import queue
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +16,9 @@ from typing import Any
 from kt.console import say, shown
 from kt.data.assemble import Item, Shares, assemble, check_geometry
 from kt.data.cache import cache_home
-from kt.data.images import SUFFIXES, find_pictures, read_rgb
+from kt.data.images import SUFFIXES, find_files, find_pictures, read_rgb
 from kt.data.splits import Pixels, Splits
-from kt.errors import DataError, did_you_mean
+from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import check_types
 
 _SPLIT_FOLDERS = {
@@ -24,7 +29,8 @@ _SPLIT_FOLDERS = {
     "test": "test",
 }
 
-_TFDS_HOST = ("storage.googleapis.com", 443)
+_TFDS_HOST = "https://storage.googleapis.com"
+_TFDS_NAME = re.compile(r"\w+(/[\w.+-]+)?(:[\d.*]+)?")
 
 
 def before_double_underscore(path: Path) -> str:
@@ -38,7 +44,8 @@ class Folder:
 
     root: the folder. image_size: height and width in pixels. validation, test: the shares that are drawn from train,
     class by class, where the folder does not give these splits itself. seed: of that draw. group: a function of a file
-    that names the thing in it; pictures of one thing stay in one split.
+    that names the thing in it; pictures of one thing stay in one split. Without it, the files of a class whose names
+    agree up to `__` are one thing.
     """
 
     root: str | Path
@@ -47,7 +54,7 @@ class Folder:
     validation: float = 0.2
     test: float = 0.2
     seed: int = 0
-    group: Callable[[Path], str] = before_double_underscore
+    group: Callable[[Path], str] | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -57,21 +64,30 @@ class Folder:
     def __call__(self) -> Splits:
         """Read the pictures. Raises DataError for a folder without classes."""
         root = Path(self.root).expanduser()
-        items = list(self._items(root))
+        try:
+            items, notes = list(self._items(root)), _overlooked(root)
+        except OSError as error:
+            raise DataError(f"Cannot read pictures from {root}: {error}.") from None
         return assemble(
             items,
             image_size=self.image_size,
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
             origin=f"folder {shown(root)}",
+            notes=notes,
         )
 
     def _items(self, root: Path) -> Iterator[Item]:
         for split, folder in split_folders(root).items():
             for label, files in class_files(folder).items():
                 for file in files:
-                    name = file.relative_to(root).as_posix()
-                    yield Item(file, label, name, group=self.group(file), split=split or None)
+                    group = _by_name(file, within=(split, label)) if self.group is None else str(self.group(file))
+                    yield Item(file, label, file.relative_to(root).as_posix(), group=group, split=split or None)
+
+
+def _by_name(file: Path, *, within: tuple[str, str]) -> str:
+    """The group of a file by its name; in another split or class the same name may mean another thing."""
+    return "/".join([*within, before_double_underscore(file)])
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -79,18 +95,23 @@ def split_folders(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         there = "it is a file" if root.exists() else "no such folder"
         raise DataError(f"Cannot read pictures from {root}: {there}; expected a folder with one sub-folder a class.")
-    found = {_SPLIT_FOLDERS[path.name]: path for path in sorted(root.iterdir()) if path.name in _SPLIT_FOLDERS}
+    found: dict[str, Path] = {}
+    for path in _subfolders(root):
+        split = _SPLIT_FOLDERS.get(path.name.lower())
+        if split in found:
+            raise DataError(f"{root} has {found[split].name}/ and {path.name}/ for one split; rename or merge them.")
+        if split:
+            found[split] = path
     return found if "train" in found and len(found) > 1 else {"": root}
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
 
 def class_files(folder: Path) -> dict[str, list[Path]]:
     """`{class: sorted picture files}` of a folder with one sub-folder a class; raises DataError where there is none."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            files = list(find_pictures(path))
-            if files:
-                found[path.name] = files
+    found = {path.name: files for path in _subfolders(folder) if (files := list(find_pictures(path)))}
     if not found:
         here = sum(1 for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         loose = f"{here} pictures lie in it directly; " if here else ""
@@ -98,11 +119,26 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _overlooked(root: Path) -> list[str]:
+    """Notes on what a person may think is read: folders without pictures, and files not named like a picture."""
+    folders = [folder for part in split_folders(root).values() for folder in _subfolders(part)]
+    empty = [f"{folder.relative_to(root)}/ has no pictures and is no class" for folder in folders if not _any(folder)]
+    suffixes = Counter(file.suffix.lower() or file.name for folder in folders for file in find_files(folder))
+    others = [f"{count} {suffix}" for suffix, count in suffixes.most_common() if suffix not in SUFFIXES]
+    known = ", ".join(sorted(SUFFIXES))
+    return empty + ([f"not read, since kt reads {known}: {', '.join(others[:8])}"] if others else [])
+
+
+def _any(folder: Path) -> bool:
+    return next(find_pictures(folder), None) is not None
+
+
 @dataclass(frozen=True)
 class Table:
     """A CSV file with the columns `path` and `label`, and optionally `split` (train, validation, test) and `group`.
 
-    Paths are relative to the file's folder, or absolute. The other fields are those of `Folder`.
+    Paths are relative to the file's folder, or absolute. Rows of one group stay in one split; without a group, the
+    files of a class whose names agree up to `__` do. The other fields are those of `Folder`.
     """
 
     file: str | Path
@@ -131,25 +167,30 @@ class Table:
     def _items(self, file: Path) -> Iterator[Item]:
         try:
             with file.open(newline="", encoding="utf-8-sig") as lines:
-                rows = csv.DictReader(lines)
+                rows = csv.DictReader(lines, skipinitialspace=True)
                 columns = rows.fieldnames or []
                 if missing := {"path", "label"} - set(columns):
                     found = ", ".join(columns) or "nothing"
                     raise DataError(f"{file} has no column {min(missing)!r}; its first line has: {found}.")
                 for row in rows:
                     yield self._item(row, where=f"{file}:{rows.line_num}", folder=file.parent)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError:
+            raise DataError(f"The table {file} is not UTF-8 text; save it as CSV in UTF-8.") from None
+        except (OSError, csv.Error) as error:
             raise DataError(f"Cannot read the table {file}: {error}") from None
 
-    def _item(self, row: dict[str, Any], *, where: str, folder: Path) -> Item:
-        if not row["path"] or not row["label"]:
+    def _item(self, row: dict[Any, Any], *, where: str, folder: Path) -> Item:
+        if None in row:
+            raise DataError(f"{where}: more cells than columns; put a cell with a comma between double quotes.")
+        cells = {column: (cell or "").strip() for column, cell in row.items()}
+        if not cells["path"] or not cells["label"]:
             raise DataError(f"{where}: path and label must both be given.")
-        split = row.get("split") or None
+        split = cells.get("split", "").lower()
         if split and split not in _SPLIT_FOLDERS:
             raise DataError(f"{where}: unknown split {split!r}. {did_you_mean(split, _SPLIT_FOLDERS)}")
-        path = folder / row["path"]
-        group = row.get("group") or before_double_underscore(path)
-        return Item(path, row["label"], row["path"], group=group, split=_SPLIT_FOLDERS[split] if split else None)
+        path = folder / cells["path"]
+        group = cells.get("group") or _by_name(path, within=(split, cells["label"]))
+        return Item(path, cells["label"], cells["path"], group=group, split=_SPLIT_FOLDERS.get(split))
 
 
 @dataclass(frozen=True)
@@ -172,11 +213,15 @@ class Tfds:
         check_types(self)
         check_geometry(self.image_size, self.batch_size)
         Shares(self.validation, self.test, self.seed)
+        if self.limit is not None and self.limit < 1:
+            raise RecipeError(f"limit must be at least 1 picture of each split, not {self.limit}.")
 
     def __call__(self) -> Splits:
         """Prepare the set where that is needed, and read it. Raises DataError where it can't be had."""
         builder = prepared(self.name)
         label_names = self._label_names(builder)
+        if "train" not in builder.info.splits:
+            raise DataError(f"{self.name} has no split 'train'; it has: {', '.join(builder.info.splits)}.")
         items = [item for split in builder.info.splits for item in self._items(builder, split, label_names)]
         return assemble(
             items,
@@ -187,10 +232,17 @@ class Tfds:
         )
 
     def _label_names(self, builder: Any) -> Sequence[str]:
+        import tensorflow_datasets as tfds
+
         features = builder.info.features
-        if "image" not in features or not hasattr(features.get("label"), "names"):
-            raise DataError(f"{self.name} is not a set for image classification: it has {', '.join(features)}.")
-        return list(features["label"].names)
+        there = dict(features.items()) if hasattr(features, "items") else {}
+        image, label = there.get("image"), there.get("label")
+        if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+            raise DataError(
+                f"{self.name} is not a set for image classification, with an image and a label; it has: "
+                f"{', '.join(there) or type(features).__name__}."
+            )
+        return list(label.names)
 
     def _items(self, builder: Any, split: str, label_names: Sequence[str]) -> Iterator[Item]:
         import tensorflow_datasets as tfds
@@ -200,9 +252,12 @@ class Tfds:
             return
         examples = builder.as_dataset(split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()})
         for index, example in enumerate(examples.take(-1 if self.limit is None else self.limit)):
+            label = int(example["label"])
+            if label < 0:  # how tensorflow-datasets marks a picture whose label is not public
+                continue
             key = f"{split}/{index:06d}"
             source = _Encoded(bytes(example["image"].numpy()))
-            yield Item(source, label_names[int(example["label"])], key, group=key, split=name)
+            yield Item(source, label_names[label], key, group=key, split=name)
 
 
 @dataclass(frozen=True)
@@ -220,6 +275,8 @@ def prepared(name: str) -> Any:
     """
     import tensorflow_datasets as tfds
 
+    if not _TFDS_NAME.fullmatch(name):
+        raise DataError(f"{name!r} is no name of tensorflow-datasets, such as tf_flowers, name/config or name:1.0.0.")
     try:
         builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR") or cache_home() / "tfds")
     except tfds.core.registered.DatasetNotFoundError:
@@ -227,20 +284,39 @@ def prepared(name: str) -> Any:
         raise DataError(
             f"tensorflow-datasets has no set {name!r}. {close if 'mean' in close else ''}".strip()
         ) from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"tensorflow-datasets can't open {name!r}: {' '.join(str(error).split())}") from None
+    except KtError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a builder's own code: wrong versions, missing packages, damaged files
+        raise DataError(f"tensorflow-datasets can't open {name!r}: {_one_line(error)}") from None
     if not _is_prepared(builder):
         _require_network(name)
         say(f"preparing {name} from tensorflow-datasets, once")
         try:
             builder.download_and_prepare()
         except Exception as error:  # noqa: BLE001 - downloads fail in as many ways as there are sources
-            raise DataError(f"{name} could not be prepared: {' '.join(str(error).split())[:300]}") from None
+            raise DataError(f"{name} could not be prepared: {_one_line(error)}") from None
+    _check_files(builder)
     return builder
+
+
+def _one_line(error: Exception) -> str:
+    text = re.sub(r'^Failed to construct dataset .*?}": ', "", " ".join(str(error).split()))
+    return text[:300] or type(error).__name__
 
 
 def _is_prepared(builder: Any) -> bool:
     return bool(builder.info.splits) and Path(builder.data_dir).is_dir()
+
+
+def _check_files(builder: Any) -> None:
+    """Raise DataError where files of a prepared set are gone, such as after a copy that broke off."""
+    for split in builder.info.splits.values():
+        for file in split.filepaths:
+            if not Path(file).is_file():
+                raise DataError(
+                    f"The prepared copy of {builder.info.full_name} lacks {file}; delete {builder.data_dir}, and it "
+                    "will be prepared again."
+                )
 
 
 def _require_network(name: str) -> None:
@@ -253,10 +329,20 @@ def _require_network(name: str) -> None:
 
 
 def _unreachable() -> str:
-    if any(os.environ.get(key) for key in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")):
-        return ""  # the proxy resolves names; whether it lets us through shows when the download starts
+    """Why the host of the data sets does not answer, through the proxy where one is set; empty where it does."""
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(_try_host()), daemon=True).start()
     try:
-        socket.create_connection(_TFDS_HOST, timeout=4).close()
+        return answers.get(timeout=5)  # looking up a name alone may take longer, and knows no time limit
+    except queue.Empty:
+        return "no network: no answer in 5 s"
+
+
+def _try_host() -> str:
+    try:
+        urllib.request.urlopen(_TFDS_HOST, timeout=4).close()
+    except urllib.error.HTTPError:
+        return ""  # an answer, if not a page
     except OSError as error:
-        return f"no network: {error}"
+        return f"no network: {getattr(error, 'reason', error)}"
     return ""

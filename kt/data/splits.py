@@ -40,8 +40,8 @@ class Skipped:
 class Splits:
     """Train, validation and test, the sorted class names, and what is needed to find the same pictures again.
 
-    digest: SHA-256 over every picture's split, class and content. origin: one line for a person ("rendered by kt, ...").
-    assignment: for each split the names in it, so that the split can be written into the run.
+    digest: SHA-256 over every picture's split, class and content. origin: one line for a person. rendered: whether kt
+    drew the pictures. skipped: the files that could not be read. notes: what a person should know about the data.
     """
 
     train: Split

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.data.images import find_pictures, read_rgb, resize, servable_bytes
-from kt.errors import DataError
+from kt.errors import DataError, ReleaseError
 
 BATCH = 32
 
@@ -70,7 +70,13 @@ def _scores(artifact: Any, inputs: list[Any]) -> npt.NDArray[np.float32]:
     if not inputs:
         return np.empty((0, len(artifact.classes)), np.float32)
     found = artifact.answer(inputs) if hasattr(artifact, "answer") else artifact.scores(np.stack(inputs))
-    return np.asarray(found, np.float32)
+    scores = np.asarray(found, np.float32)
+    if scores.shape[1] != len(artifact.classes):
+        raise ReleaseError(
+            f"{artifact.path} gives {scores.shape[1]} scores and has {len(artifact.classes)} labels; export it with "
+            "kt, which puts the labels in."
+        )
+    return scores
 
 
 def _prediction(file: Path, scores: npt.NDArray[np.float32], classes: Sequence[str]) -> Prediction:

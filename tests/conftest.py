@@ -1,0 +1,104 @@
+"""Small pictures and recipes that several test files share."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+PHOTOS = REPOSITORY.parent / "shared" / "data"
+"""Real photos, where the project lies beside them; tests that need them are skipped elsewhere."""
+
+
+def draw(label: str, index: int, size: int = 40) -> Image.Image:
+    """A noisy picture of a class: its hue tells the class, its brightness and noise do not."""
+    random = np.random.default_rng([sum(map(ord, label)), index])
+    base = {"green": (60, 160, 60), "red": (170, 50, 50), "blue": (50, 60, 170)}[label]
+    noise = random.normal(0, 25, (size, size, 3)) + random.uniform(-30, 30)
+    blocks = np.kron(random.normal(0, 30, (5, 5, 1)), np.ones((size // 5, size // 5, 1)))
+    return Image.fromarray(np.clip(np.array(base) + noise + blocks, 0, 255).astype(np.uint8))
+
+
+def make_folder(root: Path, counts: dict[str, int]) -> Path:
+    """A folder with `counts[label]` PNG pictures in each sub-folder."""
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True)
+        for index in range(count):
+            draw(label, index).save(root / label / f"{index:03d}.png")
+    return root
+
+
+TINY_RECIPE = '''"""A tiny network on pictures of one's own, for the tests."""
+
+import keras
+
+from kt import Classifier, Phase, Recipe
+from kt.data import Folder
+from kt.freeze import frozen, last_blocks
+
+
+def tiny(include_top, weights, input_shape):
+    """Two convolutions, no pretrained weights."""
+    inputs = x = keras.Input(input_shape)
+    for block in (1, 2):
+        x = keras.layers.Conv2D(8, 3, strides=2, name=f"block_{block}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"block_{block}_bn")(x)
+        x = keras.layers.ReLU(name=f"block_{block}_relu")(x)
+    return keras.Model(inputs, x, name="tiny")
+
+
+tiny.preprocessing = "scale -1..1"
+
+recipe = Recipe(
+    data=Folder("pictures", image_size=(32, 32), batch_size=8),
+    backbone=tiny,
+    head=Classifier(dropout=0.1),
+    phases=[
+        Phase("train_head", trainable=frozen, epochs=4, lr=3e-2),
+        Phase("fine_tune", trainable=last_blocks(1), epochs=2, lr=1e-3),
+    ],
+    weights="none",
+    tolerance=0.2,
+)
+'''
+
+
+def kt(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would."""
+    return subprocess.run(
+        [sys.executable, "-c", "from kt.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A whole run that was done once for the tests: where, and what it printed."""
+
+    folder: Path
+    results: dict
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory) -> Ran:
+    """`kt run tiny.py --json` on a folder with three classes and one broken file."""
+    folder = tmp_path_factory.mktemp("ran")
+    pictures = make_folder(folder / "pictures", {"red": 30, "green": 30, "blue": 30})
+    (pictures / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    (folder / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
+    done = kt("run", "tiny.py", "--json", "--seed", "1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Ran(folder, json.loads(done.stdout), done.stdout, done.stderr)
