@@ -28,7 +28,7 @@ recipe = Recipe(
     head=Classifier(dropout=0.2),
     phases=[
         Phase("train_head", trainable=frozen, epochs=10, lr=1e-3),
-        Phase("fine_tune", trainable=top_blocks, epochs=5, lr=1e-4),
+        Phase("fine_tune", trainable=top_blocks, epochs=5, lr=3e-5),
     ],
     export=["saved_model", "tflite"],
 )

@@ -13,12 +13,12 @@ from kt.freeze import frozen, last_blocks
 augment = keras.layers.RandomFlip("horizontal_and_vertical", seed=1)
 
 recipe = Recipe(
-    data=Folder("leaves", image_size=(224, 224), batch_size=32),
+    data=Folder("leaves", image_size=(160, 160), batch_size=32),
     backbone=keras.applications.MobileNetV2,
     head=Classifier(dropout=0.2, label_smoothing=0.05),
     phases=[
-        Phase("train_head", trainable=frozen, epochs=5, lr=1e-3),
-        Phase("fine_tune", trainable=last_blocks(4), epochs=5, lr=1e-4, patience=2),
+        Phase("train_head", trainable=frozen, epochs=4, lr=1e-3),
+        Phase("fine_tune", trainable=last_blocks(4), epochs=4, lr=1e-4, patience=2),
     ],
     augment=augment,
     class_weight="balanced",

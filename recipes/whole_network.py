@@ -15,7 +15,7 @@ recipe = Recipe(
     head=Classifier(dropout=0.2),
     phases=[
         Phase("train_head", trainable=frozen, epochs=10, lr=1e-3),
-        Phase("fine_tune", trainable=everything, epochs=5, lr=1e-4, schedule=Cosine(warmup=0.1)),
+        Phase("fine_tune", trainable=everything, epochs=5, lr=3e-5, schedule=Cosine(warmup=0.1)),
     ],
     export=["saved_model", "tflite"],
 )

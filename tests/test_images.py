@@ -484,7 +484,7 @@ def test_a_decompression_bomb_is_refused_at_once_without_allocating(sides: tuple
 
 def test_a_bomb_of_text_in_a_png_is_refused() -> None:
     plain = saved(photo(), "PNG")
-    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 200_000_000, 9))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 3_000_000))
     with pytest.raises(DataError, match="too large"):
         read_rgb(plain[:33] + text + plain[33:])
 

@@ -4,14 +4,16 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, kt, make_folder
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -614,3 +616,115 @@ def test_a_hint_names_the_nearest_or_all():
     assert did_you_mean("lerning", ["learning", "seed"]) == "Did you mean 'learning'?"
     assert did_you_mean("x", ["b", "a"]) == "There is: a, b."
     assert did_you_mean("x", []) == "There is none."
+
+
+# ----------------------------------------------------------------------------------------------- docs/recipes.md
+
+
+DOCS = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCS, flags=re.DOTALL | re.MULTILINE)
+
+
+def documented(name):
+    """What a code block of the documentation defines; its imports are those of a recipe."""
+    import keras
+
+    from kt.freeze import frozen
+
+    block = next(block for block in BLOCKS if re.search(rf"^(def|class) {name}\b|^{name} = ", block, re.MULTILINE))
+    names = {"keras": keras, "Classifier": Classifier, "Phase": Phase, "Recipe": Recipe, "frozen": frozen}
+    names["__name__"] = "kt_recipe_documented"
+    sys.modules["kt_recipe_documented"] = types.ModuleType("kt_recipe_documented")
+    exec(compile(block, "docs/recipes.md", "exec", dont_inherit=True), names)
+    return names[name]
+
+
+@pytest.mark.parametrize("part", [Recipe, Phase, Classifier])
+def test_the_documentation_has_every_field_with_its_default(part):
+    for field in dataclasses.fields(part):
+        default = "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+        assert re.search(rf"^\| `{field.name}` \|.*\| {re.escape(default)} \|$", DOCS, re.MULTILINE), field.name
+
+
+def test_the_documented_recipe_loads(tmp_path):
+    whole = [block for block in BLOCKS if "recipe = Recipe(" in block]
+    file = tmp_path / "mushrooms.py"
+    file.write_text(whole[0], encoding="utf-8")
+    assert len(whole) == 1
+    assert load(file).recipe.phases[1].patience == 3
+
+
+def test_the_documented_ways_to_freeze_move_what_they_say():
+    import keras
+
+    from kt.freeze import count_trainable, last_blocks
+
+    network = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))
+
+    def moving():
+        return {layer.name for layer in network.layers if layer.trainable_weights}
+
+    last_blocks(4)(network)
+    expected = moving()
+    documented("from_block_13")(network)
+    assert moving() == expected
+    documented("middle")(network)
+    assert moving() == {f"block_{block}_{part}" for block in (7, 8) for part in ("expand", "depthwise", "project")}
+    for blocks, parameters in re.findall(r"^\| `last_blocks\((\d)\)`.*\| ([\d,]+) \|$", DOCS, re.MULTILINE):
+        last_blocks(int(blocks))(network)
+        assert count_trainable(network, network).parameters == int(parameters.replace(",", ""))
+
+
+def test_the_documented_schedule_data_head_and_augmentation_work():
+    import keras
+    import numpy as np
+
+    slow = documented("slow")
+    assert [float(slow.schedule(0.1, 10)(step)) for step in (0, 9)] == pytest.approx([0.1, 0.01])
+    assert isinstance(slow.optimizer(0.1), keras.optimizers.SGD)
+    digits = override(paper(data=documented("Digits")()), ["data.scale=5"]).data()
+    assert [len(part) for part in digits.parts().values()] == [1200, 300, 297]
+    assert digits.image_size == (40, 40)
+    assert digits.train.pixels.dtype == np.uint8
+    head = override(paper(head=documented("Focal")()), ["head.units=3"]).head
+    inputs = keras.Input((4, 4, 6))
+    model = keras.Model(inputs, head(inputs, 5))
+    assert model.layers[-2].units == 3
+    model.compile(loss=head.loss(), metrics=head.metrics())
+    assert model.evaluate(np.ones((2, 4, 4, 6)), np.eye(5)[:2], verbose=0, return_dict=True).keys() == {
+        "loss", "accuracy",
+    }  # fmt: skip
+    pictures = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    changed = np.asarray(documented("augment")(pictures, training=True))
+    assert changed.shape == pictures.shape
+    assert np.abs(changed - pictures).mean() > 10
+    assert changed.max() <= 255
+
+
+@pytest.mark.slow
+def test_the_documented_backbone_head_exporter_and_run_do_whole_jobs(tmp_path):
+    make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
+    parts = [block for block in BLOCKS if re.search(r"^(def small|class Focal|def dynamic_range)", block, re.MULTILINE)]
+    assert len(parts) == 3
+    recipe = textwrap.dedent("""
+        recipe = Recipe(
+            data=Folder("pictures", image_size=(32, 32), batch_size=8), backbone=small, head=Focal(units=8),
+            phases=[Phase("all", trainable=everything, epochs=2, lr=1e-3)], export=["tflite", dynamic_range],
+            weights="none", tolerance=0.5,
+        )
+    """)
+    start = "import keras\nfrom kt import Classifier, Phase, Recipe\nfrom kt.data import Folder\n"
+    usual = "\n".join([start, "from kt.freeze import everything\n", *parts, recipe])
+    own = next(block for block in BLOCKS if "def run(" in block)
+    (tmp_path / "usual.py").write_text(usual, encoding="utf-8")
+    (tmp_path / "seeds.py").write_text(f"{usual}\n{own}", encoding="utf-8")
+    done = kt("run", "usual.py", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    artifacts = {artifact["name"]: artifact for artifact in json.loads(done.stdout)["artifacts"]}
+    assert artifacts["dynamic_range.tflite"]["released"], artifacts["dynamic_range.tflite"]["reason"]
+    done = kt("run", "seeds.py", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == ["seed 0", "seed 1", "seed 2"]
+    assert all(0 <= value <= 1 for value in found.values())
+    assert [path.name for path in sorted((tmp_path / "runs/seeds/LATEST").iterdir())] == ["seed_0", "seed_1", "seed_2"]

@@ -78,6 +78,12 @@ def test_every_artefact_was_checked_on_every_test_picture_and_released(ran):
     assert all(artifact["largest_score_difference"] < 1e-4 for artifact in exact)
 
 
+def test_the_curves_are_kept_for_other_tools(ran):
+    history = json.loads((ran.folder / "runs/tiny/LATEST/history.json").read_text())
+    assert [len(history[name]["val_loss"]) for name in ("train_head", "fine_tune")] == [4, 2]
+    assert list((ran.folder / "runs/tiny/LATEST/logs").glob("*/events.*"))
+
+
 def test_the_report_page_is_there_and_self_contained(ran):
     page = (ran.folder / "runs/tiny/LATEST/report.html").read_text()
     assert "<svg" in page

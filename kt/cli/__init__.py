@@ -4,6 +4,7 @@ import errno
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ class _Verbs(click.Group):
     """Loads a verb's file only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(VERBS)
+        return [*VERBS]  # once kt.cli.list is loaded, `list` here is that module
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
@@ -35,6 +36,13 @@ class _Verbs(click.Group):
             ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output has gone, such as `head`: no failure, as click has it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="kt-transfer", prog_name="kt")
@@ -42,9 +50,10 @@ def cli() -> None:
     """Transfer learning that ships: from a folder of photos to a model on a phone and on a server.
 
     \b
-    kt run recipes/apples.py                     train, measure, export, check, report
-    kt run recipes/apples.py --data my_photos/   the same on your pictures: one sub-folder a class
-    kt predict saved_models/apples photo.jpg     ask the released model
+    kt run recipes/apples.py                    train, measure, export, report
+    kt run recipes/apples.py --data my_photos/  the same on your own pictures,
+                                                one sub-folder a class
+    kt predict saved_models/apples photo.jpg    ask the released model
 
     \b
     Exit codes: 0 done, 1 a bug in kt, 2 command line or recipe, 3 data,
@@ -60,7 +69,7 @@ def main() -> None:
 
 def _guarded() -> int:
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="kt", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
@@ -70,9 +79,6 @@ def _guarded() -> int:
         return _fail("interrupted", code=130)
     except KtError as error:
         return _fail(str(error), code=error.exit_code)
-    except BrokenPipeError:  # the reader of our output has gone, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(

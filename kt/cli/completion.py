@@ -10,9 +10,9 @@ def command(shell: str) -> None:
     """Print a script that completes kt's words in your shell.
 
     \b
-    bash  add to ~/.bashrc:  eval "$(kt completion bash)"
-    zsh   add to ~/.zshrc:   eval "$(kt completion zsh)"
-    fish  once:              kt completion fish > ~/.config/fish/completions/kt.fish
+    bash  in ~/.bashrc: eval "$(kt completion bash)"
+    zsh   in ~/.zshrc:  eval "$(kt completion zsh)"
+    fish  once: kt completion fish > ~/.config/fish/completions/kt.fish
     """
     from kt.cli import cli
 

@@ -44,6 +44,6 @@ def command(model: Path, data: Path, seed: int, as_json: bool) -> None:
         warn(f"skipped {answer.path}: {answer.error}")
     if not good:
         raise DataError(f"None of {len(files)} pictures in {data} could be read.")
-    groups = [before_double_underscore(files[index]) for index in good]
+    groups = [f"{labels[index]} {before_double_underscore(files[index])}" for index in good]
     test = evaluate(scores, [labels[index] for index in good], artifact.classes, groups=groups, seed=seed)
     click.echo(json.dumps({**test, "skipped": [str(answer.path) for answer in bad]}) if as_json else figures(test))

@@ -37,7 +37,7 @@ def command(recipe: Path, data: Path) -> None:
     recipe.write_text(render(recipe, data, counts), encoding="utf-8")
     classes = ", ".join(map(_in_words, counts))
     click.echo(f"{_in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
-    click.echo(f"next: kt run {shlex.quote(str(recipe))}")
+    click.echo(f"next: kt run {_in_words(shlex.quote(str(recipe)))}")
 
 
 def count_pictures(data: Path) -> dict[str, int]:

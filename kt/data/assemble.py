@@ -304,7 +304,8 @@ def _complete(
             # A class whose groups hold other classes too may have some already; train, and what comes next, need one.
             taken = int((splits[members] == split).sum())
             reserve = 1 + (split == "test" and "validation" in missing)
-            while len(free) > reserve and (taken == 0 or taken < goal):
+            # As near to the share as whole groups allow, and at least one.
+            while len(free) > reserve and (taken == 0 or sizes[free[0]] < 2 * (goal - taken)):
                 chosen = free.pop(0)
                 taken += sizes[chosen]
                 splits[pool & (groups == chosen)] = split

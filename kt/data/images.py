@@ -25,6 +25,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", 
 MAX_PIXELS = 100_000_000
 """A picture that claims more pixels than this is refused before it is decoded (a decompression bomb)."""
 
+MAX_SIDE = 1_000_000
+"""The longest side that is read; libpng, and so TensorFlow, refuses longer ones."""
+
 MAX_BYTES = 2**30
 """A file larger than this is refused before it is read."""
 
@@ -74,8 +77,9 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
     """The picture as Pillow decodes it; whatever goes wrong here or in the body becomes a DataError with the reason."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+                most = f"{MAX_PIXELS:,} in all and {MAX_SIDE:,} a side"
+                raise DataError(f"claims {image.width} x {image.height} pixels, and kt reads at most {most}")
             image.load()
             yield image
     except DataError:
@@ -156,7 +160,7 @@ def servable_bytes(source: Path | bytes) -> bytes:
     """
     data = contents(source) if isinstance(source, Path) else source
     with _decoded(data) as image:
-        if _is_plain(image, data) and _tensorflow_reads(data):
+        if _is_plain(image, data) and _tensorflow_reads(data, png=image.format == "PNG"):
             return data
         return encode_png(np.asarray(_upright_rgb(image)))
 
@@ -170,11 +174,12 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
     return image.format in ("JPEG", "MPO")  # MPO: several JPEGs in one file, as many phones save them
 
 
-def _tensorflow_reads(data: bytes) -> bool:
+def _tensorflow_reads(data: bytes, *, png: bool) -> bool:
     """Whether its decoder accepts the bytes: it refuses some damaged files that Pillow reads."""
     try:
         with tf.device("CPU:0"):
-            tf.io.decode_image(data)
+            # With as many channels as the SavedModel asks for: libpng looks at more chunks then.
+            tf.io.decode_png(data, channels=4) if png else tf.io.decode_jpeg(data, channels=3)
     except tf.errors.OpError:
         return False
     return True

@@ -698,8 +698,8 @@ def _composed(rng: np.random.Generator, backdrop: Floats, surface: _Surface, lit
     """The apple before its background, which takes its shadow: linear light `[256, 256, 3]`."""
     alpha = surface.spread(surface.alpha)
     lean = -light.towards[:2] * surface.pose.radius * rng.uniform(0.25, 0.6)
-    cast = np.roll(alpha, (int(0.1 * surface.pose.radius - 0.4 * lean[1]), int(lean[0])), axis=(0, 1))
-    near = np.roll(alpha, int(0.06 * surface.pose.radius), axis=0)
+    cast = _moved(alpha, 0.1 * surface.pose.radius - 0.4 * lean[1], lean[0])
+    near = _moved(alpha, 0.06 * surface.pose.radius, 0)
     dark = 0.6 * light.hardness * _softened(cast, surface.pose.radius * 0.12) + 0.4 * _softened(
         near, surface.pose.radius * 0.08
     )
@@ -756,8 +756,9 @@ def _with_leaf(rng: np.random.Generator, picture: Floats, root: Floats, pose: _P
         lambda draw: draw.polygon([tuple(p) for p in np.concatenate([outline(bow), edge[24:]]).tolist()], fill=255)
     )
     green = _shade(rng, (52, 84, 28), (120, 150, 60)) ** 2.2 * (1 + 0.12 * _noise(rng, 14, 3))[..., None]
-    fall = (int(0.1 * pose.radius), int(-0.12 * pose.radius * light.towards[0]))
-    shadow = _softened(np.roll(mask, fall, axis=(0, 1)), 4) * 0.5 * light.hardness
+    shadow = (
+        _softened(_moved(mask, 0.1 * pose.radius, -0.12 * pose.radius * light.towards[0]), 4) * 0.5 * light.hardness
+    )
     picture = picture * (1 - shadow)[..., None]
     picture = _blend(picture, green * light.color, mask)
     picture = _blend(picture, green * 0.55, lower * 0.8)

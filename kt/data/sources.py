@@ -51,7 +51,7 @@ class Folder:
     root: str | Path
     image_size: tuple[int, int] = (224, 224)
     batch_size: int = 32
-    validation: float = 0.2
+    validation: float = 0.15
     test: float = 0.2
     seed: int = 0
     group: Callable[[Path], str] | None = None
@@ -144,7 +144,7 @@ class Table:
     file: str | Path
     image_size: tuple[int, int] = (224, 224)
     batch_size: int = 32
-    validation: float = 0.2
+    validation: float = 0.15
     test: float = 0.2
     seed: int = 0
 
@@ -204,7 +204,7 @@ class Tfds:
     name: str
     image_size: tuple[int, int] = (224, 224)
     batch_size: int = 32
-    validation: float = 0.2
+    validation: float = 0.15
     test: float = 0.2
     seed: int = 0
     limit: int | None = None

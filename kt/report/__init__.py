@@ -23,12 +23,12 @@ FORMAT = 1
 
 
 def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, directory: Path) -> Path:
-    """Write `report.json` and `report.html` for whoever ran the recipe, and return the page's path.
+    """Write `report.json`, `history.json` and `report.html` for whoever ran the recipe, and return the page's path.
 
     results: what the run knows, with the keys of docs/report.md; what is missing is left out of the page. scores:
     `[N_test, C]`, the kept model's probabilities on the test split. directory: made where it doesn't exist.
 
-    Both files are written beside their place and then moved, so that a reader never meets half a file. Raises DataError
+    All are written beside their place and then moved, so that a reader never meets half a file. Raises DataError
     where the scores don't belong to the test split.
     """
     scores = np.asarray(scores)
@@ -41,6 +41,8 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
     report = {"format": FORMAT, **_plain(results), "wrongest": described(places, splits, scores)}
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    history = {phase["name"]: phase["history"] for phase in report.get("phases", [])}
+    _replace(directory / "history.json", json.dumps(history, indent=2, allow_nan=False) + "\n")
     _replace(directory / "report.html", render(report, splits, places))
     return directory / "report.html"
 
