@@ -207,7 +207,7 @@ class Trainable:
 
 
 def count_trainable(model: Any, backbone: Any) -> Trainable:
-    """Counted on the whole model's weights, which is what `fit` moves: a layer's own flag can be overruled by a parent's.
+    """Counted on the whole model's weights, which is what `fit` moves: a parent's flag can overrule a layer's own.
 
     And `backbone.trainable_weights` can be empty while its layers train (keras 3.15.1).
     """

@@ -1,6 +1,6 @@
 """Good apples from bad ones, on a phone.
 
-    kt run recipes/apples.py
+kt run recipes/apples.py
 """
 
 import keras

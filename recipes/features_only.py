@@ -1,6 +1,6 @@
 """Fixed features and a new softmax head: nothing of the backbone moves.
 
-    kt run recipes/features_only.py
+kt run recipes/features_only.py
 """
 
 import keras

@@ -1,6 +1,6 @@
 """Five kinds of flowers, by a tensorflow-datasets name; needs the network once, for the pictures and the weights.
 
-    kt run recipes/flowers.py
+kt run recipes/flowers.py
 """
 
 import keras

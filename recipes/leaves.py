@@ -1,6 +1,6 @@
 """Leaf diseases from a folder of photos whose classes differ in size: class weights and augmentation.
 
-    kt run recipes/leaves.py --data apple_leaves/
+kt run recipes/leaves.py --data apple_leaves/
 """
 
 import keras

@@ -1,6 +1,6 @@
 """The head first, then the whole network at a small rate; BatchNorm keeps its ImageNet statistics.
 
-    kt run recipes/whole_network.py
+kt run recipes/whole_network.py
 """
 
 import keras

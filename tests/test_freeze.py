@@ -113,7 +113,7 @@ def test_a_later_phase_undoes_the_flags_of_an_earlier_one(mobile):
 
 
 def test_a_block_that_does_not_exist_is_told_with_the_nearest_name(mobile):
-    with pytest.raises(RecipeError, match="no block or layer 'blok_13'. Did you mean 'block_13'"):
+    with pytest.raises(RecipeError, match=r"no block or layer 'blok_13'\. Did you mean 'block_13'"):
         freeze.from_block("blok_13")(mobile)
 
 

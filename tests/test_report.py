@@ -304,7 +304,7 @@ def test_report_json_holds_the_results_as_they_were(tmp_path):
     assert told.pop("format") == 1
     assert len(told.pop("wrongest")) > 0
     assert told == results
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "report.html", "report.json"]
 
 
 def test_what_json_lacks_becomes_plain(tmp_path):

@@ -117,7 +117,9 @@ class NoNumber(Classifier):
 
 
 def test_a_loss_that_is_not_a_number_stops_with_phase_and_epoch():
-    with pytest.raises(TrainingError, match="loss became nan in phase 'first', epoch 1, batch 1; .*--set first.lr=0.001"):
+    with pytest.raises(
+        TrainingError, match=r"loss became nan in phase 'first', epoch 1, batch 1; .*--set first\.lr=0\.001"
+    ):
         trained(recipe_of(HEAD, head=NoNumber()))
 
 
@@ -221,7 +223,7 @@ def test_tensorboard_finds_each_phase(tmp_path):
 def test_a_phase_for_a_block_that_is_not_there_is_told_before_any_training():
     recipe = recipe_of(HEAD, Phase("fine", freeze.from_block("block_9"), epochs=1, lr=1e-3))
     built = model.build(recipe, image_size=(16, 16), num_classes=2)
-    with pytest.raises(RecipeError, match="no block or layer 'block_9'. Did you mean 'block_1'"):
+    with pytest.raises(RecipeError, match=r"no block or layer 'block_9'\. Did you mean 'block_1'"):
         train.check_phases(recipe, built)
 
 

@@ -11,7 +11,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the list for a script.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List pretrained weights: which are at hand, and where each comes from."""
+    """List pretrained weights and where each comes from."""
     if context.invoked_subcommand:
         return
     listing = _listing()

@@ -1,4 +1,4 @@
-"""Exports of a run: hands a trained model with its splits to the export child, at once or later from the run's folder."""
+"""Exports of a run: hands a trained model with its splits to the export child, at once or later from the folder."""
 
 import csv
 import shutil
