@@ -4,9 +4,8 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from kt.console import quiet
 from kt.errors import EnvironmentProblem, RecipeError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -31,7 +30,7 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet():
+        with quiet():
             import keras
             import tensorflow as tf
     except ImportError as error:
@@ -42,21 +41,6 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     if mixed_precision:  # a CPU has no fast float16
         keras.config.set_dtype_policy("mixed_float16" if accelerated() else "mixed_bfloat16")
     return chosen
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what C++ libraries write to the standard error's descriptor while they load."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
 
 
 def accelerated() -> bool:

@@ -3,6 +3,9 @@
 On a terminal there are colours and progress bars; elsewhere plain lines, and no bars.
 """
 
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,8 @@ from rich.progress import (
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_DESCRIPTOR = threading.Lock()
 
 
 def say(text: str) -> None:
@@ -72,6 +77,21 @@ def progress_bar(title: str, total: int, *, unit: str = "images") -> Iterator[Ba
     ]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Bar(progress, progress.add_task(title, total=total, note=""))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what C++ libraries write to standard error's descriptor, such as while they load; one thread at once."""
+    with _DESCRIPTOR:
+        sys.stderr.flush()
+        kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)
 
 
 def shown(path: Path) -> str:

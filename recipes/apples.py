@@ -25,10 +25,10 @@ def top_blocks(backbone: keras.Model) -> None:
 recipe = Recipe(
     data=Apples(image_size=(224, 224), batch_size=32),
     backbone=keras.applications.MobileNetV2,
-    head=Classifier(dropout=0.2),
+    head=Classifier(dropout=0.2, label_smoothing=0.1),
     phases=[
         Phase("train_head", trainable=frozen, epochs=10, lr=1e-3),
-        Phase("fine_tune", trainable=top_blocks, epochs=5, lr=3e-5),
+        Phase("fine_tune", trainable=top_blocks, epochs=5, lr=1e-4),
     ],
     export=["saved_model", "tflite"],
 )
