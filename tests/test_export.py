@@ -22,7 +22,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.data.images import read_rgb, resize
 from kt.errors import EnvironmentProblem, ReleaseError
-from kt.export import ArtifactResult, ExportJob, export, gate, release
+from kt.export import ArtifactResult, ExportJob, child, export, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
 from kt.export.labels import from_text, to_text
 from kt.export.tflite import TFLite
@@ -300,6 +300,25 @@ def test_weights_are_stored_in_the_precision_that_the_name_says(made):
     assert (kernels["float32"], kernels["int8"]) == ({np.float32}, {np.int8})
 
 
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
+    make = TFLite("int8", CLASSES, name="tiny", representative=made.job.representative, float_share=0.6)
+    path = make(keras.saving.load_model(made.job.model_file, compile=False), tmp_path)
+    kernels = {
+        name: {details["dtype"] for details in tensors_of(file) if details["shape"].tolist() == shape}
+        for name, file in (("all", made.path("tiny_int8.tflite")), ("part", path))
+        for shape in ([8, 3, 3, 3],)
+    }
+    assert kernels == {"all": {np.int8}, "part": {np.float32}}
+    assert any(details["dtype"] == np.int8 for details in tensors_of(path)), "the last layers are still in int8"
+    np.testing.assert_allclose(open_artifact(path).scores(made.pixels), made.scores, atol=0.1)
+    assert open_artifact(path).classes == CLASSES
+
+
+def tensors_of(file):
+    return tf.lite.Interpreter(model_path=str(file)).get_tensor_details()
+
+
 def test_int8_needs_representative_pictures(tmp_path):
     with pytest.raises(ReleaseError, match="int8 needs representative training pictures"):
         next(TFLite("int8", CLASSES, name="tiny")._pictures())
@@ -375,6 +394,44 @@ def test_an_artefact_of_another_model_is_refused_and_stays_out_of_the_version(ma
     assert list(tmp_path.iterdir()) == []
     version = release([*refused, made.results["tiny_float32.tflite"]], name="tiny", saved_models=tmp_path, card={})
     assert sorted(path.name for path in version.iterdir()) == ["kt.json", "tiny_float32.tflite"]
+
+
+def in_turn(made: Made, files: list[Path]) -> tuple[ArtifactResult, list[Path]]:
+    """What the child makes of a task whose ways to make it give these files, one after the other."""
+    asked = []
+
+    def way(file):
+        def make(model, directory):
+            asked.append(file)
+            return file
+
+        return make
+
+    task = child._Task(
+        "x.tflite",
+        "tflite_int8",
+        way(files[0]),
+        exact=False,
+        gentler=tuple((file.name, way(file)) for file in files[1:]),
+    )
+    evidence = child._Evidence(made.pixels, made.labels, made.scores, [])
+    return child._make_and_check(task, made.job, model=None, evidence=evidence), asked
+
+
+def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(made, tmp_path):
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([-kernel, -bias])
+    bad = TFLite("float16", CLASSES, name="bad")(model, tmp_path)
+    good = made.path("tiny_float16.tflite")
+    result, asked = in_turn(made, [bad, good, bad])
+    assert asked == [bad, good]
+    assert result.released and result.path == good
+    assert result.note.startswith(f"{good.name}, since otherwise it loses ")
+    refused, asked = in_turn(made, [bad, bad])
+    assert asked == [bad, bad] and not refused.released and "since otherwise it loses" in refused.note
+    passed, asked = in_turn(made, [good, bad])
+    assert asked == [good] and passed.released and passed.note == ""
 
 
 def test_a_decoder_that_drifts_from_pillow_is_refused(made):

@@ -83,7 +83,8 @@ class ArtifactResult:
 
     format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8" or "custom". reason: why it is not
     released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
-    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it.
+    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it. note: what
+    had to be changed to make it so, such as layers that stay in float32.
     """
 
     name: str
@@ -100,6 +101,7 @@ class ArtifactResult:
     latency_ms: float | None = None
     images: int | None = None
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def mobile(self) -> bool:

@@ -75,6 +75,8 @@ def _artifact(artifact: Mapping[str, Any]) -> str:
     if known(artifact.get("accuracy_change")):
         moved = change(artifact["accuracy_change"])
         facts.append("accuracy unchanged" if moved[0].isdigit() else f"accuracy {moved}")
+    if artifact.get("note"):
+        facts.append(str(artifact["note"]))
     return _row("released", f"{name}: {', '.join(facts)}, {artifact.get('path') or ''}".rstrip(", "))
 
 
