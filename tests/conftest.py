@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# TensorFlow would set it to 1 for this process, and so for each kt that a test starts, which then would not be quiet.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 REPOSITORY = Path(__file__).parent.parent
 PHOTOS = REPOSITORY.parent / "shared" / "data"
 """Real photos, where the project lies beside them; tests that need them are skipped elsewhere."""
@@ -34,7 +37,10 @@ def make_folder(root: Path, counts: dict[str, int]) -> Path:
     return root
 
 
-TINY_RECIPE = '''"""A tiny network on pictures of one's own, for the tests."""
+TINY_RECIPE = '''"""A tiny network on pictures of one's own, for the tests.
+
+Says more below.
+"""
 
 import keras
 

@@ -33,6 +33,10 @@ def test_the_documented_keys_are_there(ran):
         assert {"name", "path", "released", "agreement", "accuracy", "bytes"} <= artifact.keys()
 
 
+def test_the_report_is_headed_by_the_first_line_of_the_docstring(ran):
+    assert ran.results["recipe"]["description"] == "A tiny network on pictures of one's own, for the tests."
+
+
 def test_it_learns_what_is_easy(ran):
     low, _ = ran.results["test"]["intervals"]["balanced_accuracy"]
     assert low > 1 / 3, "no better than chance on pictures whose hue tells the class"

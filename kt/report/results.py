@@ -39,7 +39,7 @@ def compose(
         "recipe": {
             "name": origin.name,
             "file": str(origin.file) if origin.file else None,
-            "description": origin.description,
+            "description": origin.description.partition("\n")[0],
             "settings": list(origin.settings),
             "data": origin.data,
             "resolved": describe(recipe),
