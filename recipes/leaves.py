@@ -1,6 +1,9 @@
 """Leaf diseases from a folder of photos whose classes differ in size: class weights and augmentation.
 
-kt run recipes/leaves.py --data apple_leaves/
+Balanced accuracy on PlantVillage's apple leaves (2,525 to train on, 638 test, 4 classes), mean (range) of 3 seeds:
+0.985 (0.984 to 0.985).
+
+    kt run recipes/leaves.py --data apple_leaves/   2 CPU cores, 242 to 256 s
 """
 
 import keras

@@ -1,6 +1,8 @@
 """The head first, then the whole network at a small rate; BatchNorm keeps its ImageNet statistics.
 
-kt run recipes/whole_network.py
+Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.896 (0.888 to 0.900).
+
+    kt run recipes/whole_network.py                 2 CPU cores, 104 to 146 s
 """
 
 import keras

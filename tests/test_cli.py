@@ -268,12 +268,17 @@ def test_a_full_disk_is_told(tmp_path):
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path):
     pipe = tmp_path / "recipe.py"
     os.mkfifo(pipe)  # kt waits in it for a recipe that never comes
-    command = [sys.executable, "-c", "from kt.cli import main; main()", "list", str(tmp_path)]
+    # A shell starts what it puts in the background with SIGINT ignored, and that is inherited, by this test run too.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", listening + "from kt.cli import main; main()", "list", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         writer = _opened_once_read(pipe, child)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
-        os.close(writer)
+        try:
+            out, err = child.communicate(timeout=30)
+        finally:
+            child.kill()
+            os.close(writer)
     assert (child.returncode, out) == (130, "")
     assert err.strip() == "error: interrupted"
 
