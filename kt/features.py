@@ -1,8 +1,8 @@
-"""Frozen work, done once: while the whole backbone is frozen, its features for a picture never change.
+"""Frozen work, done once: what stands before the first layer that trains gives the same for a picture in every epoch.
 
-Such a phase trains the head on features that were computed once; the head's layers are the model's own, so the whole
-model is trained when the phase ends. A phase that augments pictures, or trains part of the backbone, takes the
-ordinary way.
+A phase computes it once and trains what follows on it: the head alone where the whole backbone is frozen, else the
+backbone's last blocks and the head. Their layers are the model's own, so the whole model is trained as the phase ends.
+A phase that augments pictures, or trains the backbone from its first block on, takes the ordinary way.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from kt.console import progress_bar, say
 from kt.data.splits import Pixels, Splits
-from kt.freeze import leaves
+from kt.freeze import frozen_until, leaves
 from kt.model import Built
 
 MEMORY_BUDGET = 2 * 2**30
-"""Bytes of features that are held; a head without pooling on large feature maps trains the ordinary way instead."""
+"""Bytes of frozen outputs that are held; where they would take more, the phase trains the ordinary way instead."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a phase trains, and on what: the whole model on pixels, or its head on features. Arrays are `[N, ...]`."""
+    """What a phase trains, and on what: the whole model on pixels, or its end on frozen outputs. Arrays `[N, ...]`."""
 
     model: Any
     train: npt.NDArray[Any]
@@ -31,32 +31,46 @@ class Work:
 
 
 def prepare(built: Built, splits: Splits, *, augmented: bool) -> Work:
-    """The cheapest work that trains the same: on features where the backbone is wholly frozen, else on pixels."""
+    """The cheapest work that trains the same: on what the frozen layers give where there are any, else on pixels."""
     whole = Work(built.model, splits.train.pixels, splits.validation.pixels)
-    if augmented or any(leaf.trainable_weights for leaf in leaves(built.backbone)):
+    parts = None if augmented else _cut(built)
+    if parts is None:
         return whole
-    border = _border(built)
+    encoder, rest = parts
     pictures = len(splits.train) + len(splits.validation)
-    if pictures * int(np.prod(border.shape[1:])) * 4 > MEMORY_BUDGET:
+    size = pictures * int(np.prod(encoder.output_shape[1:])) * 4
+    if size > MEMORY_BUDGET:
+        say(f"the frozen layers' outputs would take {size / 2**30:.1f} GiB; every epoch computes them anew")
         return whole
-    encoder = keras.Model(built.model.inputs, border, name="frozen")
-    head = keras.Model(border, built.model.outputs, name="head")
-    say(f"the backbone is frozen: its features of {pictures:,} pictures are computed once")
-    with progress_bar("features", pictures) as bar:
+    say(f"frozen layers give the same in every epoch: computed once for {pictures:,} pictures ({size / 1e6:.0f} MB)")
+    with progress_bar("frozen layers", pictures) as bar:
         train, validation = (
             encode(encoder, part.pixels, bar, batch_size=splits.batch_size)
             for part in (splits.train, splits.validation)
         )
-    return Work(head, train, validation)
+    return Work(rest, train, validation)
 
 
-def _border(built: Built) -> Any:
-    """The tensor to cut at: after a pooling layer that stands on the backbone, else the backbone's own output."""
-    features = built.features
+def _cut(built: Built) -> tuple[Any, Any] | None:
+    """The model in two: from pixels to the last frozen tensor, and on to the scores. None where nothing is frozen."""
+    if not any(leaf.trainable_weights for leaf in leaves(built.backbone)):
+        border = _pooled(built)
+        return keras.Model(built.model.inputs, border), keras.Model(border, built.model.outputs)
+    border = frozen_until(built.backbone)
+    if border is None:
+        return None
+    backbone, head = built.backbone, keras.Model(built.features, built.model.outputs)
+    first, last = keras.Model(backbone.inputs, border), keras.Model(border, backbone.outputs)
+    inputs = keras.Input(border.shape[1:], dtype=border.dtype)
+    return keras.Model(built.model.inputs, first(built.prepared)), keras.Model(inputs, head(last(inputs)))
+
+
+def _pooled(built: Built) -> Any:
+    """The head's first tensor to keep: after a pooling layer that stands on the backbone, else the features."""
     for layer in built.model.layers:
-        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and layer.input is features:
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and layer.input is built.features:
             return layer.output
-    return features
+    return built.features
 
 
 def encode(encoder: Any, pixels: Pixels, bar: Any, *, batch_size: int) -> npt.NDArray[np.float32]:

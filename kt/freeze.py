@@ -7,6 +7,7 @@ the backbone was called with (seen with keras 3.15.1).
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def blocks(backbone: Any) -> tuple[Block, ...]:
     Raises RecipeError for a backbone that is not functional.
     """
     found: list[tuple[str, list[Any]]] = []
-    for atom in _atoms(backbone):
+    for atom, _ in _atoms(backbone):
         name = _block_name(atom)
         if found and name in (None, found[-1][0]):
             found[-1][1].extend(atom)
@@ -94,8 +95,34 @@ def blocks(backbone: Any) -> tuple[Block, ...]:
     return tuple(Block(name, tuple(layers)) for name, layers in found)
 
 
-def _atoms(backbone: Any) -> Iterator[list[Any]]:
-    """Stretches of operations, in topological order, that end where one tensor alone is still to be used."""
+def frozen_until(backbone: Any) -> Any:
+    """The tensor at the last good place to cut before anything trains: all before it is frozen and not random.
+
+    Of the places in the block where training begins where one tensor alone crosses, and that block's beginning, the one
+    with the smallest tensor. None where the first block trains, or the backbone is not functional.
+    """
+    if not hasattr(backbone, "operations"):
+        return None
+    places: list[Any] = []
+    block = None
+    for atom, tensor in _atoms(backbone):
+        name = _block_name(atom)
+        if name not in (None, block):
+            block, places = name, places[-1:]  # what came before, but for the border, is another block
+        if any(_moves(leaf) for operation in atom for leaf in leaves(operation)):
+            break
+        if not all(_is_input(operation) for operation in atom):
+            places.append(tensor)
+    return min(reversed(places), key=lambda tensor: math.prod(tensor.shape[1:]), default=None)
+
+
+def _moves(leaf: Any) -> bool:
+    """Whether its answer for a picture may change: its weights train, or it acts otherwise in training."""
+    return bool(leaf.trainable_weights) or (leaf.trainable and _has_training(leaf))
+
+
+def _atoms(backbone: Any) -> Iterator[tuple[list[Any], Any]]:
+    """Stretches of operations, in topological order, that end where one tensor alone is still to be used: that one."""
     import keras
 
     if not hasattr(backbone, "operations"):
@@ -108,16 +135,16 @@ def _atoms(backbone: Any) -> Iterator[list[Any]]:
         for tensor in [] if _is_input(operation) else flat(operation.input):
             last_use[id(tensor)] = max(last_use.get(id(tensor), 0), index)
     atom: list[Any] = []
-    alive: set[int] = set()
+    alive: dict[int, Any] = {}
     for index, operation in enumerate(backbone.operations):
         atom.append(operation)
-        alive |= {id(tensor) for tensor in flat(operation.output)}
-        alive = {tensor for tensor in alive if last_use.get(tensor, -1) > index}
+        alive |= {id(tensor): tensor for tensor in flat(operation.output)}
+        alive = {key: tensor for key, tensor in alive.items() if last_use.get(key, -1) > index}
         if len(alive) == 1:
-            yield atom
+            yield atom, next(iter(alive.values()))
             atom = []
     if atom:
-        yield atom
+        yield atom, None
 
 
 def _is_input(operation: Any) -> bool:

@@ -20,12 +20,13 @@ from kt.recipe import Recipe
 class Built:
     """The whole model (pixels uint8 `[N, H, W, 3]` to scores float32 `[N, C]`) and its parts.
 
-    features: the symbolic tensor between backbone and head.
+    prepared and features: the symbolic tensors before and behind the backbone.
     """
 
     model: Any
     backbone: Any
     pretrained: Pretrained
+    prepared: Any
     features: Any
 
 
@@ -41,13 +42,15 @@ def build(recipe: Recipe, *, image_size: tuple[int, int], num_classes: int) -> B
 def _assemble(recipe: Recipe, pretrained: Pretrained, *, image_size: tuple[int, int], num_classes: int) -> Built:
     inputs = keras.Input((*image_size, 3), dtype="uint8", name="pixels")
     x = keras.ops.cast(inputs, "float32")
-    features = pretrained.model(preprocess(x, pretrained.preprocessing))
+    prepared = preprocess(x, pretrained.preprocessing)
+    features = pretrained.model(prepared)
     outputs = recipe.head(features, num_classes)
     if tuple(outputs.shape) != (None, num_classes):
         raise RecipeError(
             f"The head gives {tuple(outputs.shape)} for {num_classes} classes; expected (N, {num_classes})."
         )
-    return Built(keras.Model(inputs, outputs, name="classifier"), pretrained.model, pretrained, features)
+    model = keras.Model(inputs, outputs, name="classifier")
+    return Built(model, pretrained.model, pretrained, prepared, features)
 
 
 def in_float32(built: Built, recipe: Recipe) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kt import Classifier, Cosine, Phase, Recipe, features, freeze, model, train
+from kt import Classifier, Cosine, Phase, Recipe, freeze, model, train
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
 
@@ -189,23 +189,6 @@ def test_augmentation_changes_pixels_keeps_their_range_and_stays_out_of_the_mode
     assert not np.array_equal(x, plain)
     built, _, _ = trained(recipe)
     assert not any("random" in leaf.name for leaf in freeze.leaves(built.model))
-
-
-def test_an_augmented_phase_does_not_train_on_stored_features():
-    built = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2)
-    freeze.frozen(built.backbone)
-    assert features.prepare(built, SPLITS, augmented=True).train is SPLITS.train.pixels
-    stored = features.prepare(built, SPLITS, augmented=False)
-    assert stored.train.shape == (40, 4)
-    freeze.everything(built.backbone)
-    assert features.prepare(built, SPLITS, augmented=False).model is built.model
-
-
-def test_features_that_would_not_fit_into_memory_are_not_stored(monkeypatch):
-    monkeypatch.setattr(features, "MEMORY_BUDGET", 100)
-    built = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2)
-    freeze.frozen(built.backbone)
-    assert features.prepare(built, SPLITS, augmented=False).model is built.model
 
 
 def test_tensorboard_finds_each_phase(tmp_path):

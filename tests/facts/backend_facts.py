@@ -101,7 +101,7 @@ def first_losses(weights):
     return losses
 
 
-def quiet(trainable):
+def quiet(trainable, epochs=1):
     """A recipe of one phase with dropout held, whichever blocks train."""
 
     def held(backbone):
@@ -110,7 +110,7 @@ def quiet(trainable):
             if isinstance(leaf, keras.layers.Dropout):
                 leaf.trainable = False
 
-    return recipe_of(Phase("only", held, epochs=1, lr=1e-2))
+    return recipe_of(Phase("only", held, epochs=epochs, lr=1e-2))
 
 
 def spread_in_training(trainable, weights):
@@ -133,14 +133,14 @@ def spread_without_kt(weights):
     return float(np.abs(one - two).max())
 
 
-def cached_and_ordinary(weights):
-    """The largest difference in any weight between a head trained on features and the whole model trained on pixels."""
-    phase = Phase("only", freeze.frozen, epochs=2, lr=1e-2)
-    recipe = recipe_of(phase)
+def cached_and_ordinary(trainable, weights):
+    """The largest difference in any weight between training on frozen layers' stored outputs and on pixels."""
+    recipe = quiet(trainable, epochs=2)
+    (phase,) = recipe.phases
     cached = built(recipe, weights)
     train.train(cached, recipe, SPLITS)
     ordinary = built(recipe, weights)
-    freeze.frozen(ordinary.backbone)
+    phase.trainable(ordinary.backbone)
     train.compile_for(ordinary.model, recipe, phase, steps=6)
     with freeze.inference_where_frozen(ordinary.backbone):
         fit(ordinary.model, recipe)
@@ -160,7 +160,10 @@ def main():
         "spread_trained": spread_in_training(freeze.last_blocks(1), weights),
         "spread_without_kt": spread_without_kt(weights),
         "first_losses": first_losses(weights),
-        "cached_and_ordinary": cached_and_ordinary(weights),
+        "cached_and_ordinary": {
+            "head": cached_and_ordinary(freeze.frozen, weights),
+            "last block": cached_and_ordinary(freeze.last_blocks(1), weights),
+        },
     }
     print(json.dumps(facts))
 
