@@ -55,14 +55,14 @@ def _cut(built: Built) -> tuple[Any, Any] | None:
     """The model in two: from pixels to the last frozen tensor, and on to the scores. None where nothing is frozen."""
     if not any(leaf.trainable_weights for leaf in leaves(built.backbone)):
         border = _pooled(built)
-        return keras.Model(built.model.inputs, border), keras.Model(border, built.model.outputs)
+        return keras.Model(built.model.input, border), keras.Model(border, built.model.output)
     border = frozen_until(built.backbone)
     if border is None:
         return None
-    backbone, head = built.backbone, keras.Model(built.features, built.model.outputs)
-    first, last = keras.Model(backbone.inputs, border), keras.Model(border, backbone.outputs)
+    backbone, head = built.backbone, keras.Model(built.features, built.model.output)
+    first, last = keras.Model(backbone.input, border), keras.Model(border, backbone.output)
     inputs = keras.Input(border.shape[1:], dtype=border.dtype)
-    return keras.Model(built.model.inputs, first(built.prepared)), keras.Model(inputs, head(last(inputs)))
+    return keras.Model(built.model.input, first(built.prepared)), keras.Model(inputs, head(last(inputs)))
 
 
 def _pooled(built: Built) -> Any:

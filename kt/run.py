@@ -1,6 +1,5 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,10 +34,11 @@ def run(
 
     out: the run's folder, `runs/<recipe>/<time>`. What passes the gate goes to `saved_models/<recipe>/<version>`.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started = datetime.now(UTC)
     origin = origin or Origin(name=out.parent.name)
     seed_everything(recipe.seed)
     splits = recipe.data()
+    seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
     from_run.record(out, splits, origin.file)
     say(report.data_line(splits))
     built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
@@ -54,7 +54,7 @@ def run(
     released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
     results = report.compose(
         origin=origin, recipe=recipe, splits=splits, built=built, phases=phases, best=best, test=test,
-        artifacts=artifacts, released_to=released_to, started=started, seconds=time.perf_counter() - clock,
+        artifacts=artifacts, released_to=released_to, started=started, seconds=(datetime.now(UTC) - started).total_seconds(),
     )  # fmt: skip
     report.write(results, splits, scores, out)
     return results

@@ -1,5 +1,7 @@
 """Training on made-up pictures: what is kept, what stops it, and that asking twice gives the same."""
 
+import dataclasses
+import random
 from dataclasses import dataclass
 
 import keras
@@ -10,6 +12,7 @@ import tensorflow as tf
 from kt import Classifier, Cosine, Phase, Recipe, freeze, model, train
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
+from kt.run import run
 
 
 def tiny(include_top, weights, input_shape):
@@ -83,6 +86,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert once == twice
     assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
     assert once != other
+
+
+def test_what_reading_the_pictures_draws_at_random_does_not_change_the_run(tmp_path):
+    def reading(draws):
+        def data():
+            for _ in range(draws):
+                random.random(), np.random.random(), tf.random.uniform(())
+            return SPLITS
+
+        return data
+
+    recipes = [dataclasses.replace(recipe_of(HEAD), data=reading(draws), export=()) for draws in (0, 3)]
+    losses = [run(recipe, tmp_path / f"{i}")["phases"][0]["history"]["loss"] for i, recipe in enumerate(recipes)]
+    assert losses[0] == losses[1]
 
 
 def test_each_epoch_has_another_order_that_follows_from_the_seed():
