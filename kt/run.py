@@ -54,7 +54,7 @@ def run(
     released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
     results = report.compose(
         origin=origin, recipe=recipe, splits=splits, built=built, phases=phases, best=best, test=test,
-        artifacts=artifacts, released_to=released_to, started=started, seconds=(datetime.now(UTC) - started).total_seconds(),
+        artifacts=artifacts, released_to=released_to, started=started,
     )  # fmt: skip
     report.write(results, splits, scores, out)
     return results

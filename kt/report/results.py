@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,8 @@ def compose(
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
-    seconds: float,
 ) -> dict[str, Any]:
-    """The whole content of `report.json`, as plain data."""
+    """The whole content of `report.json`, as plain data; the run ends here."""
     found = versions()
     return {
         "kt": found.get("kt-transfer", "unknown"),
@@ -46,7 +45,7 @@ def compose(
         },
         "command": origin.command,
         "started": started.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         "seed": recipe.seed,
         "backend": _backend(),
         "mixed_precision": origin.mixed_precision,
