@@ -1,6 +1,6 @@
 """The head first, then the whole network at a small rate; BatchNorm keeps its ImageNet statistics.
 
-Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.896 (0.888 to 0.900).
+Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.896 (0.887 to 0.900).
 
     kt run recipes/whole_network.py                 2 CPU cores, 104 to 146 s
 """
