@@ -51,3 +51,17 @@ def accelerated() -> bool:
     if backend == "torch":
         return bool(importlib.import_module("torch").cuda.is_available())
     return bool(importlib.import_module("tensorflow").config.list_physical_devices("GPU"))
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child process that works under TensorFlow, quiet, on the CPU, whatever its parent does.
+
+    The parent may hold all of a GPU's memory.
+    """
+    return os.environ | {
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }

@@ -7,16 +7,14 @@ the backbone was called with (seen with keras 3.15.1).
 
 import functools
 import inspect
-import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kt import graph
 from kt.errors import RecipeError, did_you_mean
-
-_BLOCK = re.compile(r"(expanded_conv(?:_\d+)?|block(?:8|17|35)_\d+|.*?block_?\d+[a-z]?|conv_(?:pad|dw|pw)_\d+)(?=_|$)")
+from kt.graph import Block, leaves
 
 
 def frozen(backbone: Any) -> None:
@@ -71,92 +69,16 @@ def last_blocks(n: int, *, batch_norm: bool = False) -> Callable[[Any], None]:
 # --------------------------------------------------------------------------------------------------------- blocks
 
 
-@dataclass(frozen=True)
-class Block:
-    """A stretch of layers between two borders; over a border goes one tensor only, and names don't change inside."""
-
-    name: str
-    layers: tuple[Any, ...]
-
-
 def blocks(backbone: Any) -> tuple[Block, ...]:
     """The blocks of a functional backbone in order, the stem first; what follows the last block belongs to it.
 
-    Found from the graph (a border is where a single tensor crosses) and the names that Keras gives to blocks.
     Raises RecipeError for a backbone that is not functional.
     """
-    found: list[tuple[str, list[Any]]] = []
-    for atom, _ in _atoms(backbone):
-        name = _block_name(atom)
-        if found and name in (None, found[-1][0]):
-            found[-1][1].extend(atom)
-        else:
-            found.append((name or "stem", list(atom)))
-    return tuple(Block(name, tuple(layers)) for name, layers in found)
-
-
-def frozen_until(backbone: Any) -> Any:
-    """The tensor at the last good place to cut before anything trains: all before it is frozen and not random.
-
-    Of the places in the block where training begins where one tensor alone crosses, and that block's beginning, the one
-    with the smallest tensor. None where the first block trains, or the backbone is not functional.
-    """
-    if not hasattr(backbone, "operations"):
-        return None
-    places: list[Any] = []
-    block = None
-    for atom, tensor in _atoms(backbone):
-        name = _block_name(atom)
-        if name not in (None, block):
-            block, places = name, places[-1:]  # what came before, but for the border, is another block
-        if any(_moves(leaf) for operation in atom for leaf in leaves(operation)):
-            break
-        if not all(_is_input(operation) for operation in atom):
-            places.append(tensor)
-    return min(reversed(places), key=lambda tensor: math.prod(tensor.shape[1:]), default=None)
-
-
-def _moves(leaf: Any) -> bool:
-    """Whether its answer for a picture may change: its weights train, or it acts otherwise in training."""
-    return bool(leaf.trainable_weights) or (leaf.trainable and _has_training(leaf))
-
-
-def _atoms(backbone: Any) -> Iterator[tuple[list[Any], Any]]:
-    """Stretches of operations, in topological order, that end where one tensor alone is still to be used: that one."""
-    import keras
-
-    if not hasattr(backbone, "operations"):
+    if not graph.is_functional(backbone):
         raise RecipeError(
             f"{backbone.name} is not a functional model, so its blocks are unknown; use frozen or everything."
         )
-    flat = keras.tree.flatten
-    last_use: dict[int, int] = {id(tensor): len(backbone.operations) for tensor in flat(backbone.outputs)}
-    for index, operation in enumerate(backbone.operations):
-        for tensor in [] if _is_input(operation) else flat(operation.input):
-            last_use[id(tensor)] = max(last_use.get(id(tensor), 0), index)
-    atom: list[Any] = []
-    alive: dict[int, Any] = {}
-    for index, operation in enumerate(backbone.operations):
-        atom.append(operation)
-        alive |= {id(tensor): tensor for tensor in flat(operation.output)}
-        alive = {key: tensor for key, tensor in alive.items() if last_use.get(key, -1) > index}
-        if len(alive) == 1:
-            yield atom, next(iter(alive.values()))
-            atom = []
-    if atom:
-        yield atom, None
-
-
-def _is_input(operation: Any) -> bool:
-    return type(operation).__name__ == "InputLayer"
-
-
-def _block_name(atom: list[Any]) -> str | None:
-    """By the names in it, else, for branches that meet again, by where they meet; None for a plain single layer."""
-    for operation in reversed(atom):
-        if match := _BLOCK.match(operation.name):
-            return re.sub(r"^conv_(pad|dw|pw)_", "conv_dw_", match[1])
-    return str(atom[-1].name) if len(atom) > 1 else None
+    return graph.blocks(backbone)
 
 
 def _find(order: tuple[Block, ...], name: str, *, backbone: Any) -> int:
@@ -185,14 +107,6 @@ def _train(parts: list[Any], *, batch_norm: bool) -> None:
         leaf.trainable = batch_norm or not isinstance(leaf, keras.layers.BatchNormalization)
 
 
-def leaves(layer: Any) -> list[Any]:
-    """The layers in `layer` that hold no other layers, itself if it is one; operations without flags are left out."""
-    inner = getattr(layer, "layers", None)
-    if inner is None:
-        return [layer] if hasattr(layer, "trainable") else []
-    return [leaf for part in inner for leaf in leaves(part)]
-
-
 # ---------------------------------------------------------------------------------------------- frozen is inference
 
 
@@ -212,6 +126,11 @@ def inference_where_frozen(backbone: Any) -> Iterator[None]:
     finally:
         for leaf in quiet:
             del leaf.__dict__["call"]
+
+
+def moves(leaf: Any) -> bool:
+    """Whether its answer for a picture may change in training: its weights train, or it acts otherwise there."""
+    return bool(leaf.trainable_weights) or (leaf.trainable and _has_training(leaf))
 
 
 def _has_training(layer: Any) -> bool:
@@ -251,7 +170,7 @@ def count_trainable(model: Any, backbone: Any) -> Trainable:
 
 
 def _name_of_block(backbone: Any, leaf: Any) -> str:
-    if not hasattr(backbone, "operations"):
+    if not graph.is_functional(backbone):
         return str(leaf.name)
     return next(
         (block.name for block in blocks(backbone) for layer in block.layers if leaf in leaves(layer)), str(leaf.name)

@@ -12,7 +12,7 @@ from kt.backbones.build import build as build_backbone
 from kt.backbones.preprocessing import preprocess
 from kt.data.splits import Pixels
 from kt.errors import RecipeError
-from kt.freeze import leaves
+from kt.graph import leaves
 from kt.recipe import Recipe
 
 

@@ -25,6 +25,7 @@ class Origin:
     data: str | None = None
     command: str = ""
     mixed_precision: bool = False
+    cached: bool = True
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
     built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
     say(report.weights_line(built.pretrained.source))
     check_phases(recipe, built)
-    phases, best = train(built, recipe, splits, logs=out / "logs")
+    phases, best = train(built, recipe, splits, logs=out / "logs", cached=origin.cached)
     model = in_float32(built, recipe)
     model.save(out / "model.keras")
     scores = predict(model, splits.test.pixels)

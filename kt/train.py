@@ -1,7 +1,7 @@
 """Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kt import freeze
+from kt.augment import FeatureAugmentation, Views, in_graph
 from kt.backend import accelerated
 from kt.console import Bar, progress_bar, say
 from kt.data.splits import Splits
 from kt.errors import TrainingError
-from kt.features import prepare
+from kt.features.engine import Engine, Inputs, Work
 from kt.model import Built
 from kt.recipe import Phase, Recipe
 from kt.schedules import constant
@@ -26,7 +27,11 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """What a phase did. history: a list for each of loss, accuracy, val_loss, val_accuracy, lr, one value an epoch."""
+    """What a phase did.
+
+    inputs: what was trained on, pixels or stored outputs of frozen layers. history: a list for each of loss, accuracy,
+    val_loss, val_accuracy, lr, one value an epoch.
+    """
 
     name: str
     epochs: int
@@ -36,6 +41,7 @@ class PhaseResult:
     total_parameters: int
     trainable_layers: int
     first_trainable: str
+    inputs: str
     seconds: float
     history: dict[str, list[float]]
     best_epoch: int
@@ -68,14 +74,18 @@ def seed_everything(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def train(built: Built, recipe: Recipe, splits: Splits, *, logs: Path | None = None) -> tuple[list[PhaseResult], Best]:
+def train(
+    built: Built, recipe: Recipe, splits: Splits, *, logs: Path | None = None, cached: bool = True
+) -> tuple[list[PhaseResult], Best]:
     """Train all phases in turn, each from the best weights so far; the model ends with the best of all.
 
-    logs: a folder for TensorBoard. Raises TrainingError, with phase and epoch, when a loss is not a number.
+    logs: a folder for TensorBoard. cached: compute frozen layers once. Raises TrainingError, with phase and epoch, when
+    a loss is not a number.
     """
     best, results = Best(), []
-    for index, phase in enumerate(recipe.phases):
-        results.append(_train_phase(built, recipe, splits, phase=phase, index=index, best=best, logs=logs))
+    engine = Engine(built, recipe, splits, cached=cached)
+    for index in range(len(recipe.phases)):
+        results.append(_train_phase(built, recipe, splits, index=index, engine=engine, best=best, logs=logs))
         built.model.set_weights(best.weights)
     return results, best
 
@@ -87,21 +97,24 @@ def check_phases(recipe: Recipe, built: Built) -> None:
 
 
 def _train_phase(
-    built: Built, recipe: Recipe, splits: Splits, *, phase: Phase, index: int, best: Best, logs: Path | None
+    built: Built, recipe: Recipe, splits: Splits, *, index: int, engine: Engine, best: Best, logs: Path | None
 ) -> PhaseResult:
-    started = time.perf_counter()
+    started, phase = time.perf_counter(), recipe.phases[index]
     phase.trainable(built.backbone)
     trains = freeze.count_trainable(built.model, built.backbone)
     say(
         f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}; trains {trains.layers} layers, "
         f"{trains.parameters:,} of {trains.total_parameters:,} parameters, from {trains.first} on"
     )
+    work = engine.work(index)
+    # Again for each phase: how much was random in what came before, such as building parts on torch, is of no matter.
+    keras.utils.set_random_seed(recipe.seed + index)
     steps = -(-len(splits.train) // splits.batch_size)
-    work = prepare(built, splits, augmented=recipe.augment is not None)
     compile_for(work.model, recipe, phase, steps=steps * phase.epochs)
     classes = len(splits.classes)
-    order = Order(len(splits.train), splits.batch_size, seed=(recipe.seed, index))
-    pictures = training_batches(order, work.train, splits.train.labels, recipe=recipe, classes=classes)
+    views = len(work.train) // len(splits.train)
+    order = Order(len(splits.train), splits.batch_size, seed=(recipe.seed, index), views=views)
+    pictures = training_batches(order, work, splits.train.labels, recipe=recipe, classes=classes)
     held_out = batches(work.validation, splits.validation.labels, classes=classes, batch_size=splits.batch_size)
     watch = _Watch(phase, best, whole=built.model, order=order)
     callbacks: list[Any] = [watch]
@@ -120,6 +133,7 @@ def _train_phase(
         total_parameters=trains.total_parameters,
         trainable_layers=trains.layers,
         first_trainable=trains.first,
+        inputs=work.inputs,
         seconds=round(time.perf_counter() - started, 2),
         history={name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()},
         best_epoch=int(np.argmin(history["val_loss"])) + 1,
@@ -157,41 +171,59 @@ class Order:
     pictures: int
     batch_size: int
     seed: tuple[int, ...]
+    views: int = 1
     epoch: int = 0
 
     def __call__(self) -> Iterator[npt.NDArray[np.int64]]:
-        """One epoch, as int64 `[batch_size]` arrays, the last one shorter."""
+        """One epoch, as int64 `[batch_size]` arrays, the last one shorter.
+
+        With views, an index is that of the picture's view of this epoch among `[views * pictures]`, view after view.
+        """
         order = np.random.default_rng([*self.seed, self.epoch]).permutation(self.pictures)
+        if self.views > 1:
+            order = order + self.pictures * self._views_of_epoch()[order]
         for start in range(0, self.pictures, self.batch_size):
             yield order[start : start + self.batch_size]
 
+    def _views_of_epoch(self) -> npt.NDArray[np.int64]:
+        """A view for each picture; through `views` epochs each picture has another one in each."""
+        again, now = divmod(self.epoch, self.views)
+        random = np.random.default_rng([*self.seed, again, self.views])
+        turns = random.permuted(np.tile(np.arange(self.views), (self.pictures, 1)), axis=1)
+        return np.asarray(turns[:, now], np.int64)
 
-def training_batches(order: Order, inputs: npt.NDArray[Any], labels: Labels, *, recipe: Recipe, classes: int) -> Any:
+
+def training_batches(order: Order, work: Work, labels: Labels, *, recipe: Recipe, classes: int) -> Any:
     """Batches of a training phase in the given order, augmented, each with its sample weights."""
     balanced = recipe.class_weight == "balanced"
     weights = class_weights(labels, classes) if balanced else np.ones(classes, np.float32)
     indices = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec((None,), tf.int64))
-    rows = indices.map(_fetch(inputs, labels, weights))
-    augment = recipe.augment
-    if augment is not None:
-        rows = rows.map(lambda x, y, w: (_augmented(augment, x), y, w))
+    change, seed = work.augment, order.seed
+    # Seeded by the batch itself: JAX and torch draw batches ahead that they don't use.
+    augment = None if change is None else lambda rows, chosen: change(rows, seed=(*seed, *chosen.tolist()))
+    rows = indices.map(_fetch(work.train, np.tile(labels, order.views), weights, augment))
+    of_pictures = recipe.augment
+    if of_pictures is not None and not isinstance(of_pictures, Views | FeatureAugmentation):
+        rows = rows.map(lambda x, y, w: (in_graph(of_pictures, x), y, w))
     steps = -(-order.pictures // order.batch_size)
     return rows.prefetch(2).apply(tf.data.experimental.assert_cardinality(steps))
 
 
-def batches(inputs: npt.NDArray[Any], labels: Labels, *, classes: int, batch_size: int) -> Any:
+def batches(inputs: Inputs, labels: Labels, *, classes: int, batch_size: int) -> Any:
     """Batches in the given order, with equal weights."""
     order = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return order.map(_fetch(inputs, labels, np.ones(classes, np.float32))).prefetch(2)
+    return order.map(_fetch(inputs, labels, np.ones(classes, np.float32), None)).prefetch(2)
 
 
-def _fetch(inputs: npt.NDArray[Any], labels: Labels, weights: npt.NDArray[np.float32]) -> Any:
+def _fetch(
+    inputs: Inputs, labels: Labels, weights: npt.NDArray[np.float32], augment: Callable[[Any, Any], Any] | None
+) -> Any:
     """A tf.data function from indices to inputs, one-hot labels and sample weights; inputs are read as needed."""
     one_hot = np.eye(len(weights), dtype=np.float32)
 
     def rows(indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-        chosen = labels[indices]
-        return inputs[indices], one_hot[chosen], weights[chosen]
+        chosen, found = labels[indices], inputs[indices]
+        return found if augment is None else augment(found, indices), one_hot[chosen], weights[chosen]
 
     def fetch(indices: Any) -> Any:
         shapes = ((None, *inputs.shape[1:]), (None, len(weights)), (None,))
@@ -199,12 +231,6 @@ def _fetch(inputs: npt.NDArray[Any], labels: Labels, weights: npt.NDArray[np.flo
         return tuple(tf.ensure_shape(part, shape) for part, shape in zip(found, shapes, strict=True))
 
     return fetch
-
-
-def _augmented(augment: Any, pixels: Any) -> Any:
-    images = tf.convert_to_tensor(augment(tf.cast(pixels, tf.float32)))
-    images = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
-    return tf.ensure_shape(images, pixels.shape)
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:

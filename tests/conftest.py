@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,3 +109,15 @@ def ran(tmp_path_factory) -> Ran:
     done = kt("run", "tiny.py", "--json", "--seed", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
     return Ran(folder, json.loads(done.stdout), done.stdout, done.stderr)
+
+
+def pytest_configure(config):
+    """A cache of the tests' own; only the rendered apples, which take a while, are shared with the user's."""
+    from kt.cache import cache_home  # not before the environment is set, above
+
+    shared = cache_home() / "tfds"
+    shared.mkdir(exist_ok=True)
+    home = tempfile.TemporaryDirectory(prefix="kt-tests-")
+    (Path(home.name) / "tfds").symlink_to(shared)
+    os.environ["KT_HOME"] = home.name
+    config.add_cleanup(home.cleanup)

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from kt.cache import cache_home
 from kt.data import apples as apples_room
 from kt.data.apples import CLASSES, COUNTS, KNOWN, UNSEEN, VARIETIES, Apples, apples
-from kt.data.cache import cache_home
 from kt.data.render import DEFECTS, render
 from kt.errors import EnvironmentProblem, RecipeError
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from conftest import PHOTOS, REPOSITORY, make_folder
 from conftest import kt as run_kt
@@ -26,6 +27,7 @@ from kt.cli.new import count_pictures, render
 from kt.cli.options import own_pictures
 from kt.cli.run import mark_latest, new_run
 from kt.errors import DataError, EnvironmentProblem, KtError, RecipeError, TrainingError
+from kt.features.store import About, Store, hashes
 from kt.recipe import load
 
 DOCS = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -737,3 +739,38 @@ def test_evaluate_counts_pictures_of_one_name_in_two_classes_as_two_things(tmp_p
     assert code == 0
     test = json.loads(out)
     assert (test["images"], test["groups"], test["accuracy"]) == (8, 8, 0.5)
+
+
+# ----------------------------------------------------------------------------------------------------------- kt cache
+
+
+def test_kt_cache_shows_what_is_kept_and_clears_one_kind_of_it(kt_ends, monkeypatch, tmp_path):
+    monkeypatch.setenv("KT_HOME", str(tmp_path))
+    kept = Store(tmp_path / "features" / "ab", About("tiny", "block_1_relu", 3, "float32"))
+    keys = list(hashes(np.zeros((2, 4, 4, 3), np.uint8) + np.arange(2, dtype=np.uint8)[:, None, None, None]))
+    with kept.writer(2) as writer:
+        writer.add(keys, np.zeros((2, 3), np.float32))
+    (tmp_path / "encoders").mkdir()
+    (tmp_path / "encoders" / "x.tflite").write_bytes(b"12345")
+    code, out, _ = kt_ends("cache")
+    assert code == 0 and "2 pictures  tiny at block_1_relu" in out
+    told = json.loads(kt_ends("cache", "--json")[1])
+    assert told["cache"] == str(tmp_path) and told["bytes"]["encoders"] == 5
+    assert told["features"][0]["pictures"] == 2 and told["features"][0]["path"] == str(tmp_path / "features" / "ab")
+    assert kt_ends("cache", "clear")[1].startswith("features: 0.0 MB removed")
+    assert not (tmp_path / "features").exists() and (tmp_path / "encoders").exists()
+    assert kt_ends("cache", "clear", "all")[0] == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "0.0 MB" in kt_ends("cache")[1]
+
+
+def test_kt_cache_clear_refuses_a_kind_that_is_not_there(kt_ends):
+    code, _, err = kt_ends("cache", "clear", "everything")
+    assert code == 2 and "'everything' is not one of 'all', 'features', 'encoders', 'tfds'" in err
+
+
+def test_no_cache_is_refused_for_a_recipe_that_runs_by_itself(kt_ends, tmp_path):
+    (tmp_path / "own.py").write_text(PAPER + "\n\ndef run(recipe, out):\n    return None\n")
+    code, _, err = kt_ends("run", tmp_path / "own.py", "--no-cache", "--runs", tmp_path / "runs")
+    assert code == 2 and "runs by itself" in err and "cached=False" in err
+    assert not (tmp_path / "runs").exists()

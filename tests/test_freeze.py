@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kt import freeze
+from kt import freeze, graph
 from kt.errors import RecipeError
 
 SIZE = (96, 96, 3)
@@ -60,7 +60,7 @@ def test_every_layer_lies_in_exactly_one_block(mobile):
 
 
 def trained_names(model):
-    return [leaf.name for leaf in freeze.leaves(model) if leaf.trainable_weights]
+    return [leaf.name for leaf in graph.leaves(model) if leaf.trainable_weights]
 
 
 def test_last_blocks_begins_at_a_border_and_keeps_batch_norm_frozen(mobile):
@@ -173,4 +173,4 @@ def test_layers_get_their_own_call_back_after_an_error():
     freeze.frozen(model)
     with pytest.raises(ZeroDivisionError), freeze.inference_where_frozen(model):
         raise ZeroDivisionError
-    assert not any("call" in leaf.__dict__ for leaf in freeze.leaves(model))
+    assert not any("call" in leaf.__dict__ for leaf in graph.leaves(model))

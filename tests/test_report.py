@@ -50,7 +50,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
     }  # fmt: skip
     phase = {
         "name": "train_head", "epochs": 5, "epochs_run": 3, "lr": 1e-3, "trainable_parameters": 2562,
-        "total_parameters": 2260546, "trainable_layers": 1, "first_trainable": "predictions", "seconds": 4.0,
+        "total_parameters": 2260546, "trainable_layers": 1, "first_trainable": "predictions",
+        "inputs": "pixels", "seconds": 4.0,
         "history": history, "best_epoch": 2, "best_val_loss": 0.6,
     }  # fmt: skip
     tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "trainable_layers": 22, "first_trainable": "block_13_expand",

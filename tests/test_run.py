@@ -182,6 +182,22 @@ def test_the_same_seed_gives_the_same_model_bit_for_bit_and_another_seed_does_no
 
 
 @pytest.mark.slow
+def test_without_the_cache_the_run_comes_to_the_same(ran, tmp_path):
+    assert [phase["inputs"] for phase in ran.results["phases"]] == [
+        "stored outputs of pool",
+        "stored outputs of block_1_relu",
+    ]
+    done = kt("run", "tiny.py", "--json", "--seed", "1", "--set", "export=", "--no-cache", "--runs", str(tmp_path),
+              cwd=ran.folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    for ordinary, cached in zip(results["phases"], ran.results["phases"], strict=True):
+        assert ordinary["inputs"] == "pixels"
+        assert ordinary["history"]["loss"] == pytest.approx(cached["history"]["loss"], abs=1e-5)
+    assert results["test"]["balanced_accuracy"] == ran.results["test"]["balanced_accuracy"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_same_recipe_trains_on_other_backends_and_gives_the_same_files(ran, tmp_path, backend):
     pytest.importorskip(backend)

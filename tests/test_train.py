@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kt import Classifier, Cosine, Phase, Recipe, freeze, model, train
+from kt import Classifier, Cosine, Phase, Recipe, freeze, graph, model, train
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
+from kt.features.engine import Work
 from kt.run import run
 
 
@@ -38,6 +39,7 @@ def part(count, seed=0, classes=2):
 
 
 SPLITS = Splits(part(40), part(12, 1), part(12, 2), ("dark", "light"), 8, "made up", "-")
+WHOLE = Work(None, SPLITS.train.pixels, SPLITS.validation.pixels)
 
 
 def recipe_of(*phases, head=None, augment=None, class_weight=None, seed=0):
@@ -173,7 +175,7 @@ def test_batches_carry_the_class_weights_and_one_hot_labels():
     order = train.Order(40, 16, seed=(0,))
     recipe = recipe_of(HEAD, class_weight="balanced")
     lopsided = np.array([0] * 30 + [1] * 10)
-    rows = list(train.training_batches(order, SPLITS.train.pixels, lopsided, recipe=recipe, classes=2))
+    rows = list(train.training_batches(order, WHOLE, lopsided, recipe=recipe, classes=2))
     assert [len(x) for x, _, _ in rows] == [16, 16, 8]
     for (x, y, w), indices in zip(rows, order(), strict=True):
         assert np.array_equal(x, SPLITS.train.pixels[indices])
@@ -198,14 +200,14 @@ def test_augmentation_changes_pixels_keeps_their_range_and_stays_out_of_the_mode
         augment = lambda images: 255.0 - images  # noqa: E731
     recipe = recipe_of(HEAD, augment=augment)
     order = train.Order(40, 16, seed=(0,))
-    rows = list(train.training_batches(order, SPLITS.train.pixels, SPLITS.train.labels, recipe=recipe, classes=2))
+    rows = list(train.training_batches(order, WHOLE, SPLITS.train.labels, recipe=recipe, classes=2))
     x = np.concatenate([np.asarray(row[0]) for row in rows])
     plain = SPLITS.train.pixels[np.concatenate(list(order()))]
     assert x.dtype == np.uint8
     assert x.shape == plain.shape
     assert not np.array_equal(x, plain)
     built, _, _ = trained(recipe)
-    assert not any("random" in leaf.name for leaf in freeze.leaves(built.model))
+    assert not any("random" in leaf.name for leaf in graph.leaves(built.model))
 
 
 def test_tensorboard_finds_each_phase(tmp_path):
@@ -253,5 +255,5 @@ def test_a_model_trained_in_mixed_precision_comes_out_in_float32():
     finally:
         keras.config.set_dtype_policy("float32")
     assert plain is not built.model
-    assert {leaf.compute_dtype for leaf in freeze.leaves(plain) if leaf.weights} == {"float32"}
+    assert {leaf.compute_dtype for leaf in graph.leaves(plain) if leaf.weights} == {"float32"}
     assert all(np.array_equal(one, two) for one, two in zip(plain.get_weights(), best.weights, strict=True))

@@ -166,10 +166,12 @@ def _construct(constructor: Constructor, weights: str | None, *, image_size: tup
             f"{keras_name(constructor) or 'This backbone'} cannot take pictures of {height}x{width} pixels: "
             f"{str(error).partition(';')[0]}. Set a larger image_size."
         ) from error
-    if not isinstance(model, keras.Model) or len(getattr(model, "output_shape", ())) != 4:
+    is_model = isinstance(model, keras.Model)
+    shape = model(keras.Input((height, width, 3))).shape if is_model else type(model).__name__
+    if not is_model or len(shape) != 4:
         raise RecipeError(
             "A backbone returns a keras.Model that gives a feature map [batch, height, width, channels]; "
-            f"this one returned {getattr(model, 'output_shape', type(model).__name__)}. Leave out top and pooling."
+            f"this one returned {shape}. Leave out top and pooling."
         )
     return model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kt.cli.options import RECIPE, backend_option, changed, changes, json_option, load_recipe
-from kt.errors import ReleaseError
+from kt.errors import RecipeError, ReleaseError
 
 
 @click.command("run")
@@ -17,6 +17,7 @@ from kt.errors import ReleaseError
 @changes
 @backend_option
 @click.option("--mixed-precision", is_flag=True, help="Compute in 16 bits (float16 on a GPU, bfloat16 on a CPU).")
+@click.option("--no-cache", is_flag=True, help="Compute frozen layers anew in every epoch; the result is the same.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
 )
@@ -32,6 +33,7 @@ def command(
     seed: int | None,
     backend: str | None,
     mixed_precision: bool,
+    no_cache: bool,
     runs: Path,
     saved_models: Path,
     as_json: bool,
@@ -58,9 +60,15 @@ def command(
         data=data,
         command=shlex.join(["kt", *sys.argv[1:]]),
         mixed_precision=mixed_precision,
+        cached=not no_cache,
     )
+    by_itself = loaded.run is not None and loaded.run is not run
+    if by_itself and no_cache:
+        raise RecipeError(
+            f"{recipe} runs by itself, so --no-cache can't reach its training; call train(..., cached=False) there."
+        )
     out = new_run(runs / loaded.name)
-    if loaded.run is not None and loaded.run is not run:
+    if loaded.run is not None and by_itself:
         results = loaded.run(resolved, out)
     else:
         results = run(resolved, out, origin=origin, saved_models=saved_models)

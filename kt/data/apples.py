@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from kt.cache import cache_home
 from kt.console import progress_bar, say, warn
 from kt.data.assemble import check_geometry
-from kt.data.cache import cache_home
 from kt.data.images import resize
 from kt.data.render import DEFECTS, SIDE, Variety, render
 from kt.data.splits import Pixels, Split, Splits

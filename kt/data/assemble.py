@@ -4,8 +4,6 @@ Shared by every source. Pictures of one thing (a group) and near-duplicates neve
 """
 
 import hashlib
-import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +18,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, warn
-from kt.data.images import contents, read_rgb, resize
+from kt.data.images import allocate, contents, read_rgb, resize
 from kt.data.splits import Pixels, Skipped, Split, Splits
-from kt.errors import DataError, EnvironmentProblem, RecipeError
+from kt.errors import DataError, RecipeError
 
 SPLITS = ("train", "validation", "test")
 
@@ -38,10 +36,6 @@ NEAR_OF_CONTRAST = 0.15
 
 Otherwise any two faint pictures would be one. Copies lie below 0.1, different photos above 0.3.
 """
-
-MEMORY_BUDGET = 2 * 2**30
-"""Bytes of decoded pictures that are held in memory; more are memory-mapped in a temporary file."""
-
 
 LARGE = 75_000_000
 """Decoded pictures of more bytes are resized one at a time: that takes 16 bytes a pixel, gigabytes where four meet."""
@@ -100,7 +94,7 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
 
     Raises DataError if none is left.
     """
-    pixels = _allocate(len(items), image_size)
+    pixels = allocate(len(items), image_size)
     kept: list[Item] = []
     hashes: list[str] = []
     skipped: list[Skipped] = []
@@ -135,20 +129,6 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
             f"None of {len(items)} pictures can be read; the first, {skipped[0].name}: {skipped[0].reason}."
         )
     return Pictures(pixels[: len(kept)], tuple(kept), tuple(hashes), tuple(skipped))
-
-
-def _allocate(count: int, image_size: tuple[int, int]) -> Pixels:
-    shape = (count, *image_size, 3)
-    if np.prod(shape, dtype=np.int64) <= MEMORY_BUDGET:
-        return np.empty(shape, np.uint8)
-    size, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(tempfile.gettempdir()).free
-    if size > free:  # writing into a mapping for which there is no room would kill the process without a word
-        raise EnvironmentProblem(
-            f"{count} pictures of {image_size[0]}x{image_size[1]} need {size / 2**30:.1f} GiB in "
-            f"{tempfile.gettempdir()}, which has {free / 2**30:.1f}. Set TMPDIR to a directory with more room."
-        )
-    with tempfile.TemporaryFile(prefix="kt-pixels-") as file:  # unlinked at once: it goes when the mapping goes
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
 def _tell_skipped(skipped: Sequence[Skipped]) -> None:
@@ -329,7 +309,7 @@ def _part(
     pictures: Pictures, labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], *, chosen: npt.NDArray[np.int64]
 ) -> Split:
     height, width = pictures.pixels.shape[1:3]
-    pixels = _allocate(len(chosen), (height, width))
+    pixels = allocate(len(chosen), (height, width))
     for row, index in enumerate(chosen):
         pixels[row] = pictures.pixels[index]
     files = [pictures.items[index].source for index in chosen]

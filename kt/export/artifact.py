@@ -1,7 +1,6 @@
 """Opens what an export made and asks it, with TensorFlow only: what runs here, runs where neither Keras nor kt is."""
 
 import threading
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kt.console import quiet
+from kt import litert
 from kt.errors import ReleaseError
 from kt.export.labels import LABELS, from_text
 
@@ -120,10 +119,7 @@ class TFLiteArtifact:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with warnings.catch_warnings(), quiet():  # XNNPACK says that it is there
-            warnings.simplefilter("ignore")  # TensorFlow 2.21 announces that the interpreter moves to another package
-            self._interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=_THREADS)
-            self._interpreter.allocate_tensors()
+        self._interpreter = litert.interpreter(path, threads=_THREADS)
         self._lock = threading.Lock()
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shape = tuple(int(side) for side in self._input["shape"])

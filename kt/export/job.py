@@ -5,13 +5,13 @@ This module stays light (no TensorFlow, no Keras), since the process that calls 
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kt.backend import child_environment
 from kt.console import say, shown
 from kt.errors import ReleaseError, did_you_mean
 from kt.recipe import EXPORTS
@@ -142,7 +142,7 @@ def _run_child(job_file: Path, *, log_file: Path) -> int:
     with (
         log_file.open("w", encoding="utf-8") as log,
         subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=_environment()
+            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=child_environment()
         ) as child,
     ):
         assert child.stdout is not None
@@ -152,17 +152,6 @@ def _run_child(job_file: Path, *, log_file: Path) -> int:
             return child.wait()
         finally:
             child.kill()  # does nothing to a child that has ended; an interrupted export leaves none behind
-
-
-def _environment() -> dict[str, str]:
-    """TensorFlow, quiet, on the CPU: phones have no other, and the parent may hold all of the GPU's memory."""
-    return os.environ | {
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
 
 
 def _ending(code: int) -> str:

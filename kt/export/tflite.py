@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools import flatbuffer_utils
 
+from kt import litert
 from kt.errors import ReleaseError
 from kt.export.metadata import embed
 
@@ -45,11 +46,7 @@ class TFLite:
         return path
 
     def _converter(self, model: Any) -> Any:
-        signature = [tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8, name="pixels")]
-        answer = tf.function(lambda pixels: {"scores": model(pixels, training=False)}, input_signature=signature)
-        module = tf.Module()
-        module.weights = [variable.value for variable in model.variables]  # what the converter may turn into constants
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], module)
+        converter = litert.converter(model, batch_size=1, takes="pixels", gives=["scores"])
         if self.variant == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]

@@ -14,8 +14,9 @@ NAME = backend.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from kt import Classifier, Phase, Recipe, freeze, model, train  # noqa: E402
+from kt import Classifier, Phase, Recipe, freeze, graph, model, train  # noqa: E402
 from kt.data.splits import Split, Splits  # noqa: E402
+from kt.features.engine import Work  # noqa: E402
 
 
 def tiny(include_top, weights, input_shape):
@@ -73,7 +74,8 @@ def fit(whole, recipe):
     """Two epochs of the ordinary way, in the order that kt.train takes."""
     for epoch in range(2):
         order = train.Order(len(SPLITS.train), 8, seed=(recipe.seed, 0), epoch=epoch)
-        batches = train.training_batches(order, SPLITS.train.pixels, SPLITS.train.labels, recipe=recipe, classes=2)
+        work = Work(whole, SPLITS.train.pixels, SPLITS.validation.pixels)
+        batches = train.training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
         whole.fit(batches, shuffle=False, verbose=0)
 
 
@@ -106,7 +108,7 @@ def quiet(trainable, epochs=1):
 
     def held(backbone):
         trainable(backbone)
-        for leaf in freeze.leaves(backbone):
+        for leaf in graph.leaves(backbone):
             if isinstance(leaf, keras.layers.Dropout):
                 leaf.trainable = False
 

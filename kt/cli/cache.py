@@ -1,0 +1,82 @@
+"""`kt cache`: what kt keeps to be faster the next time, and removing it."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kt.cli.options import json_option
+
+KINDS = {
+    "features": "outputs of frozen layers",
+    "encoders": "frozen layers converted for LiteRT",
+    "tfds": "data sets that tensorflow-datasets has prepared",
+}
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Show what is kept for the next run, and clear it.
+
+    All of it can be made again; it only saves time. Pretrained weights lie elsewhere: kt weights.
+    """
+    if context.invoked_subcommand:
+        return
+    listing = _listing()
+    click.echo(json.dumps(listing, indent=2) if as_json else _for_people(listing))
+
+
+@command.command()
+@click.argument("kind", type=click.Choice(["all", *KINDS]), default="features")
+def clear(kind: str) -> None:
+    """Remove what is kept of a KIND: features (unless you say), encoders, tfds, or all of them."""
+    from kt.cache import cache_home
+
+    for name in KINDS if kind == "all" else [kind]:
+        folder = cache_home() / name
+        size = _size(folder)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+        click.echo(f"{name}: {size / 1e6:,.1f} MB removed")
+
+
+def _listing() -> dict[str, Any]:
+    from kt.cache import LIMIT, cache_home, entries
+
+    home = cache_home()
+    kept = [
+        {
+            **entry.about,
+            "pictures": entry.pictures,
+            "bytes": entry.bytes,
+            "used": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)),
+            "path": str(entry.folder),
+        }
+        for entry in reversed(entries(home / "features"))
+    ]
+    sizes = {name: _size(home / name) for name in KINDS}
+    return {"cache": str(home), "bytes": sizes, "features_limit": LIMIT, "features": kept}
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _for_people(listing: dict[str, Any]) -> str:
+    lines = [f"cache: {listing['cache']}"]
+    for name, what in KINDS.items():
+        lines.append(f"  {name:<10}{listing['bytes'][name] / 1e6:>10,.1f} MB   {what}")
+    if listing["features"]:
+        lines += ["", "features, the last used first:"]
+    for entry in listing["features"]:
+        what = f"{entry.get('backbone', '(unknown)')} at {entry.get('border', '(unknown)')}"
+        lines.append(f"  {entry['used']}  {entry['bytes'] / 1e6:>8,.1f} MB  {entry['pictures']:>7,} pictures  {what}")
+    lines += ["", f"Features take at most {listing['features_limit'] / 2**30:.0f} GiB; kt cache clear removes them."]
+    return "\n".join(lines)

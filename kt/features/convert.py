@@ -1,0 +1,22 @@
+"""The child process that converts a frozen model for LiteRT: `python -m kt.features.convert MODEL PROBE TFLITE`."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kt.features.encode import convert
+
+
+def main(model: Path, probe: Path, out: Path) -> None:
+    """Read the `.keras` file and the inputs it is checked on, and write the TFLite file."""
+    frozen = keras.saving.load_model(model, compile=False)  # safe mode: no code comes out of the file
+    out.write_bytes(convert(frozen, np.load(probe)))
+
+
+if __name__ == "__main__":
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except Exception as error:  # noqa: BLE001 - the parent shows the last line and goes the slower way
+        sys.exit(str(error) or type(error).__name__)

@@ -1,0 +1,230 @@
+"""What computes frozen outputs: LiteRT on a CPU where converting pays, else the backend that trains."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kt import litert
+from kt.backend import accelerated, child_environment
+from kt.cache import cache_home
+from kt.console import quiet, say, warn
+from kt.errors import EnvironmentProblem
+from kt.features.fingerprint import fingerprint
+from kt.graph import is_functional, leaves, nodes
+
+Array = npt.NDArray[Any]
+Encoder = Callable[[Array], list[npt.NDArray[np.float32]]]
+"""From inputs `[B, ...]`, B up to `BATCH`, to the rows `[B, D]` of each output."""
+
+BATCH = 32
+_LITERT_BATCH = 8
+
+TOLERANCE = 1e-4
+"""The largest difference from Keras that passes, as a share of the largest output where that is over 1."""
+
+_SAVED = {"tensorflow": 2e-10, "jax": 2e-9, "torch": 1.2e-9}
+"""Seconds that LiteRT saves a picture for each number that the layers put out, by backend (measured on 2 cores)."""
+
+_CHILD = 8.0
+"""Seconds that a process takes to load TensorFlow and a model."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def encoder_for(model: Any, *, pictures: int, probe: Array) -> tuple[Encoder, str]:
+    """The fastest way to compute a frozen model for so many pictures, and its name.
+
+    probe: the first inputs, on which a newly converted model is held against Keras. A converted model is kept in the
+    cache; one whose answers differ by more than `TOLERANCE` is not used, which is said.
+    """
+    backend = str(keras.backend.backend())
+    if accelerated() or any(leaf.compute_dtype not in ("float32", "uint8") for leaf in leaves(model)):
+        return _by_backend(model), backend
+    print_of_model = fingerprint(model)
+    if print_of_model is None:
+        return _by_backend(model), backend
+    try:
+        folder = cache_home() / "encoders"
+        file = _kept(folder, print_of_model)
+        if file is None and _pays(model, pictures=pictures, backend=backend):
+            file = _keep(_converted(model, probe[:_LITERT_BATCH], backend=backend), folder, print_of_model)
+        return (_by_backend(model), backend) if file is None else (_by_litert(file), "LiteRT")
+    except (_NoLiteRT, OSError, EnvironmentProblem) as error:
+        warn(f"frozen layers are computed by {backend}, not by the faster LiteRT: {error}")
+        return _by_backend(model), backend
+
+
+class _NoLiteRT(Exception):  # noqa: N818
+    """Why a model can't be computed by LiteRT."""
+
+
+def _pays(model: Any, *, pictures: int, backend: str) -> bool:
+    """Whether converting costs less than it saves.
+
+    Estimated from the model and not from the clock, so that the same job is done the same way each time.
+    """
+    size = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    cost = 2.2 + 1.6e-7 * size + (0 if backend == "tensorflow" else _CHILD)
+    return pictures * _numbers(model) * _SAVED[backend] > cost
+
+
+def _numbers(model: Any) -> int:
+    """How many numbers the layers put out for a picture."""
+    if not is_functional(model):
+        return 0
+    found = 0
+    for node in nodes(model.inputs, model.outputs):
+        inner = _numbers(node.operation)
+        found += inner or sum(int(np.prod([side or 1 for side in tensor.shape[1:]])) for tensor in node.outputs)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------- backend
+
+
+def _by_backend(model: Any) -> Encoder:
+    def encode(inputs: Array) -> list[npt.NDArray[np.float32]]:
+        # In one size, so that nothing is traced or compiled twice.
+        found = tf.nest.flatten(model.predict_on_batch(_padded(inputs, BATCH)))
+        return [_as_rows(one[: len(inputs)]) for one in found]
+
+    return encode
+
+
+def _padded(inputs: Array, size: int) -> Array:
+    if len(inputs) == size:
+        return inputs
+    return np.concatenate([inputs, np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)])
+
+
+def _as_rows(values: Array) -> npt.NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(len(values), -1)
+
+
+# ---------------------------------------------------------------------------------------------------------- LiteRT
+
+
+def _by_litert(file: Path) -> Encoder:
+    try:
+        runner = litert.interpreter(file, threads=litert.cores()).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise _NoLiteRT(f"{file} can't be opened, remove it; {_one_line(error)}") from None
+
+    def encode(inputs: Array) -> list[npt.NDArray[np.float32]]:
+        parts = []
+        for start in range(0, len(inputs), _LITERT_BATCH):
+            batch = inputs[start : start + _LITERT_BATCH]
+            answer = runner(inputs=_padded(batch, _LITERT_BATCH))
+            parts.append([_as_rows(answer[name][: len(batch)]) for name in _names(len(answer))])
+        return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+    return encode
+
+
+def _names(count: int) -> list[str]:
+    return [f"output_{index}" for index in range(count)]
+
+
+def _kept(folder: Path, name: str) -> Path | None:
+    """The converted model in the cache; one whose content is not what its name says is removed."""
+    for file in folder.glob(f"{name}.*.tflite"):
+        if hashlib.sha256(file.read_bytes()).hexdigest() == file.name.split(".")[1]:
+            return file
+        file.unlink(missing_ok=True)
+    return None
+
+
+def _keep(content: bytes, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{os.getpid()}.part"
+    try:
+        beside.write_bytes(content)
+        return beside.replace(folder / f"{name}.{hashlib.sha256(content).hexdigest()}.tflite")
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _converted(model: Any, probe: Array, *, backend: str) -> bytes:
+    """The model as a TFLite file that was held against Keras; _NoLiteRT where it can't be made or differs."""
+    say("frozen layers are converted for LiteRT, which computes them faster; kept for the next time")
+    return convert(model, probe) if backend == "tensorflow" else _converted_by_child(model, probe)
+
+
+def convert(model: Any, probe: Array) -> bytes:
+    """The same where Keras runs on TensorFlow."""
+    outputs = len(model.outputs)
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content: bytes = litert.converter(
+                model, batch_size=_LITERT_BATCH, takes="inputs", gives=_names(outputs)
+            ).convert()
+    except Exception as error:  # noqa: BLE001 - the converter raises nearly anything on what it does not know
+        raise _NoLiteRT(f"it can't convert them ({_one_line(error)})") from None
+    padded = _padded(probe, _LITERT_BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frozen.tflite"
+        file.write_bytes(content)
+        ours = _by_litert(file)(padded)
+    for one, other in zip(ours, tf.nest.flatten(model(padded, training=False)), strict=True):
+        right = _as_rows(other)
+        difference, largest = float(np.abs(one - right).max()), float(np.abs(right).max())
+        if not difference <= TOLERANCE * max(1.0, largest):
+            raise _NoLiteRT(f"it differs from Keras by {difference:.1e} where the largest output is {largest:.1e}")
+    return content
+
+
+def _converted_by_child(model: Any, probe: Array) -> bytes:
+    """LiteRT's converter needs Keras on TensorFlow: a process of its own, which gets the model as a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("frozen.keras", "probe.npy", "frozen.tflite")]
+        try:
+            model.save(files[0])
+        except Exception as error:  # noqa: BLE001 - a layer of the user's own may refuse in any way
+            raise _NoLiteRT(f"they can't be saved ({_one_line(error)})") from None
+        np.save(files[1], probe)
+        command = [sys.executable, "-P", "-m", "kt.features.convert", *map(str, files)]
+        child = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command, env=child_environment(), capture_output=True, text=True, check=False
+        )
+        if child.returncode or not files[2].is_file():
+            last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+            raise _NoLiteRT(f"converting failed ({last[:200]})")
+        return files[2].read_bytes()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------------------- ahead
+
+
+def ahead(fetch: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Each item with what is fetched for it, the next one fetched while this one is worked on.
+
+    Mapped pictures come from the disk.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(fetch, item)))
+            if len(waiting) > 1:
+                first, coming = waiting.popleft()
+                yield first, coming.result()
+        for first, coming in waiting:
+            yield first, coming.result()
