@@ -220,11 +220,16 @@ def _thumbnails(pixels: Pixels) -> npt.NDArray[np.float32]:
     """Mean colours of a 16 x 16 grid, float32 `[N, 768]`."""
     height, width = (side - side % 16 if side >= 16 else side for side in pixels.shape[1:3])
     rows, columns = (min(16, side) for side in (height, width))
+    high, wide = height // rows, width // columns
     cells = np.empty((len(pixels), rows * columns * 3), np.float32)
-    for start in range(0, len(pixels), 256):
-        part = pixels[start : start + 256, :height, :width]
-        grid = part.reshape(len(part), rows, height // rows, columns, width // columns, 3)
-        cells[start : start + 256] = grid.mean(axis=(2, 4), dtype=np.float32).reshape(len(part), -1)
+    for start in range(0, len(pixels), 64):
+        part = np.ascontiguousarray(pixels[start : start + 64, :height, :width])
+        # Whole rows first, in 16 bits, which hold 257 of them: five times as fast as both sides at once.
+        bands = part.reshape(len(part), rows, high, width * 3).sum(
+            axis=2, dtype=np.uint16 if high <= 257 else np.uint32
+        )
+        sums = bands.reshape(len(part), rows, columns, wide, 3).sum(axis=3, dtype=np.uint32)
+        cells[start : start + 64] = (sums / np.float32(high * wide)).reshape(len(part), -1)
     return cells
 
 

@@ -5,6 +5,7 @@ rounded. The SavedModel does the same inside its graph, bit for bit, for 8-bit J
 cannot do (EXIF orientation, CMYK, 16 bit, other formats) `servable_bytes` does in front of it.
 """
 
+import functools
 import io
 import shutil
 import tempfile
@@ -163,8 +164,18 @@ def over_white(rgb: Any, alpha: Any) -> Any:
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Resize uint8 `[h, w, 3]` to `[*size, 3]`: the only resize there is."""
-    with tf.device("CPU:0"):
-        return np.asarray(resize_in_graph(tf.constant(pixels), size))
+    return np.asarray(_resizer(size)(pixels))
+
+
+@functools.cache
+def _resizer(size: tuple[int, int]) -> Any:
+    """One function for pictures of every size: three times as fast as its operations one by one."""
+
+    def in_graph(pixels: Any) -> Any:
+        with tf.device("CPU:0"):
+            return resize_in_graph(pixels, size)
+
+    return tf.function(in_graph, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
 
 
 def resize_in_graph(image: Any, size: tuple[int, int]) -> Any:
