@@ -177,7 +177,9 @@ def test_outputs_that_fit_neither_disk_nor_memory_are_not_stored(monkeypatch, ca
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     monkeypatch.setattr(engine, "WITHOUT_DISK", 100)
     assert work_of(recipe_of(HEAD)).train is SPLITS.train.pixels
-    assert "can't be stored: 1.0 GiB have to be free" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "not kept for the next run: 1.0 GiB have to be free" in told
+    assert "can't be stored: 0.0 GiB would have to be held in memory; every epoch computes all layers" in told
 
 
 def test_a_cache_that_can_not_be_written_is_no_obstacle(monkeypatch, tmp_path, capfd):
@@ -403,6 +405,12 @@ def test_feature_augmentation_trains_on_changed_rows_the_same_for_the_same_seed(
 def test_feature_augmentation_needs_stored_features():
     with pytest.raises(RecipeError, match=r"FeatureAugmentation changes .* stored outputs, and --no-cache stores none"):
         work_of(recipe_of(HEAD, augment=FeatureAugmentation()), cached=False)
+
+
+def test_feature_augmentation_says_where_it_has_nothing_to_change(capfd):
+    everything = Phase("all", freeze.everything, epochs=1, lr=1e-3)
+    assert work_of(recipe_of(everything, augment=FeatureAugmentation())).augment is None
+    assert "FeatureAugmentation changes nothing in this phase" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -225,9 +225,8 @@ def _thumbnails(pixels: Pixels) -> npt.NDArray[np.float32]:
     for start in range(0, len(pixels), 64):
         part = np.ascontiguousarray(pixels[start : start + 64, :height, :width])
         # Whole rows first, in 16 bits, which hold 257 of them: five times as fast as both sides at once.
-        bands = part.reshape(len(part), rows, high, width * 3).sum(
-            axis=2, dtype=np.uint16 if high <= 257 else np.uint32
-        )
+        kind = np.uint16 if high <= 257 else np.uint32
+        bands = part.reshape(len(part), rows, high, width * 3).sum(axis=2, dtype=kind)
         sums = bands.reshape(len(part), rows, columns, wide, 3).sum(axis=3, dtype=np.uint32)
         cells[start : start + 64] = (sums / np.float32(high * wide)).reshape(len(part), -1)
     return cells

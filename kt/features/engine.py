@@ -1,5 +1,6 @@
 """What each phase trains, and on what: the end of the model on stored frozen outputs, or the whole of it on pixels."""
 
+import errno
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -82,17 +83,22 @@ class Engine:
         if isinstance(border, Uncut):
             if border.reason:
                 say(f"{border.reason}; every epoch computes all layers")
-            return whole
+            return self._unchanged(whole)
         try:
             train, validation = self._rows([border, *self._ahead(index)])
         except OSError as error:
             warn(f"frozen outputs can't be stored: {error.strerror or error}; every epoch computes all layers")
-            return whole
+            return self._unchanged(whole)
         augment = self._recipe.augment
         change = None
         if isinstance(augment, FeatureAugmentation):
             change = partial(augment.on_rows, sizes=border.sizes, channels=border.channels)
         return Work(rest(self._built, border), train, validation, f"stored outputs of {border.name}", change)
+
+    def _unchanged(self, whole: Work) -> Work:
+        if isinstance(self._recipe.augment, FeatureAugmentation):
+            warn("FeatureAugmentation changes nothing in this phase, which trains on pixels")
+        return whole
 
     def _ahead(self, index: int) -> list[Border]:
         """The borders of the phases to come whose frozen part no phase trains before: one pass gives theirs too."""
@@ -140,11 +146,11 @@ class Engine:
         return found
 
     def _compute(self, lacking: Sequence[_Stored], wanted: Sequence[Hash]) -> None:
-        """Compute what is missing; into memory where the disk can't take it, and there is not too much of it."""
+        """Compute what is missing; into memory where the disk can't take it. OSError where that is too much."""
         try:
             self._compute_into_stores(lacking, wanted)
         except OSError as error:
-            if sum(one.border.width for one in lacking) * 4 * len(wanted) > WITHOUT_DISK:
+            if not any(one.store.on_disk for one in lacking):
                 raise
             warn(f"frozen outputs are not kept for the next run: {error.strerror or error}; kt cache shows what is")
             for one in lacking:
@@ -154,6 +160,9 @@ class Engine:
     def _compute_into_stores(self, lacking: Sequence[_Stored], wanted: Sequence[Hash]) -> None:
         started = time.perf_counter()
         missing = [one.store.missing(wanted) for one in lacking]
+        held = sum(one.border.width for one in lacking if not one.store.on_disk) * 4 * len(wanted)
+        if held > WITHOUT_DISK:
+            raise OSError(errno.ENOMEM, f"{held / 2**30:.1f} GiB would have to be held in memory")
         needed = [key for key in wanted if any(key in each for each in missing)]
         borders = [one.border for one in lacking]
         source = self._nearest(borders, needed)

@@ -106,6 +106,11 @@ class Store:
         self._files.append(rows)
         self._places |= {rows["hash"][place].tobytes(): (number, place) for place in range(len(rows))}
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether new rows are written to the disk."""
+        return self._folder is not None
+
     def missing(self, wanted: Iterable[Hash]) -> set[Hash]:
         """Which of the pictures have no row."""
         return set(wanted) - self._places.keys()

@@ -1,0 +1,176 @@
+"""What augmentation costs and gains where frozen layers are computed once, and what float16 would do to stored outputs.
+
+    python benchmarks/features.py augmentation ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
+    python benchmarks/features.py float16 ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
+
+`augmentation`: MobileNetV2 frozen at 160 px, 20 epochs of a head at 10, 30 and 100 training pictures a class; balanced
+accuracy on test, mean over the seeds (of the draw of pictures and of training), and seconds for one training. The same
+validation split decides on the epoch that is kept. `float16`: a head and then the blocks from 13 on, 5 + 5 epochs on
+all pictures, with stored outputs rounded to float16 and as they are.
+"""
+
+import argparse
+import dataclasses
+import os
+import tempfile
+import time
+from pathlib import Path
+
+SIZES = (10, 30, 100)
+EPOCHS = 20
+
+
+def imports():
+    """Keras and kt, loaded once the cache's place is set."""
+    from kt import backend
+
+    backend.start()
+
+
+def read(folder):
+    from kt.data import Folder
+
+    return Folder(folder, image_size=(160, 160), batch_size=32)()
+
+
+def ways():
+    """Each way of augmenting by name."""
+    import keras
+
+    from kt import FeatureAugmentation, Views
+
+    def flips(seed=1):
+        return keras.Sequential(
+            [keras.layers.RandomFlip("horizontal", seed=seed), keras.layers.RandomRotation(0.05, seed=seed)]
+        )
+
+    found = {"none": None}
+    found |= {f"Views({views})": Views(flips(), views) for views in (2, 4, EPOCHS)}
+    return found | {f"FeatureAugmentation({b})": FeatureAugmentation(b) for b in (0.05, 0.1, 0.2, 0.4)}
+
+
+def some(splits, count, seed):
+    """`count` training pictures of each class, or all that there are."""
+    import numpy as np
+
+    random, labels = np.random.default_rng(seed), splits.train.labels
+    chosen = np.concatenate(
+        [random.permutation(np.flatnonzero(labels == label))[:count] for label in range(len(splits.classes))]
+    )
+    part = splits.train
+    train = dataclasses.replace(
+        part,
+        pixels=part.pixels[chosen],
+        labels=labels[chosen],
+        names=tuple(part.names[i] for i in chosen),
+        groups=tuple(part.groups[i] for i in chosen),
+        files=None,
+    )
+    return dataclasses.replace(splits, train=train)
+
+
+def trained(splits, phases, augment, seed):
+    """The model after training, and the seconds that it took."""
+    import keras
+
+    from kt import Classifier, Recipe, model, train
+
+    backbone = keras.applications.MobileNetV2
+    recipe = Recipe(lambda: splits, backbone, Classifier(dropout=0.2), phases, augment=augment, seed=seed)
+    train.seed_everything(seed)
+    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    started = time.perf_counter()
+    train.train(built, recipe, splits)
+    return built, time.perf_counter() - started
+
+
+def balanced(truth, scores):
+    from sklearn.metrics import balanced_accuracy_score
+
+    return float(balanced_accuracy_score(truth, scores.argmax(axis=1)))
+
+
+def augmentation(folders, seeds):
+    import numpy as np
+
+    from kt import Phase
+    from kt.features.cut import encoder, find_border, rest
+    from kt.features.encode import BATCH, encoder_for
+    from kt.freeze import frozen
+
+    phases = [Phase("head_alone", frozen, epochs=EPOCHS, lr=3e-3)]
+    for folder in folders:
+        splits = read(folder)
+        test = None
+        print(f"\n{folder.name}, {len(splits.classes)} classes, {len(splits.test)} test pictures\n")
+        print("| augment | " + " | ".join(f"{size} a class | s" for size in SIZES) + " |")
+        print("| --- |" + " --- | --- |" * len(SIZES))
+        for name, augment in ways().items():
+            cells = []
+            for size in SIZES:
+                found, times = [], []
+                for seed in seeds:
+                    built, seconds = trained(some(splits, size, seed), phases, augment, seed)
+                    frozen(built.backbone)
+                    border = find_border(built)
+                    if test is None:  # the backbone is the same for all
+                        pixels = splits.test.pixels
+                        compute, _ = encoder_for(encoder(built, [border]), pictures=10**6, probe=pixels[:8])
+                        starts = range(0, len(pixels), BATCH)
+                        test = np.concatenate([compute(pixels[start : start + BATCH])[0] for start in starts])
+                    scores = rest(built, border).predict(test, verbose=0)
+                    found.append(balanced(splits.test.labels, scores))
+                    times.append(seconds)
+                cells += [f"{np.mean(found):.3f}", f"{np.mean(times):.1f}"]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def float16(folders, seeds):
+    import numpy as np
+
+    from kt import Phase, model
+    from kt.features import engine
+    from kt.features.store import About
+    from kt.freeze import from_block, frozen
+
+    right = engine._open
+
+    def in_float16(border, key, *, backbone):
+        """A store of float16 rows, in a folder of its own."""
+        made = right(border, key and f"16{key}", backbone=backbone)
+        made.__init__(made._folder, About(backbone, border.name, border.width, "float16"))
+        return made
+
+    phases = [
+        Phase("head_alone", frozen, epochs=5, lr=1e-3),
+        Phase("fine_tune", from_block("block_13"), epochs=5, lr=1e-4),
+    ]
+    print("| pictures | stored as | balanced accuracy, seed by seed | largest difference in a score |")
+    print("| --- | --- | --- | --- |")
+    for folder in folders:
+        splits, scores = read(folder), {}
+        for kind, opened in (("float32", right), ("float16", in_float16)):
+            engine._open = opened
+            scores[kind] = [
+                model.predict(trained(splits, phases, None, seed)[0].model, splits.test.pixels) for seed in seeds
+            ]
+            figures = ", ".join(f"{balanced(splits.test.labels, one):.4f}" for one in scores[kind])
+            pairs = zip(scores[kind], scores["float32"], strict=True)
+            difference = max(float(np.abs(one - other).max()) for one, other in pairs)
+            print(f"| {folder.name} | {kind} | {figures} | {difference:.4f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["augmentation", "float16"])
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["KT_HOME"] = home
+        imports()
+        {"augmentation": augmentation, "float16": float16}[args.what](args.data, args.seeds)
+
+
+if __name__ == "__main__":
+    main()
