@@ -1,7 +1,12 @@
 """What is frozen is computed once: what each phase trains on, what is found again, and what if it can't be kept."""
 
 import dataclasses
+import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -313,6 +318,24 @@ def test_a_damaged_converted_model_is_made_again(litert_pays, home, capfd):
     (other,) = (home / "encoders").iterdir()
     assert other != file
     assert capfd.readouterr().err.count("converted for LiteRT") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_has_its_model_converted_in_a_process_of_its_own(backend, home):
+    pytest.importorskip(backend)
+    script = Path(__file__).parent / "facts" / "litert_elsewhere.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "KERAS_BACKEND": backend, "KT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    slow, fast, difference = json.loads(done.stdout.splitlines()[-1])
+    assert (slow, fast) == (backend, "LiteRT"), done.stderr
+    assert difference <= 1e-4
 
 
 def test_converting_pays_for_many_pictures_and_soonest_where_the_backend_is_slow():

@@ -31,6 +31,7 @@ Encoder = Callable[[Array], list[npt.NDArray[np.float32]]]
 
 BATCH = 32
 _LITERT_BATCH = 8
+_THREADS = 8  # more share out a batch of eight no further
 
 TOLERANCE = 1e-4
 """The largest difference from Keras that passes, as a share of the largest output where that is over 1."""
@@ -54,14 +55,14 @@ def encoder_for(model: Any, *, pictures: int, probe: Array) -> tuple[Encoder, st
     backend = str(keras.backend.backend())
     if accelerated() or any(leaf.compute_dtype not in ("float32", "uint8") for leaf in leaves(model)):
         return _by_backend(model), backend
-    print_of_model = fingerprint(model)
-    if print_of_model is None:
+    computed = fingerprint(model)
+    if computed is None:
         return _by_backend(model), backend
     try:
-        folder = cache_home() / "encoders"
-        file = _kept(folder, print_of_model)
+        folder, name = cache_home() / "encoders", f"{computed}-{_LITERT_BATCH}"
+        file = _kept(folder, name)
         if file is None and _pays(model, pictures=pictures, backend=backend):
-            file = _keep(_converted(model, probe[:_LITERT_BATCH], backend=backend), folder, print_of_model)
+            file = _keep(_converted(model, probe[:_LITERT_BATCH], backend=backend), folder, name)
         return (_by_backend(model), backend) if file is None else (_by_litert(file), "LiteRT")
     except (_NoLiteRT, OSError, EnvironmentProblem) as error:
         warn(f"frozen layers are computed by {backend}, not by the faster LiteRT: {error}")
@@ -120,7 +121,7 @@ def _as_rows(values: Array) -> npt.NDArray[np.float32]:
 
 def _by_litert(file: Path) -> Encoder:
     try:
-        runner = litert.interpreter(file, threads=litert.cores()).get_signature_runner()
+        runner = litert.interpreter(file, threads=min(litert.cores(), _THREADS)).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise _NoLiteRT(f"{file} can't be opened, remove it; {_one_line(error)}") from None
 
