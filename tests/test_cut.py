@@ -151,6 +151,16 @@ def test_a_random_layer_before_all_weights_is_named():
     assert found == Uncut("layer 'grain' acts at random and is not frozen, so nothing behind it stays the same")
 
 
+def test_a_model_of_which_nothing_trains_is_not_cut():
+    def still(features, num_classes):
+        return keras.layers.Activation("softmax")(keras.layers.GlobalAveragePooling2D()(features)[:, :num_classes])
+
+    still.loss = still.metrics = lambda: None
+    built = built_with(branched, head=still)
+    freeze.frozen(built.backbone)
+    assert find_border(built) == Uncut("nothing trains")
+
+
 class Own(keras.Model):
     """A backbone that is not functional."""
 

@@ -58,6 +58,8 @@ def find_border(built: Built) -> Border | Uncut:
     in_head = not any(moves(leaf) for leaf in leaves(backbone))
     if in_head:
         order = nodes([built.features], built.model.outputs)
+        if not any(map(_moves, order)):
+            return Uncut("nothing trains")
         tensors = _fewest(order, built.model.outputs, start=[built.features], blocks={})
     elif is_functional(backbone):
         order = nodes(backbone.inputs, backbone.outputs)
