@@ -1,4 +1,4 @@
-"""Where kt keeps what it can make or fetch again: rendered data sets, pretrained weights, encoded features."""
+"""Where kt keeps what it can make or fetch again: prepared data sets, outputs of frozen layers."""
 
 import errno
 import json

@@ -50,6 +50,11 @@ class EnvironmentProblem(KtError):  # noqa: N818 - EnvironmentError is taken by 
     exit_code = 7
 
 
+def one_line(error: Exception) -> str:
+    """What an exception of another library says, on one line; the name of its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """A hint that ends an error: the closest known name, or else all of them."""
     names = sorted(known)

@@ -111,6 +111,19 @@ def ran(tmp_path_factory) -> Ran:
     return Ran(folder, json.loads(done.stdout), done.stdout, done.stderr)
 
 
+def grainy(include_top, weights, input_shape):
+    """A backbone that begins with a random layer."""
+    import keras
+
+    pixels = keras.Input(input_shape)
+    x = keras.layers.GaussianNoise(0.1, name="grain")(pixels)
+    x = keras.layers.Conv2D(4, 3, name="block_1_conv")(x)
+    return keras.Model(pixels, keras.layers.Conv2D(4, 3, name="block_2_conv")(x))
+
+
+grainy.preprocessing = "scale -1..1"
+
+
 def pytest_configure(config):
     """A cache of the tests' own; only the rendered apples, which take a while, are shared with the user's."""
     from kt.cache import cache_home  # not before the environment is set, above

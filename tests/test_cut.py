@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from conftest import grainy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -139,14 +140,7 @@ def test_what_trains_from_its_first_layer_on_is_not_cut_and_nothing_is_said():
 
 
 def test_a_random_layer_before_all_weights_is_named():
-    def noisy(include_top, weights, input_shape):
-        pixels = keras.Input(input_shape)
-        x = keras.layers.GaussianNoise(0.1, name="grain")(pixels)
-        x = keras.layers.Conv2D(4, 3, name="block_1_conv")(x)
-        return keras.Model(pixels, keras.layers.Conv2D(4, 3, name="block_2_conv")(x))
-
-    noisy.preprocessing = "scale -1..1"
-    built = built_with(noisy)
+    built = built_with(grainy)
     found = border_with_trained(built, "grain", "block_2_conv")
     assert found == Uncut("layer 'grain' acts at random and is not frozen, so nothing behind it stays the same")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import grainy
 
 from kt import Classifier, FeatureAugmentation, Phase, Recipe, Views, cache, freeze, model, train
 from kt.data.splits import Split, Splits
@@ -128,19 +129,9 @@ def test_plain_augmentation_trains_on_pixels():
 
 
 def test_a_backbone_that_can_not_be_cut_trains_as_a_whole_and_says_why(capfd):
-    noisy = recipe_of(Phase("only", partly_random, epochs=1, lr=1e-3), backbone=random_first)
+    noisy = recipe_of(Phase("only", partly_random, epochs=1, lr=1e-3), backbone=grainy)
     assert work_of(noisy).train is SPLITS.train.pixels
     assert "layer 'grain' acts at random and is not frozen" in capfd.readouterr().err
-
-
-def random_first(include_top, weights, input_shape):
-    pixels = keras.Input(input_shape)
-    x = keras.layers.GaussianNoise(0.1, name="grain")(pixels)
-    x = keras.layers.Conv2D(4, 3, name="block_1_conv")(x)
-    return keras.Model(pixels, keras.layers.Conv2D(4, 3, name="block_2_conv")(x))
-
-
-random_first.preprocessing = "scale -1..1"
 
 
 def partly_random(backbone):

@@ -72,7 +72,7 @@ def test_a_damaged_file_is_told_removed_and_made_again(tmp_path, capfd, damage):
     if damage == "of another kind":
         np.save(tmp_path / "other.npy", np.zeros(3))
         content = bytearray((tmp_path / "other.npy").read_bytes())
-        shutil.copy(tmp_path / "other.npy", file.with_name(f"{store._sha256(tmp_path / 'other.npy')}.npy"))
+        shutil.copy(tmp_path / "other.npy", file.with_name(f"{store.sha256_of(tmp_path / 'other.npy')}.npy"))
     file.write_bytes(bytes(content[: {"cut off": 200, "empty": 0}.get(damage, len(content))]))
     again = Store(tmp_path / "one", ABOUT)
     assert again.missing(keys(5)) == set(keys(5))
@@ -86,7 +86,7 @@ def test_a_file_that_would_run_code_when_unpickled_is_not_opened(tmp_path, capfd
     folder = tmp_path / "one"
     folder.mkdir()
     np.save(folder / "evil.npy", np.array([Evil()], dtype=object), allow_pickle=True)
-    (folder / "evil.npy").rename(folder / f"{store._sha256(folder / 'evil.npy')}.npy")
+    (folder / "evil.npy").rename(folder / f"{store.sha256_of(folder / 'evil.npy')}.npy")
     assert Store(folder, ABOUT).missing(keys(1))
     assert "damaged" in capfd.readouterr().err
     assert not Evil.ran

@@ -20,7 +20,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from kt.data.splits import Pixels
-from kt.errors import DataError, EnvironmentProblem
+from kt.errors import DataError, EnvironmentProblem, one_line
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """What a folder is searched for; what a file is, its content decides."""
@@ -81,7 +81,7 @@ def contents(path: Path) -> bytes:
             raise DataError(f"has {path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(error.strerror or _one_line(error)) from None
+        raise DataError(error.strerror or one_line(error)) from None
 
 
 def read_rgb(source: Path | bytes) -> Pixels:
@@ -108,11 +108,7 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         raise DataError("not a JPEG, PNG, GIF, BMP, WebP or TIFF picture that can be read") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise nearly anything on a damaged file
-        raise DataError(_one_line(error)) from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise DataError(one_line(error)) from None
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kt.errors import one_line
 from kt.features.encode import convert
 
 
@@ -19,4 +20,4 @@ if __name__ == "__main__":
     try:
         main(*map(Path, sys.argv[1:]))
     except Exception as error:  # noqa: BLE001 - the parent shows the last line and goes the slower way
-        sys.exit(str(error) or type(error).__name__)
+        sys.exit(one_line(error))

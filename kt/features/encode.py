@@ -1,6 +1,5 @@
 """What computes frozen outputs: LiteRT on a CPU where converting pays, else the backend that trains."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,10 +17,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kt import litert
+from kt.backbones.fetch import sha256_of
 from kt.backend import accelerated, child_environment
 from kt.cache import cache_home
 from kt.console import quiet, say, warn
-from kt.errors import EnvironmentProblem
+from kt.errors import EnvironmentProblem, one_line
 from kt.features.fingerprint import fingerprint
 from kt.graph import is_functional, leaves, nodes
 
@@ -123,7 +123,7 @@ def _by_litert(file: Path) -> Encoder:
     try:
         runner = litert.interpreter(file, threads=min(litert.cores(), _THREADS)).get_signature_runner()
     except (ValueError, RuntimeError) as error:
-        raise _NoLiteRT(f"{file} can't be opened, remove it; {_one_line(error)}") from None
+        raise _NoLiteRT(f"{file} can't be opened, remove it; {one_line(error)[:200]}") from None
 
     def encode(inputs: Array) -> list[npt.NDArray[np.float32]]:
         parts = []
@@ -143,7 +143,7 @@ def _names(count: int) -> list[str]:
 def _kept(folder: Path, name: str) -> Path | None:
     """The converted model in the cache; one whose content is not what its name says is removed."""
     for file in folder.glob(f"{name}.*.tflite"):
-        if hashlib.sha256(file.read_bytes()).hexdigest() == file.name.split(".")[1]:
+        if sha256_of(file) == file.name.split(".")[1]:
             return file
         file.unlink(missing_ok=True)
     return None
@@ -154,7 +154,7 @@ def _keep(content: bytes, folder: Path, name: str) -> Path:
     beside = folder / f".{os.getpid()}.part"
     try:
         beside.write_bytes(content)
-        return beside.replace(folder / f"{name}.{hashlib.sha256(content).hexdigest()}.tflite")
+        return beside.replace(folder / f"{name}.{sha256_of(beside)}.tflite")
     finally:
         beside.unlink(missing_ok=True)
 
@@ -175,7 +175,7 @@ def convert(model: Any, probe: Array) -> bytes:
                 model, batch_size=_LITERT_BATCH, takes="inputs", gives=_names(outputs)
             ).convert()
     except Exception as error:  # noqa: BLE001 - the converter raises nearly anything on what it does not know
-        raise _NoLiteRT(f"it can't convert them ({_one_line(error)})") from None
+        raise _NoLiteRT(f"it can't convert them ({one_line(error)[:200]})") from None
     padded = _padded(probe, _LITERT_BATCH)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "frozen.tflite"
@@ -196,7 +196,7 @@ def _converted_by_child(model: Any, probe: Array) -> bytes:
         try:
             model.save(files[0])
         except Exception as error:  # noqa: BLE001 - a layer of the user's own may refuse in any way
-            raise _NoLiteRT(f"they can't be saved ({_one_line(error)})") from None
+            raise _NoLiteRT(f"they can't be saved ({one_line(error)[:200]})") from None
         np.save(files[1], probe)
         command = [sys.executable, "-P", "-m", "kt.features.convert", *map(str, files)]
         child = subprocess.run(  # noqa: S603 - our own interpreter and module
@@ -206,10 +206,6 @@ def _converted_by_child(model: Any, probe: Array) -> bytes:
             last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
             raise _NoLiteRT(f"converting failed ({last[:200]})")
         return files[2].read_bytes()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 # ---------------------------------------------------------------------------------------------------------- ahead

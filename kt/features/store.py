@@ -18,13 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kt import cache
+from kt.backbones.fetch import sha256_of
 from kt.console import warn
 from kt.data.splits import Pixels
 
 Hash = bytes
 """SHA-256 of a picture's pixels as the model sees them: 32 bytes."""
-
-_CHUNK = 2**24
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Store:
 
     def _open(self, file: Path) -> None:
         try:
-            rows = np.load(file, mmap_mode="r") if _sha256(file) == file.stem else None
+            rows = np.load(file, mmap_mode="r") if sha256_of(file) == file.stem else None
         except (OSError, ValueError):
             rows = None
         if rows is None or rows.dtype != self._kind or rows.ndim != 1:
@@ -141,7 +140,7 @@ class Store:
                 header = {"descr": np.lib.format.dtype_to_descr(self._kind), "fortran_order": False, "shape": (count,)}
                 np.lib.format.write_array_header_2_0(file, header)
                 yield _IntoFile(file, self._kind)
-            whole = beside.replace(self._folder / f"{_sha256(beside)}.npy")
+            whole = beside.replace(self._folder / f"{sha256_of(beside)}.npy")
         finally:
             beside.unlink(missing_ok=True)
         self._take(np.load(whole, mmap_mode="r"))
@@ -173,11 +172,3 @@ class _IntoFile:
         records = np.empty(len(keys), self._kind)
         records["hash"], records["row"] = np.frombuffer(b"".join(keys), "V32"), rows
         self._file.write(records.view(np.uint8).data)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
