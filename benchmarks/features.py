@@ -1,11 +1,13 @@
 """What augmentation costs and gains where frozen layers are computed once, and what float16 would do to stored outputs.
 
     python benchmarks/features.py augmentation ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
+    python benchmarks/features.py blocks ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
     python benchmarks/features.py float16 ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
 
 `augmentation`: MobileNetV2 frozen at 160 px, 20 epochs of a head at 10, 30 and 100 training pictures a class; balanced
 accuracy on test, mean over the seeds (of the draw of pictures and of training), and seconds for one training. The same
-validation split decides on the epoch that is kept. `float16`: a head and then the blocks from 13 on, 5 + 5 epochs on
+validation split decides on the epoch that is kept. `blocks`: the same where blocks train too (10 epochs of a head, 5
+from block 13 on), with ordinary augmentation beside. `float16`: a head and then the blocks from 13 on, 5 + 5 epochs on
 all pictures, with stored outputs rounded to float16 and as they are.
 """
 
@@ -33,16 +35,15 @@ def read(folder):
     return Folder(folder, image_size=(160, 160), batch_size=32)()
 
 
-def ways():
-    """Each way of augmenting by name."""
+def flips():
     import keras
 
-    from kt import FeatureAugmentation, Views
+    return keras.Sequential([keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation(0.05, seed=1)])
 
-    def flips(seed=1):
-        return keras.Sequential(
-            [keras.layers.RandomFlip("horizontal", seed=seed), keras.layers.RandomRotation(0.05, seed=seed)]
-        )
+
+def ways():
+    """Each way of augmenting by name."""
+    from kt import FeatureAugmentation, Views
 
     found = {"none": None}
     found |= {f"Views({views})": Views(flips(), views) for views in (2, 4, EPOCHS)}
@@ -125,6 +126,30 @@ def augmentation(folders, seeds):
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def blocks(folders, seeds):
+    import numpy as np
+
+    from kt import Phase, Views, model
+    from kt.freeze import from_block, frozen
+
+    phases = [
+        Phase("head_alone", frozen, epochs=10, lr=1e-3),
+        Phase("fine_tune", from_block("block_13"), epochs=5, lr=1e-4),
+    ]
+    for folder in folders:
+        splits = read(folder)
+        print(f"\n{folder.name}, {len(splits.classes)} classes, {len(splits.test)} test pictures\n")
+        print("| augment | " + " | ".join(f"{size} a class | s" for size in SIZES) + " |")
+        print("| --- |" + " --- | --- |" * len(SIZES))
+        for name, augment in {"none": None, "Views(4)": Views(flips(), 4), "ordinary": flips()}.items():
+            cells = []
+            for size in SIZES:
+                runs = [trained(some(splits, size, seed), phases, augment, seed) for seed in seeds]
+                found = [balanced(splits.test.labels, model.predict(one.model, splits.test.pixels)) for one, _ in runs]
+                cells += [f"{np.mean(found):.3f}", f"{np.mean([seconds for _, seconds in runs]):.1f}"]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 def float16(folders, seeds):
     import numpy as np
 
@@ -162,14 +187,14 @@ def float16(folders, seeds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["augmentation", "float16"])
+    parser.add_argument("what", choices=["augmentation", "blocks", "float16"])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["KT_HOME"] = home
         imports()
-        {"augmentation": augmentation, "float16": float16}[args.what](args.data, args.seeds)
+        {"augmentation": augmentation, "blocks": blocks, "float16": float16}[args.what](args.data, args.seeds)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,10 @@ def assemble(
     for note in own_notes:
         warn(note)
     splits = _complete(given, labels, groups, keep=keep, classes=classes, shares=shares)
-    parts = {name: _part(pictures, labels, groups, chosen=np.flatnonzero((splits == name) & keep)) for name in SPLITS}
+    chosen = {name: np.flatnonzero((splits == name) & keep) for name in SPLITS}
+    # Train comes last, for it takes the front of the room that all were read into: no second room.
+    room = {"train": pictures.pixels}
+    parts = {name: _part(pictures, labels, groups, chosen[name], into=room.get(name)) for name in reversed(SPLITS)}
     absent = _absent(parts, classes, origin)
     for note in absent:
         warn(note)
@@ -310,10 +313,16 @@ def _two_labels(labels: npt.NDArray[np.int64], alike: npt.NDArray[np.int64], ite
 
 
 def _part(
-    pictures: Pictures, labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], *, chosen: npt.NDArray[np.int64]
+    pictures: Pictures,
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    chosen: npt.NDArray[np.int64],
+    *,
+    into: Pixels | None,
 ) -> Split:
+    """The chosen pictures, in rising order; `into`: where their pixels go, which may be where they are."""
     height, width = pictures.pixels.shape[1:3]
-    pixels = allocate(len(chosen), (height, width))
+    pixels = allocate(len(chosen), (height, width)) if into is None else into[: len(chosen)]
     for row, index in enumerate(chosen):
         pixels[row] = pictures.pixels[index]
     files = [pictures.items[index].source for index in chosen]
@@ -333,7 +342,8 @@ def _all_files(sources: Iterable[object]) -> bool:
 def _absent(parts: dict[str, Split], classes: Sequence[str], origin: str) -> list[str]:
     """Notes on classes that validation or test lacks; DataError where train lacks one, or a split is empty."""
     notes = []
-    for name, part in parts.items():
+    for name in SPLITS:
+        part = parts[name]
         if not len(part):
             raise DataError(f"{name} has no pictures in {origin}.")
         absent = [classes[label] for label in sorted(set(range(len(classes))) - set(part.labels.tolist()))]
