@@ -13,6 +13,7 @@ import tensorflow as tf
 from kt import litert
 from kt.errors import ReleaseError
 from kt.export.labels import LABELS, from_text
+from kt.export.versions import versions
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -60,9 +61,8 @@ def _find(path: Path) -> Path:
     for pattern in _PREFERRED:
         if files := sorted(path.glob(pattern)):
             return files[0]
-    versions = [folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdecimal()]
-    if versions:
-        return _find(max(versions, key=lambda folder: int(folder.name)))
+    if there := versions(path):
+        return _find(path / str(there[-1]))
     raise ReleaseError(f"{path} holds no exported model and no version of one. {_what_is_near(path)}")
 
 
