@@ -88,10 +88,10 @@ class _Call:
             log.info("request", extra=extra | ({"error": problem} if problem else {}))
 
     def _admit(self, client: str) -> None:
-        sent = {key: value for key, value in self._context.invocation_metadata() if isinstance(value, str)}
+        sent = {key: value.encode() for key, value in self._context.invocation_metadata() if isinstance(value, str)}
         self._service.gatekeeper.check_rate(client)
         self._service.gatekeeper.check_key(
-            authorization=sent.get("authorization", ""), api_key=sent.get("x-api-key", "")
+            authorization=sent.get("authorization", b""), api_key=sent.get("x-api-key", b"")
         )
 
 
