@@ -73,6 +73,7 @@ def test_predict_answers_with_the_scores_of_the_version_that_is_asked(server: Ru
     for inputs, spec, version in (
         ({"image_bytes": pictures}, {}, "2"),
         ({"image_bytes": pictures}, {"version": {"value": 1}}, "1"),
+        ({"image_bytes": pictures}, {"version": {"value": 0}}, "2"),
         ({"image_bytes": pictures}, {"version_label": "stable"}, "1"),
         ({"pixels": pixels}, {"signature_name": "pixels"}, "2"),
     ):
