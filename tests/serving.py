@@ -32,19 +32,23 @@ PREDICT = "/v1/models/tiny:predict"
 
 def export(folder: Path, *, seed: int) -> Path:
     """A version of a tiny model, with other weights for each seed."""
-    keras.utils.set_random_seed(seed)
-    pixels = keras.Input((*SIZE, 3), dtype="uint8")
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
-    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax", kernel_initializer="normal")(x))
     partial = folder.with_name(f".partial-{seed}")
-    path = SavedModel(CLASSES)(model, partial)
+    path = SavedModel(CLASSES)(tiny(seed), partial)
     (path / "kt.json").write_text(json.dumps({"description": "Tiny.", "test": {"images": 7}}), encoding="utf-8")
     folder.parent.mkdir(parents=True, exist_ok=True)
     path.rename(folder)
     partial.rmdir()
     return folder
+
+
+def tiny(seed: int) -> keras.Model:
+    """Pixels to three scores."""
+    keras.utils.set_random_seed(seed)
+    pixels = keras.Input((*SIZE, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax", kernel_initializer="normal")(x))
 
 
 def release(version: Path, folder: Path, number: int) -> None:

@@ -24,6 +24,7 @@ httpx = pytest.importorskip("httpx")
 
 from kt.errors import EnvironmentProblem, ReleaseError  # noqa: E402
 from kt.export.artifact import open_artifact  # noqa: E402
+from kt.export.tflite import TFLite  # noqa: E402
 from kt.serve import predict_files  # noqa: E402
 from kt.serve.server import serve  # noqa: E402
 from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
@@ -42,6 +43,7 @@ from tests.serving import (  # noqa: E402
     rows,
     running,
     scores,
+    tiny,
 )
 
 
@@ -488,6 +490,20 @@ def test_a_folder_of_models_serves_each_of_them(exports: list[Path], tmp_path: P
         for name, version in (("one", exports[0]), ("two", exports[1])):
             (row,) = server.post(f"/v1/models/{name}:predict", json=rows(encoded())).json()["predictions"]
             assert row["scores"] == pytest.approx(scores(version, encoded())[0], abs=1e-6)
+
+
+def test_a_version_with_tflite_alone_answers_as_a_saved_model_would(tmp_path: Path) -> None:
+    TFLite("float32", CLASSES, "tiny")(tiny(seed=1), tmp_path / "tiny" / "1")
+    expected = scores(tmp_path / "tiny" / "1", encoded())[0]
+    with running(tmp_path / "tiny") as server:
+        (row,) = server.post(json=rows(encoded())).json()["predictions"]
+        assert row["scores"] == pytest.approx(expected, abs=1e-6)
+        signatures = server.get("/v1/models/tiny/metadata").json()["metadata"]["signature_def"]["signature_def"]
+        assert signatures["serving_default"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+        assert [side["size"] for side in signatures["pixels"]["outputs"]["scores"]["tensor_shape"]["dim"]] == [
+            "-1",
+            "3",
+        ]
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path) -> None:

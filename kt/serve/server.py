@@ -26,6 +26,7 @@ log = logging.getLogger("kt.serve")
 
 _GRACE_SECONDS = 30
 _MOST_CONNECTIONS = 2048
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -154,6 +155,8 @@ def _say_ready(service: Service) -> None:
         "rest": f"http://{settings.host}:{settings.port}" if settings.port else "off",
         "grpc": f"{settings.host}:{settings.grpc_port}" if settings.grpc_port else "off",
     }
+    if not settings.api_key and settings.host not in _LOOPBACK:
+        log.warning("anybody who reaches this address is answered; --api-key-file asks for a key")
     log.info("ready", extra={**at, "models": {name: service.models.loaded(name) for name in service.models.names}})
 
 
