@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from kt.errors import KtError, RecipeError, did_you_mean
 
-EXPORTS = ("saved_model", "tflite")
+EXPORTS = ("saved_model", "tflite", "keras", "onnx", "openvino")
 """Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -73,7 +73,7 @@ class Recipe:
     backbone: Callable[..., Any]
     head: Callable[[Any, int], Any]
     phases: Sequence[Phase]
-    export: Sequence[str | Callable[[Any, Path], Path]] = EXPORTS
+    export: Sequence[str | Callable[[Any, Path], Path]] = ("saved_model", "tflite")
     weights: str | None = "imagenet"
     augment: Callable[[Any], Any] | None = None
     class_weight: Literal["balanced"] | None = None

@@ -194,7 +194,10 @@ def test_an_unknown_verb_is_answered_by_the_nearest(kt_ends):
         (["run", "x.py", "--sed", "1"], "No such option"),
         (["run", "x.py", "--backend", "theano"], "'theano' is not one of 'tensorflow', 'jax', 'torch'"),
         (["run", "x.py", "--seed", "one"], "'one' is not a valid integer"),
-        (["export", "runs/x", "--format", "onnx"], "'onnx' is not one of 'saved_model', 'tflite'"),
+        (
+            ["export", "runs/x", "--format", "onx"],
+            "'onx' is not one of 'saved_model', 'tflite', 'keras', 'onnx', 'openvino'",
+        ),
         (["new", "x.py"], "Missing option '--data'"),
         (["completion", "csh"], "'csh' is not one of 'bash', 'zsh', 'fish'"),
     ],

@@ -1,6 +1,8 @@
 """Exports made by the real child process from a tiny trained model, and what the version folder holds."""
 
+import dataclasses
 import errno
+import importlib.util
 import io
 import json
 import shutil
@@ -24,6 +26,8 @@ from kt.data.images import read_rgb, resize
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.export import ArtifactResult, ExportJob, child, export, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
+from kt.export.job import check_packages
+from kt.export.keras_file import KerasFile
 from kt.export.labels import from_text, to_text
 from kt.export.tflite import TFLite
 
@@ -432,6 +436,71 @@ def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(mad
     assert asked == [bad, bad] and not refused.released and "since otherwise it loses" in refused.note
     passed, asked = in_turn(made, [good, bad])
     assert asked == [good] and passed.released and passed.note == ""
+
+
+# ------------------------------------------------------------------------------------- formats for other runtimes
+
+
+def others(made: Made, folder: Path, *formats: str) -> dict[str, ArtifactResult]:
+    """The same model in other formats."""
+    (folder / "artifacts").mkdir()
+    job = dataclasses.replace(made.job, directory=folder / "artifacts", formats=formats, exporters=())
+    return {result.format: result for result in export(job)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "library", "name"),
+    [("keras", "keras", "tiny.keras"), ("onnx", "tf2onnx", "tiny.onnx"), ("openvino", "openvino", "tiny_openvino")],
+)
+def test_other_runtimes_answer_as_the_trained_model_does_and_know_its_labels(made, tmp_path, kind, library, name):
+    pytest.importorskip(library)
+    result = others(made, tmp_path, kind)[kind]
+    assert result.released and result.name == name, result.reason
+    assert result.largest_score_difference < 1e-4
+    version = release([result], name="tiny", saved_models=tmp_path / "released", card={})
+    assert not (version / "artifacts").exists()
+    artifact = open_artifact(tmp_path / "released" / "tiny")
+    assert artifact.path == version / name
+    assert artifact.classes == CLASSES and artifact.image_size == SIZE
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda part: artifact.scores(made.pixels[part : part + 15]), range(0, 60, 15)))
+    assert np.abs(np.concatenate(answers) - made.scores).max() < 1e-4
+    assert artifact.scores(made.pixels[:0]).shape == (0, len(CLASSES))
+    with pytest.raises(ReleaseError, match="takes pixels uint8"):
+        artifact.scores(made.pixels[:, :8])
+
+
+def test_a_keras_file_is_opened_with_its_labels_and_a_damaged_one_is_said_to_be_damaged(made, tmp_path):
+    path = KerasFile(CLASSES, name="tiny")(keras.saving.load_model(made.job.model_file, compile=False), tmp_path)
+    artifact = open_artifact(path)
+    assert artifact.classes == CLASSES
+    assert np.abs(artifact.scores(made.pixels) - made.scores).max() < 1e-5
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ReleaseError, match=r"tiny\.keras cannot be opened; it may be damaged"):
+        open_artifact(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "packages", "said"),
+    [
+        ("onnx", {"tf2onnx", "onnxruntime"}, "Export to onnx needs tf2onnx and onnxruntime: pip install 'kt-transfer"),
+        ("openvino", {"openvino"}, r"Export to openvino needs openvino: pip install 'kt-transfer\[openvino\]'"),
+    ],
+)
+def test_a_format_whose_package_is_missing_is_told_before_any_work(monkeypatch, name, packages, said):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked in packages else find(asked))
+    with pytest.raises(EnvironmentProblem, match=said):
+        check_packages(["saved_model", name, print])
+    check_packages(["saved_model", "tflite", "keras", print])
+
+
+def test_a_file_whose_runtime_is_missing_says_how_to_install_it(monkeypatch, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EnvironmentProblem, match=r"onnxruntime can't be loaded .*pip install 'kt-transfer\[onnx\]'"):
+        open_artifact(tmp_path / "model.onnx")
 
 
 def test_a_decoder_that_drifts_from_pillow_is_refused(made):

@@ -16,7 +16,7 @@ from kt.errors import DataError
 def command(model: Path, pictures: tuple[Path, ...], as_json: bool) -> None:
     """Label pictures with a released model.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or a .tflite file. PICTURES are files and
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files and
     folders. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all scores.
     A file that can't be read is told on standard error; exit code 3 if none could be read.
     """

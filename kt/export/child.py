@@ -22,8 +22,11 @@ import kt.recipe
 from kt.data.images import servable_bytes
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
-from kt.export.artifact import open_artifact
+from kt.export.artifact import can_open, open_artifact
 from kt.export.job import ArtifactResult, ExportJob
+from kt.export.keras_file import KerasFile
+from kt.export.onnx import Onnx
+from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
@@ -94,6 +97,12 @@ def _tasks(job: ExportJob) -> Iterator[_Task]:
                 for share in (FLOAT_SHARES if variant == "int8" else ())
             )
             yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, variant == "float32", gentler)
+    if "keras" in job.formats:
+        yield _Task(f"{job.name}.keras", "keras", KerasFile(job.classes, name=job.name), exact=True)
+    if "onnx" in job.formats:
+        yield _Task(f"{job.name}.onnx", "onnx", Onnx(job.classes, name=job.name), exact=True)
+    if "openvino" in job.formats:
+        yield _Task(f"{job.name}_openvino", "openvino", OpenVino(job.classes, name=job.name), exact=True)
 
 
 def _load_model(file: Path) -> Any:
@@ -133,7 +142,7 @@ def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence) ->
     try:
         path = Path(task.make(model, job.directory))
         result = dataclasses.replace(result, name=path.name, path=path, seconds=time.perf_counter() - start)
-        if not path.is_dir() and path.suffix != ".tflite":
+        if not can_open(path):
             reason = f"kt cannot run a {path.suffix or 'file without a suffix'} to check it"
             return dataclasses.replace(result, reason=reason, bytes=gate.size_of(path))
         verdict = gate.check(
