@@ -23,8 +23,9 @@ from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.data.images import read_rgb, resize
+from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
-from kt.export import ArtifactResult, ExportJob, child, export, gate, release
+from kt.export import ArtifactResult, ExportJob, child, export, from_run, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
 from kt.export.job import check_packages
 from kt.export.keras_file import KerasFile
@@ -317,6 +318,38 @@ def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
     assert any(details["dtype"] == np.int8 for details in tensors_of(path)), "the last layers are still in int8"
     np.testing.assert_allclose(open_artifact(path).scores(made.pixels), made.scores, atol=0.1)
     assert open_artifact(path).classes == CLASSES
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+def test_int8_may_quantise_weights_only_and_then_needs_no_pictures(tmp_path):
+    pixels = keras.Input((*SIZE, 3), dtype="uint8")  # weights of fewer than 1,024 numbers stay as they are
+    x = keras.layers.Conv2D(64, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
+    scores = keras.layers.Dense(len(CLASSES), activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pixels, scores)
+    path = TFLite("int8", CLASSES, name="tiny", dynamic=True)(model, tmp_path)
+    shapes = {tuple(item["shape"]): item["dtype"] for item in tensors_of(path)}
+    assert shapes[64, 5, 5, 3] == np.int8
+    assert shapes[1, 7, 5, 64] == np.float32, "activations are not quantised"
+    np.testing.assert_allclose(open_artifact(path).scores(pictures(4)), model.predict(pictures(4)), atol=0.02)
+
+
+def test_int8_is_calibrated_with_as_many_pictures_as_asked(made):
+    make = TFLite("int8", CLASSES, name="tiny", representative=made.job.representative, calibration=7)
+    (shown,) = zip(*make._pictures(), strict=True)
+    np.testing.assert_array_equal(np.concatenate(shown), pictures(20)[:7])
+
+
+def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_the_classes():
+    labels = np.repeat([0, 1, 2], [1500, 40, 10])
+    names = tuple(map(str, range(len(labels))))
+    pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
+    pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = labels, np.arange(len(labels)) % 250
+    chosen = from_run.representative(Split(pixels, labels, names, names))
+    assert len(chosen) == 1000
+    of_class = chosen[:, 0, 0, 0]
+    assert np.bincount(of_class[:30]).tolist() == [10, 10, 10]
+    assert np.bincount(of_class[:110]).tolist() == [60, 40, 10], "where a class has no more, the others go on"
+    assert len(np.unique(chosen[of_class == 1, 0, 0, 1])) == 40, "none twice"
 
 
 def tensors_of(file):

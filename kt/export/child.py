@@ -30,8 +30,13 @@ from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
-FLOAT_SHARES = (0.15, 0.35)
-"""What of int8's layers stays in float32, step by step, where the gate refuses it for what it loses."""
+GENTLER: dict[str, dict[str, Any]] = {
+    "calibrated with up to 1,000 pictures": {"calibration": 1000},
+    "the first 15% of its layers compute in float32": {"float_share": 0.15},
+    "the first 35% of its layers compute in float32": {"float_share": 0.35},
+    "only its weights are int8, and all layers compute in float32": {"dynamic": True},
+}
+"""How int8 is made, step by step, where the gate refuses it for what it loses."""
 
 MOST_ENCODED = 100
 """Decoding is checked on at most so many pictures, spread over the test split; scores are checked on all of it."""
@@ -89,13 +94,8 @@ def _tasks(job: ExportJob) -> Iterator[_Task]:
     if "tflite" in job.formats:
         for variant in VARIANTS:
             make = TFLite(variant, job.classes, name=job.name, representative=job.representative)
-            gentler = tuple(
-                (
-                    f"the first {share:.0%} of its layers compute in float32",
-                    dataclasses.replace(make, float_share=share),
-                )
-                for share in (FLOAT_SHARES if variant == "int8" else ())
-            )
+            steps = GENTLER.items() if variant == "int8" else ()
+            gentler = tuple((change, dataclasses.replace(make, **fields)) for change, fields in steps)
             yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, variant == "float32", gentler)
     if "keras" in job.formats:
         yield _Task(f"{job.name}.keras", "keras", KerasFile(job.classes, name=job.name), exact=True)
