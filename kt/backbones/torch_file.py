@@ -148,9 +148,12 @@ def _unpickle(content: io.BytesIO) -> Any:
                 memo[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
+            case "APPEND":
+                item = stack.pop()
+                stack[-1].append(item)
             case "APPENDS":
                 items = above_mark()
-                stack[-1] += items
+                stack[-1].extend(items)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
                 _put(stack[-1], [key, value])
