@@ -60,13 +60,13 @@ class Phase:
 class Recipe:
     """A whole job: data, backbone, head, phases, exports.
 
-    data: a function that gives `kt.data.Splits`. backbone: a keras.applications constructor, or a function
-    `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)` that
-    gives class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) -> Path`.
-    weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255, used
-    in training only and never exported. class_weight: "balanced" weighs each class by the inverse of its frequency.
-    seed: of the head's weights, the order, dropout and augmentation; the split has its own, in `data`. tolerance: the
-    accuracy, as a share, that a quantised export may lose and still be released.
+    data: a function that gives `kt.data.Splits`. backbone: a constructor of keras.applications or kt.backbones, or a
+    function `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)`
+    that gives class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) ->
+    Path`. weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255,
+    used in training only and never exported. class_weight: "balanced" weighs each class by the inverse of its
+    frequency. seed: of the head's weights, the order, dropout and augmentation; the split has its own, in `data`.
+    tolerance: the accuracy, as a share, that a quantised export may lose and still be released.
     """
 
     data: Callable[[], Any]
