@@ -89,7 +89,7 @@ def _served(saved_models: Path, also: Mapping[str, int]) -> dict[str, list[int]]
         labels = version_labels(folder)
         # What a label stood for before stays loaded, so that a rollback takes no longer than a look at models.config.
         before = {earlier[-1] for label, earlier in versions_before(folder).items() if earlier and label in labels}
-        served[name] = sorted({max(there), *({*labels.values(), *before, also.get(name, 0)} & there)})
+        served[name] = sorted({max(there), *({*labels.values(), *before, also.get(name, max(there))} & there)})
     return served
 
 
