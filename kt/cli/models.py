@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @saved_models_option
 @json_option
 def command(name: str | None, saved_models: Path, as_json: bool) -> None:
-    """Show released models: versions, labels, test figures and files.
+    """Show released models with labels and figures.
 
     NAME is one model's folder in saved_models/; all of them unless given. Figures are those of the trained model on
     its own test split.
