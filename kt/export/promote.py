@@ -1,5 +1,6 @@
 """Labels of released versions: `promote` moves one forward, `rollback` back; servers follow."""
 
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -113,8 +114,6 @@ def _let_load(saved_models: Path, move: Move) -> None:
     if not seconds:
         return
     tensorflow_serving.write_files(saved_models, also={move.name: move.version})
-    say(
-        f"{move.label} moves in {seconds:.0f} s, when a running TensorFlow Serving has loaded version {move.version} "
-        "(--no-wait: at once)"
-    )
+    loaded = f"when a running TensorFlow Serving has loaded version {move.version}"
+    say(f"{move.label} moves in {math.ceil(seconds)} s, {loaded} (--no-wait: at once)")
     time.sleep(seconds)
