@@ -561,7 +561,7 @@ def test_a_version_holds_the_saved_model_at_its_root_and_the_phone_files_beside(
     version = release(released(made), name="tiny", saved_models=tmp_path, card={"classes": list(CLASSES)})
     assert version == tmp_path / "tiny" / "1"
     assert {path.name for path in version.iterdir()} == {
-        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "kt.json", "own.tflite"),
+        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", "kt.json", "own.tflite"),
         *(f"tiny_{variant}.tflite" for variant in ("float32", "float16", "int8")),
     }
     card = json.loads((version / "kt.json").read_text(encoding="utf-8"))

@@ -90,7 +90,7 @@ def _own_exporters(job: ExportJob) -> list[_Task]:
 
 def _tasks(job: ExportJob) -> Iterator[_Task]:
     if "saved_model" in job.formats:
-        yield _Task("saved_model", "saved_model", SavedModel(job.classes), exact=True)
+        yield _Task("saved_model", "saved_model", SavedModel(job.classes, job.name), exact=True)
     if "tflite" in job.formats:
         for variant in VARIANTS:
             make = TFLite(variant, job.classes, name=job.name, representative=job.representative)
