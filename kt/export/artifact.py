@@ -40,7 +40,7 @@ def open_artifact(path: Path) -> "SavedModelArtifact | TFLiteArtifact":
 
     A folder with both is opened as a SavedModel. Raises ReleaseError that lists what there is.
     """
-    found = _find(path)
+    found = find_artifact(path)
     try:
         return SavedModelArtifact(found) if found.is_dir() else TFLiteArtifact(found)
     except ReleaseError:
@@ -49,7 +49,8 @@ def open_artifact(path: Path) -> "SavedModelArtifact | TFLiteArtifact":
         raise ReleaseError(f"{found} cannot be opened; it may be damaged, export again. ({_one_line(error)})") from None
 
 
-def _find(path: Path) -> Path:
+def find_artifact(path: Path) -> Path:
+    """The file or SavedModel folder that `open_artifact` opens; raises ReleaseError that lists what there is."""
     if path.is_file() and path.suffix == ".tflite":
         return path
     if not path.is_dir():
@@ -62,7 +63,7 @@ def _find(path: Path) -> Path:
         if files := sorted(path.glob(pattern)):
             return files[0]
     if there := versions(path):
-        return _find(path / str(there[-1]))
+        return find_artifact(path / str(there[-1]))
     raise ReleaseError(f"{path} holds no exported model and no version of one. {_what_is_near(path)}")
 
 
@@ -117,9 +118,9 @@ class TFLiteArtifact:
     Float and quantised inputs are fed with the raw pixel values; quantised outputs come back as real numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int = _THREADS) -> None:
         self.path = path
-        self._interpreter = litert.interpreter(path, threads=_THREADS)
+        self._interpreter = litert.interpreter(path, threads=threads)
         self._lock = threading.Lock()
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shape = tuple(int(side) for side in self._input["shape"])
