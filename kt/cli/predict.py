@@ -63,7 +63,7 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
 
 
 def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, restart: bool, as_json: bool) -> None:
-    from kt.serve import predict_to
+    from kt.serve.batch import predict_to
 
     done = predict_to(out, model=model, pictures=pictures, engine=engine, restart=restart)
     if as_json:

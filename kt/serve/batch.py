@@ -71,7 +71,7 @@ def predict_to(
         raise DataError("No pictures found there.")
     plan, workers = choose(model, engine=engine), litert.cores()
     scorer = Scorer(plan, workers=1 if engine == "ray" else workers)
-    job = {"model": plan.digest(), "engine": plan.by, "pictures": [text_of(path.absolute()) for path in pictures]}
+    job = {"engine": plan.by, "model": plan.digest(), "pictures": [text_of(path.absolute()) for path in pictures]}
     folder = out.with_name(f"{out.name}.part")
     with _alone(folder):
         pieces = _Pieces(folder, table_for(out, scorer.classes))
@@ -134,7 +134,9 @@ class _Pieces:
             with _whole(file) as text:
                 text.write(json.dumps(job, indent=1).encode())
         elif other := [name for name in job if begun.get(name) != job[name]]:
-            what = {"model": "another model", "engine": "another engine", "pictures": "other pictures"}[other[0]]
+            what = {"engine": "another engine or model", "model": "another model", "pictures": "other pictures"}[
+                other[0]
+            ]
             raise KtError(
                 f"{self._folder} was begun with {what}, and is not finished; name another --out, or throw it away with "
                 "--restart."

@@ -50,6 +50,7 @@ def on_ray(plan: Plan, blocks: Iterable[Sequence[Path]]) -> Iterator[Scored]:
 
 
 def _start(ray: Any) -> None:
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part warns of things that do no harm here
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
