@@ -84,11 +84,14 @@ def predict_to(
         try:
             with progress_bar("predict", total - before) as bar:
                 pieces.take(answers, bar)
+            pieces.join(out)
         except BaseException:
-            say(f"{pieces.rows} of {total} pictures are kept in {folder}; the same command goes on behind them")
+            if pieces.rows:
+                say(f"{pieces.rows} of {total} pictures are kept in {folder}; the same command goes on behind them")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
-        pieces.join(out)
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
     return Summary(out, pieces.rows, pieces.errors, before, seconds, name)
@@ -150,8 +153,7 @@ class _Pieces:
                 self.rows += len(rows)
                 self.errors += sum(bool(error) for _, error in rows)
             else:
-                files = iter(())
-                piece.unlink()
+                piece.unlink()  # and so those behind it, whose first row is not the next
         return self.rows
 
     def _read(self, piece: Path) -> list[tuple[str, str]]:
