@@ -44,7 +44,7 @@ def open_artifact(path: Path) -> Artifact:
     That is a version folder, or a recipe's folder (its highest version); of several a SavedModel comes first, then
     TFLite. Raises ReleaseError that lists what there is, EnvironmentProblem where a library is missing.
     """
-    found = _find(path)
+    found = find_artifact(path)
     try:
         return _open(found)
     except KtError:
@@ -68,7 +68,8 @@ def can_open(path: Path) -> bool:
     return path.is_dir() or path.suffix in _FILES
 
 
-def _find(path: Path) -> Path:
+def find_artifact(path: Path) -> Path:
+    """The file or folder that `open_artifact` opens; raises ReleaseError that lists what there is."""
     if path.is_file() and path.suffix in _FILES:
         return path
     if path.is_file() and path.name == "model.xml":
@@ -83,7 +84,7 @@ def _find(path: Path) -> Path:
         if files := sorted(path.glob(pattern)):
             return files[0]
     if there := versions(path):
-        return _find(path / str(there[-1]))
+        return find_artifact(path / str(there[-1]))
     raise ReleaseError(f"{path} holds no exported model and no version of one. {_what_is_near(path)}")
 
 
@@ -138,9 +139,9 @@ class TFLiteArtifact:
     Float and quantised inputs are fed with the raw pixel values; quantised outputs come back as real numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int = _THREADS) -> None:
         self.path = path
-        self._interpreter = litert.interpreter(path, threads=_THREADS)
+        self._interpreter = litert.interpreter(path, threads=threads)
         self._lock = threading.Lock()
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shape = tuple(int(side) for side in self._input["shape"])
