@@ -8,16 +8,19 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +28,12 @@ import yaml
 from conftest import PHOTOS, REPOSITORY, Ran, draw
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, text_format, wrappers_pb2
 from tensorflow.python.tools import saved_model_utils
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 from tensorflow_serving.config import model_server_config_pb2
 
 from kt.data.images import read_rgb, resize
@@ -432,7 +440,7 @@ def status_server() -> Iterator[tuple[int, dict[str, str]]]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_port, states
     server.shutdown()
     server.server_close()
@@ -456,6 +464,63 @@ def test_the_health_check_asks_for_every_model(service, status_server, saved_mod
     assert not healthy()
     states["other"] = "AVAILABLE"
     assert healthy()
+
+
+# -------------------------------------------------------------------------------------------- documentation
+
+
+@pytest.fixture
+def endpoints(version: Version) -> Iterator[tuple[int, int]]:
+    """REST and gRPC of the version on ports of their own, for clients that ask by name and label."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/models/apples/labels/stable:predict"
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(version.served.predict(body)).encode())
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request: Any, context: Any) -> Any:
+            assert (request.model_spec.name, request.model_spec.version_label) == ("apples", "stable")
+            answer = version.served.run(request)
+            return predict_pb2.PredictResponse(
+                outputs={name: tf.make_tensor_proto(values) for name, values in answer.items()}
+            )
+
+    rest = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=rest.serve_forever, args=(0.01,), daemon=True).start()
+    remote = grpc.server(ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), remote)
+    yield rest.server_port, remote_port(remote)
+    rest.shutdown()
+    rest.server_close()
+    remote.stop(None).wait()
+
+
+def remote_port(server: grpc.Server) -> int:
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return port
+
+
+def test_the_documented_clients_print_each_picture_with_its_label(version, endpoints, tmp_path, monkeypatch, capsys):
+    page = (REPOSITORY / "docs/tensorflow-serving.md").read_text(encoding="utf-8")
+    clients = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(clients) == 2
+    files = [tmp_path / f"{index}.png" for index in range(len(PICTURES))]
+    for file, content in zip(files, PICTURES, strict=True):
+        file.write_bytes(content)
+    monkeypatch.setattr("sys.argv", ["client.py", *map(str, files)])
+    expected = [[str(file), CLASSES[top]] for file, top in zip(files, version.scores.argmax(axis=1), strict=True)]
+    for client, port, name in zip(clients, endpoints, ("localhost:8501", "localhost:8500"), strict=True):
+        assert name in client
+        exec(compile(client.replace(name, f"127.0.0.1:{port}"), "docs/tensorflow-serving.md", "exec"), {})
+        assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == expected
 
 
 # ------------------------------------------------------------------------------------------- a real server
