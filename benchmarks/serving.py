@@ -3,7 +3,8 @@
     python benchmarks/serving.py saved_models/apples photos/
 
 Each client sends one picture a request over a connection that it keeps, and the next as soon as it is answered. Server
-and clients share the machine's cores. Needs the extras `serve` and, for the clients, httpx.
+and clients share the machine's cores; the CPU time of the server's process a request is what other work on the machine
+changes least. Needs the extras `serve` and, for the clients, httpx.
 """
 
 import argparse
@@ -51,6 +52,12 @@ async def client(url, bodies, until, seconds):
             seconds.append((begun, time.perf_counter()))
 
 
+def cpu_seconds(process):
+    """What the process has computed so far, on all cores."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def load(url, bodies, clients, length):
     """Requests a second, and the milliseconds of each, in `length` seconds after one to warm up."""
     seconds = []
@@ -58,7 +65,7 @@ async def load(url, bodies, clients, length):
     each = [itertools.cycle(bodies[index:] + bodies[:index]) for index in range(clients)]
     await asyncio.gather(*[client(url, turn, begin + length, seconds) for turn in each])
     inside = [(ended, ended - begun) for begun, ended in seconds if begin <= ended <= begin + length]
-    return len(inside) / length, np.array([took for _, took in inside]) * 1000
+    return len(inside) / length, np.array([took for _, took in inside]) * 1000, len(seconds)
 
 
 def free_port():
@@ -78,16 +85,19 @@ def main():
     files = sorted(file for file in args.pictures.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
     encoded = [base64.b64encode(file.read_bytes()).decode() for file in files[:: max(1, len(files) // 64)]]
     bodies = [json.dumps({"instances": [{"b64": text}]}).encode() for text in encoded]
-    print("| max_batch_size | clients | requests/s | p50, ms | p99, ms |\n| --- | --- | --- | --- | --- |")
+    print("| max_batch_size | clients | requests/s | p50, ms | p99, ms | server's CPU, ms a request |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for batch in args.batch:
         port = free_port()
         server = start(args, batch, port)
         try:
             url = f"http://127.0.0.1:{port}/v1/models/{args.model.resolve().name}:predict"
             for clients in args.clients:
-                rate, took = asyncio.run(load(url, bodies, clients, args.seconds))
+                before = cpu_seconds(server)
+                rate, took, count = asyncio.run(load(url, bodies, clients, args.seconds))
+                cost = (cpu_seconds(server) - before) / count * 1000
                 p50, p99 = np.percentile(took, [50, 99])
-                print(f"| {batch} | {clients} | {rate:.1f} | {p50:.0f} | {p99:.0f} |", flush=True)
+                print(f"| {batch} | {clients} | {rate:.1f} | {p50:.0f} | {p99:.0f} | {cost:.0f} |", flush=True)
         finally:
             server.terminate()
             server.wait(60)

@@ -40,7 +40,7 @@ class Servable:
         self.image_size = self._artifact.image_size
         self.card = _card(folder)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
-        self._check(sizes=sorted({1, scheduler.batching.max_batch_size}))
+        self._check(sizes=_sizes(scheduler.batching.max_batch_size))
         self.queues = {signature: BatchQueue(scheduler, self._scores) for signature in SIGNATURES}
         self._lock = threading.Lock()
         self._users = 0
@@ -75,6 +75,11 @@ class Servable:
                     f"{self.folder} gives scores {list(scores.shape)} for {size} pictures and {len(self.classes)} "
                     "labels, or scores that are no numbers."
                 )
+
+
+def _sizes(largest: int) -> list[int]:
+    """1, 2, 4, ... and the largest batch: TensorFlow takes longer for the first batch of a size, up to a second."""
+    return [*(2**power for power in range((largest - 1).bit_length())), largest]
 
 
 def _card(folder: Path) -> dict[str, Any]:
