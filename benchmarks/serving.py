@@ -78,7 +78,7 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--threads", type=int, default=1, help="--num-batch-threads of kt serve")
     parser.add_argument("--seconds", type=float, default=8)
     args = parser.parse_args()

@@ -24,7 +24,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="File with the key that clients must send. Default: KT_API_KEY.",
 )
 @click.option(
-    "--max-batch-size", type=_COUNT, default=16, show_default=True, help="Pictures in a batch; 1 for no batching."
+    "--max-batch-size", type=_COUNT, default=8, show_default=True, help="Pictures in a batch; 1 for no batching."
 )
 @click.option(
     "--batch-timeout-micros",
@@ -36,7 +36,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--max-enqueued-batches",
     type=_COUNT,
-    default=16,
+    default=32,
     show_default=True,
     help="More than so many batches are answered 503.",
 )

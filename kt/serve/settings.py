@@ -14,9 +14,9 @@ class Batching:
     `batch_timeout_micros`; at 0, whenever one of `num_batch_threads` is free, so that batches grow with the load.
     """
 
-    max_batch_size: int = 16
+    max_batch_size: int = 8
     batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 16
+    max_enqueued_batches: int = 32
     num_batch_threads: int = 1
 
     @property
