@@ -1,0 +1,556 @@
+"""The server's page in a real browser: what a person sees, hears and can do, and what the page may never do.
+
+Each test asks a real server with a tiny model. Skipped where there is no Chromium; `CHROMIUM` names one elsewhere.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import Ran, draw
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from kt.data.images import read_rgb, resize
+from kt.serve.page import HEADERS
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+KEY = "open sesame"
+SIZE = "32 \N{MULTIPLICATION SIGN} 32 pixels"
+START_SECONDS = 90
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@dataclass
+class Server:
+    """A `kt serve` of the tiny model, under two names, one of which the tests may give new versions."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        request = urllib.request.Request(self.address + path, headers=headers)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, dict(answer.headers), answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), error.read()
+
+    def wait(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                if self.get("healthz")[0] == 200:
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"kt serve did not start; its exit code is {self.process.poll()}")
+
+
+def start(folder: Path, **environment: str) -> Server:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["serve", str(folder), "--port", str(port), "--grpc-port", "0", "--poll-seconds", "0.2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from kt.cli import main; main()", *command],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return Server(folder, process, port)
+
+
+@pytest.fixture(scope="module")
+def servers(ran: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """One that answers everybody, and one that asks for a key."""
+    released = Path(ran.results["released_to"])
+    folder = tmp_path_factory.mktemp("served")
+    for name in ("fruit", "growing"):
+        shutil.copytree(ran.folder / released, folder / name / "1")
+    (folder / "fruit" / "labels.json").write_text('{"stable": 1}')
+    started = start(folder), start(folder / "fruit", KT_API_KEY=KEY)
+    try:
+        for each in started:
+            each.wait()
+        yield started
+    finally:
+        for each in started:
+            each.process.terminate()
+        for each in started:
+            each.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(servers: tuple[Server, Server]) -> Server:
+    return servers[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        rootless = [] if os.geteuid() else ["--no-sandbox"]  # Chromium's sandbox refuses root
+        camera = ["--use-fake-device-for-media-stream"]
+        elsewhere = ["--host-resolver-rules=MAP orchard.example 127.0.0.1"]
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=rootless + camera + elsewhere)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Log:
+    """What the pages of a test asked for beside their own server, and what they complained of."""
+
+    strangers: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def follow(self, page: Page, address: str) -> None:
+        own = (address, f"blob:{address}")
+        page.on("request", lambda asked: asked.url.startswith(own) or self.strangers.append(asked.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.complaints.append(message.text))
+
+    def expected(self, text: str) -> None:
+        """Take what a test provokes out of the complaints."""
+        assert any(text in complaint for complaint in self.complaints), self.complaints
+        self.complaints = [complaint for complaint in self.complaints if text not in complaint]
+
+
+Opened = Callable[..., Page]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    kept = Log()
+    yield kept
+    assert kept.complaints == []
+    assert kept.strangers == []
+
+
+@pytest.fixture
+def opened(browser: Browser, server: Server, log: Log) -> Iterator[Opened]:
+    """Opens the page; none may ask anything of another server, or complain of what the test did not provoke."""
+    contexts = []
+
+    def opened(
+        address: str = server.address,
+        *,
+        width: int = 1200,
+        color_scheme: Literal["light", "dark"] = "light",
+        reduced_motion: Literal["reduce", "no-preference"] = "reduce",
+        permissions: Sequence[str] = (),
+        answers: Mapping[str, Any] | None = None,
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800},
+            color_scheme=color_scheme,
+            reduced_motion=reduced_motion,
+            permissions=permissions,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        log.follow(page, address)
+        for path, answer in (answers or {}).items():
+            page.route(f"**{path}", lambda route, answer=answer: route.fulfill(json=answer))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def picture(file: Path, label: str, index: int = 1) -> Path:
+    draw(label, index).save(file)
+    return file
+
+
+def give(page: Page, *files: Path) -> None:
+    page.locator("#files").set_input_files([str(file) for file in files])
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    expect(page.get_by_role("region", name="Answers")).to_be_visible()
+    expect(page.locator("[aria-busy]")).to_have_count(0, timeout=30_000)
+
+
+def card(page: Page, name: str) -> Locator:
+    heading = page.get_by_role("heading", name=name, exact=True)
+    return page.locator(".card").filter(has=heading)
+
+
+def predicted(server: Server, file: Path, model: str = "fruit") -> dict:
+    """What the server answers to any other client."""
+    body = {"instances": [{"image_bytes": {"b64": base64.b64encode(file.read_bytes()).decode()}}]}
+    request = urllib.request.Request(f"{server.address}v1/models/{model}:predict", data=json.dumps(body).encode())
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["predictions"][0]
+
+
+# ---- what the server sends
+
+
+def test_every_file_of_the_page_comes_with_the_headers_that_fence_it_in(server: Server) -> None:
+    status, headers, page = server.get("")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    wanted = re.findall(r'(?:src|href)="(page/[^"]+)"', page.decode())
+    assert {Path(name).suffix for name in wanted} == {".js", ".css", ".svg"}
+    for path in ["", *wanted]:
+        status, headers, _ = server.get(path)
+        assert status == 200, path
+        assert {name: headers[name.lower()] for name in HEADERS} == HEADERS
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert not any(word in " ".join(policy.values()) for word in ("unsafe", "http", "data:", "*"))
+
+
+def test_nothing_beside_the_page_is_served(server: Server) -> None:
+    for path in ("page/", "page/../page.py", "page/%2e%2e/page.py", "page/page.py", "page.py"):
+        assert server.get(path)[0] == 404, path
+
+
+def test_the_page_is_open_to_those_without_a_key_but_what_it_asks_is_not(servers: tuple[Server, Server]) -> None:
+    locked = servers[1]
+    assert locked.get("")[0] == 200
+    assert locked.get("page/page.js")[0] == 200
+    assert locked.get("about.json")[0] == 401
+    assert locked.get("about.json", **{"X-API-Key": KEY})[0] == 200
+
+
+# ---- what a person sees
+
+
+@needs_chromium
+def test_two_pictures_get_a_card_each_with_what_the_server_answers(
+    opened: Opened, server: Server, tmp_path: Path
+) -> None:
+    page, files = opened(), [picture(tmp_path / f"{label}.png", label) for label in ("green", "blue")]
+    give(page, *files)
+    expect(page.locator(".card")).to_have_count(2)
+    for file in files:
+        answer, shown = predicted(server, file), card(page, file.name)
+        assert answer["label"] == file.stem
+        expect(shown.locator(".label strong")).to_have_text(answer["label"])
+        expect(shown.locator(".label .number")).to_have_text(f"{max(answer['scores']):.3f}")
+        by_score = sorted(zip(answer["scores"], answer["classes"], strict=True), reverse=True)
+        expect(shown.locator(".scores li")).to_have_text([f"{name} {score:.3f}" for score, name in by_score])
+        top = by_score[0][0]
+        bar, room = (shown.locator(f"li.top {part}").bounding_box() for part in (".bar span", ".bar"))
+        assert bar["width"] / room["width"] == pytest.approx(top, abs=0.01)
+        expect(shown.locator(".origin")).to_have_text(re.compile(r"^fruit, version 1 · \d+ ms$"))
+
+
+@needs_chromium
+def test_the_model_is_told_with_its_version_classes_and_test_figures(opened: Opened, server: Server, ran: Ran) -> None:
+    page, test = opened(), ran.results["test"]
+    about = page.get_by_role("region", name="The model")
+    expect(page).to_have_title("fruit: ask about a picture")
+    expect(page.get_by_role("heading", level=1)).to_have_text("fruit")
+    expect(about).to_contain_text("1 (stable)")
+    expect(about).to_contain_text(SIZE)
+    expect(about.locator(".classes li")).to_have_text(ran.results["data"]["classes"])
+    expect(about.locator("#headlines > div").first).to_contain_text(f"{test['balanced_accuracy']:.3f}")
+    expect(about).to_contain_text(f"Measured once on {test['images']} test pictures")
+
+
+@needs_chromium
+def test_a_file_that_is_no_picture_has_its_error_on_its_own_card(opened: Opened, log: Log, tmp_path: Path) -> None:
+    page, good = opened(), picture(tmp_path / "red.png", "red")
+    (tmp_path / "torn.png").write_bytes(good.read_bytes()[:200])
+    (tmp_path / "notes.txt").write_text("an apple a day")
+    (tmp_path / "empty.jpg").touch()
+    give(page, tmp_path / "torn.png", good, tmp_path / "notes.txt", tmp_path / "empty.jpg")
+    expect(page.locator(".card .answer:visible")).to_have_count(1)
+    expect(card(page, "red.png").locator(".label strong")).to_have_text("red")
+    expect(card(page, "torn.png").locator(".error")).to_contain_text("cannot be read")
+    expect(card(page, "notes.txt").locator(".error")).to_contain_text("not a JPEG, PNG, GIF, BMP, WebP or TIFF")
+    expect(card(page, "empty.jpg").locator(".error")).not_to_be_empty()
+    expect(page.get_by_role("button", name="Try", exact=False)).to_have_count(0)  # it would not help
+    expect(page.get_by_role("status")).to_have_text("1 pictures answered, 3 not.")
+    log.expected("400")
+
+
+@needs_chromium
+def test_a_picture_that_the_browser_cannot_show_is_answered_all_the_same(opened: Opened, tmp_path: Path) -> None:
+    page = opened()
+    give(page, picture(tmp_path / "scan.tiff", "blue"))
+    expect(card(page, "scan.tiff").locator(".label strong")).to_have_text("blue")
+    expect(card(page, "scan.tiff").locator("img, canvas")).to_have_count(0)
+
+
+@needs_chromium
+@pytest.mark.parametrize("orientation", [1, 6, 3])
+def test_the_picture_is_drawn_as_the_model_sees_it(opened: Opened, tmp_path: Path, orientation: int) -> None:
+    exif, file = Image.Exif(), tmp_path / "photo.jpg"
+    exif[0x0112] = orientation
+    ramp = np.linspace(0, 255, 180)[None, :, None] * [1, 0.5, 0] + np.linspace(0, 255, 120)[:, None, None] * [0, 0.5, 1]
+    Image.fromarray(ramp.astype(np.uint8)).save(file, quality=95, exif=exif)
+    page = opened()
+    give(page, file)
+    canvas = page.get_by_role("img", name=f"photo.jpg as the model sees it, {SIZE}")
+    levels = canvas.evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+    drawn = np.array(levels).reshape(32, 32, 4)[..., :3]
+    assert np.abs(drawn - resize(read_rgb(file), (32, 32)).astype(int)).mean() < 3
+
+
+@needs_chromium
+def test_what_is_transparent_is_drawn_on_white(opened: Opened, tmp_path: Path) -> None:
+    Image.new("RGBA", (40, 40), (200, 0, 0, 0)).save(tmp_path / "glass.png")
+    page = opened()
+    give(page, tmp_path / "glass.png")
+    drawn = page.locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(9, 9, 1, 1).data]")
+    assert drawn == [255, 255, 255, 255]
+
+
+@needs_chromium
+def test_many_classes_fold_and_their_names_are_text_whatever_they_hold(opened: Opened, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    classes = [hostile, *(f"class {i}" for i in range(11))]
+    scores = [0.5, *(0.1 - i / 200 for i in range(11))]
+    model = {"name": hostile, "version": 3, "classes": classes, "image_size": [8, 8], "test": {}}
+    prediction = {"label": hostile, "scores": scores, "classes": classes}
+    page = opened(answers={"/about.json": {"models": [model]}, ":predict": {"predictions": [prediction]}})
+    give(page, picture(tmp_path / "a.png", "red"))
+    expect(page.locator(".card .label strong")).to_have_text(hostile)
+    expect(page.locator(".card .scores li:visible")).to_have_count(5)
+    page.get_by_text("7 more classes").click()
+    expect(page.locator(".card .scores li:visible")).to_have_count(12)
+
+
+@needs_chromium
+def test_another_model_is_chosen_by_its_name(opened: Opened, tmp_path: Path) -> None:
+    page = opened()
+    page.get_by_label("Model").select_option("growing")
+    expect(page.get_by_role("heading", level=1)).to_have_text("growing")
+    give(page, picture(tmp_path / "a.png", "blue"))
+    expect(card(page, "a.png").locator(".origin")).to_contain_text("growing, version 1")
+
+
+@needs_chromium
+def test_a_page_that_was_open_goes_on_with_the_version_that_came_meanwhile(
+    opened: Opened, server: Server, log: Log, tmp_path: Path
+) -> None:
+    page, growing = opened(), server.folder / "growing"
+    page.get_by_label("Model").select_option("growing")
+    shutil.copytree(growing / "1", growing / ".partial-2")
+    (growing / ".partial-2").rename(growing / "2")
+    until = time.monotonic() + START_SECONDS
+    while server.get("v1/models/growing/versions/1")[2].count(b"AVAILABLE") and time.monotonic() < until:
+        time.sleep(0.1)
+    give(page, picture(tmp_path / "a.png", "green"))
+    expect(card(page, "a.png").locator(".origin")).to_contain_text("growing, version 2")
+    expect(page.locator("#summary")).to_contain_text("Version 2")
+    log.expected("404")
+
+
+# ---- what a person can do
+
+
+TRANSFER = """([type, name, encoded]) => {
+  const transfer = new DataTransfer();
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  if (name) transfer.items.add(new File([bytes], name));
+  const init = { bubbles: true, cancelable: true };
+  const event = type === "paste" ? new ClipboardEvent(type, { ...init, clipboardData: transfer })
+    : new DragEvent(type, { ...init, dataTransfer: transfer });
+  document.getElementById("drop").dispatchEvent(event);
+}"""
+
+
+def bring(page: Page, how: str, file: Path | None) -> None:
+    encoded = base64.b64encode(file.read_bytes()).decode() if file else ""
+    page.evaluate(TRANSFER, [how, file.name if file else "", encoded])
+
+
+@needs_chromium
+def test_pictures_are_dropped_and_pasted(opened: Opened, tmp_path: Path) -> None:
+    page = opened()
+    for how, label in (("drop", "red"), ("paste", "blue")):
+        bring(page, how, picture(tmp_path / f"{label}.png", label))
+        settled(page)
+        expect(card(page, f"{label}.png").locator(".label strong")).to_have_text(label)
+    expect(page.locator(".card h3")).to_have_text(["blue.png", "red.png"])  # the newest first
+
+
+@needs_chromium
+def test_a_drop_that_holds_no_file_is_told(opened: Opened) -> None:
+    page = opened()
+    bring(page, "drop", None)
+    expect(page.get_by_role("alert")).to_contain_text("That was no file")
+    expect(page.locator(".card")).to_have_count(0)
+
+
+@needs_chromium
+def test_the_keyboard_alone_does_it_all(opened: Opened, tmp_path: Path) -> None:
+    page, file = opened(), picture(tmp_path / "red.png", "red")
+    choose = page.get_by_role("button", name="Choose photos")
+    expect(page.get_by_role("region", name="The model")).to_be_visible()
+    order = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert order == ["model", "choose", "camera"]
+    page.keyboard.press("Shift+Tab")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(str(file))
+    settled(page)
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^red\.png: red, 0\.\d{3}$"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Clear")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator(".card")).to_have_count(0)
+    expect(choose).to_be_focused()
+
+
+@needs_chromium
+def test_the_camera_takes_a_photo_and_is_let_go(opened: Opened) -> None:
+    page = opened(permissions=["camera"])
+    page.get_by_role("button", name="Use the camera").press("Enter")
+    dialog = page.get_by_role("dialog", name="Camera")
+    expect(dialog.get_by_role("button", name="Take the photo")).to_be_focused()
+    running = page.evaluate_handle("document.querySelector('video').srcObject.getTracks()[0]")
+    page.wait_for_timeout(500)  # for the first frame
+    page.keyboard.press("Enter")
+    settled(page)
+    expect(card(page, "camera 1.jpg").locator(".label strong")).not_to_be_empty()
+    expect(dialog).to_be_hidden()
+    assert running.evaluate("track => track.readyState") == "ended"
+    expect(page.get_by_role("button", name="Use the camera")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".card")).to_have_count(1)
+
+
+@needs_chromium
+def test_where_the_camera_is_not_allowed_the_page_says_so(opened: Opened, server: Server, log: Log) -> None:
+    refused, insecure = opened(), opened(f"http://orchard.example:{server.port}/")
+    for page, words in ((refused, "may not use the camera"), (insecure, "only over https or on this machine itself")):
+        page.get_by_role("button", name="Use the camera").click()
+        expect(page.get_by_role("alert")).to_contain_text(words)
+
+
+@needs_chromium
+def test_a_key_is_asked_for_once_and_kept_nowhere(
+    opened: Opened, servers: tuple[Server, Server], log: Log, tmp_path: Path
+) -> None:
+    page = opened(servers[1].address)
+    dialog = page.get_by_role("dialog", name="This server asks for an API key")
+    for wrong in (True, False):
+        expect(dialog.get_by_label("API key")).to_be_focused()
+        page.keyboard.type("guess" if wrong else KEY)
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("alert")).to_be_visible(visible=wrong)
+    expect(page.get_by_role("heading", level=1)).to_have_text("fruit")
+    give(page, *(picture(tmp_path / f"{label}.png", label) for label in ("red", "blue")))
+    expect(page.locator(".answer:visible")).to_have_count(2)
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+    page.reload()
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_have_text("This server asks for an API key.")
+    log.expected("401")
+
+
+@needs_chromium
+def test_a_server_that_cannot_be_reached_is_asked_again_when_the_person_says_so(
+    opened: Opened, log: Log, tmp_path: Path
+) -> None:
+    page = opened()
+    expect(page.get_by_role("region", name="The model")).to_be_visible()
+    page.context.set_offline(True)
+    give(page, picture(tmp_path / "red.png", "red"))
+    expect(card(page, "red.png").locator(".error")).to_contain_text("be reached, or it closed the connection")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try red.png again").press("Enter")
+    expect(card(page, "red.png").locator(".label strong")).to_have_text("red")
+    expect(page.get_by_role("heading", name="red.png")).to_be_focused()
+    log.expected("ERR_INTERNET_DISCONNECTED")
+
+
+# ---- for everybody
+
+
+@needs_chromium
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_axe_finds_nothing_that_keeps_people_out(
+    opened: Opened, log: Log, tmp_path: Path, color_scheme: str, width: int
+) -> None:
+    page = opened(color_scheme=color_scheme, width=width)
+    (tmp_path / "notes.txt").write_text("no picture")
+    give(page, picture(tmp_path / "red.png", "red"), tmp_path / "notes.txt")
+    found = Axe().run(page).response
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
+    assert "color-contrast" in {each["id"] for each in found["passes"]}  # AA, in this colour scheme
+    log.expected("400")
+
+
+@needs_chromium
+def test_a_screen_reader_finds_names_and_roles(opened: Opened, tmp_path: Path) -> None:
+    page = opened()
+    give(page, picture(tmp_path / "red.png", "red"))
+    tree = page.locator("main").aria_snapshot()
+    for line in (
+        'region "Ask about pictures"',
+        'button "Choose photos"',
+        'button "Use the camera"',
+        "status: red.png: red, ",
+        'region "Answers"',
+        'heading "red.png" [level=3]',
+        'img "The photo red.png"',
+        f'img "red.png as the model sees it, {SIZE}"',
+        "listitem: red ",
+        'region "The model"',
+        "term: Balanced accuracy",
+    ):
+        assert line in tree.replace('status: "', "status: "), line
+
+
+@needs_chromium
+def test_a_phones_screen_never_scrolls_sideways(opened: Opened, log: Log, tmp_path: Path) -> None:
+    page = opened(width=375)
+    long = picture(tmp_path / f"{'very_long_name_' * 12}.png", "red")
+    (tmp_path / f"{'n' * 180}.txt").write_text("no picture")
+    give(page, long, tmp_path / f"{'n' * 180}.txt")
+    wide = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
+    assert max(page.evaluate(wide)) <= 375
+    for button in page.get_by_role("button").all():
+        assert button.bounding_box()["height"] >= 44  # what a thumb meets
+    log.expected("400")
+
+
+@needs_chromium
+def test_nothing_moves_for_those_who_do_not_want_it(opened: Opened, tmp_path: Path) -> None:
+    for motion, moves in (("reduce", False), ("no-preference", True)):
+        page = opened(reduced_motion=motion)
+        give(page, picture(tmp_path / "red.png", "red"))
+        duration = page.locator(".bar span").first.evaluate("bar => getComputedStyle(bar).transitionDuration")
+        assert (duration != "0s") == moves
