@@ -77,8 +77,8 @@ element("clear").addEventListener("click", () => {
 
 function add(files) {
   problem("");
-  const batch = { said: [], left: files.length, failed: 0 };
   const added = files.map((file) => new Card(file));
+  const batch = { first: added[0], said: [], left: files.length, failed: 0 };
   cards.push(...added);
   element("cards").prepend(...added.map((card) => card.element));
   element("results").hidden = false;
@@ -97,6 +97,8 @@ async function work() {
     const { card, batch } = waiting.shift();
     batch.said.push(await ask(card, batch));
     batch.left -= 1;
+    // On a small screen the answer would be below what is seen.
+    if (card === batch.first) card.element.scrollIntoView({ block: "nearest" });
     if (!batch.left) say(summary(batch));
   }
   running -= 1;

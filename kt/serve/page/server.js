@@ -59,7 +59,8 @@ async function send(address, body, sent) {
 }
 
 function refusal(response, answer) {
-  const said = answer.error ?? `The server answered ${response.status} ${response.statusText}`.trimEnd() + ".";
+  // Here each request is about one picture, whose card says which.
+  const said = answer.error?.replace(/^image_bytes of picture 0 /, "This file ") ?? `The server answered ${response.status} ${response.statusText}`.trimEnd() + ".";
   return new Refusal(said, response.status);
 }
 
