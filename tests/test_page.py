@@ -421,6 +421,7 @@ def test_a_drop_that_holds_no_file_is_told(opened: Opened) -> None:
 def test_the_keyboard_alone_does_it_all(opened: Opened, tmp_path: Path) -> None:
     page, file = opened(), picture(tmp_path / "red.png", "red")
     choose = page.get_by_role("button", name="Choose photos")
+    page.on("filechooser", lambda chooser: None)  # from now on: asked for just before the key, it can come too late
     expect(page.get_by_role("region", name="The model")).to_be_visible()
     order = []
     for _ in range(3):
@@ -559,6 +560,14 @@ def test_a_phones_screen_never_scrolls_sideways(opened: Opened, log: Log, tmp_pa
     for button in page.get_by_role("button").all():
         assert button.bounding_box()["height"] >= 44  # what a thumb meets
     log.expected("400")
+
+
+@needs_chromium
+def test_on_a_phone_the_answer_comes_into_view(opened: Opened, tmp_path: Path) -> None:
+    page = opened(width=375)
+    page.set_viewport_size({"width": 375, "height": 560})
+    give(page, picture(tmp_path / "red.png", "red"))
+    expect(card(page, "red.png").locator(".label")).to_be_in_viewport(ratio=1)
 
 
 @needs_chromium
