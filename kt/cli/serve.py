@@ -18,18 +18,46 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=_PORT, default=8501, show_default=True, help="REST and the page; 0 for none.")
 @click.option("--grpc-port", type=_PORT, default=8500, show_default=True, help="gRPC; 0 for none.")
-@click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the key that clients must send. Default: KT_API_KEY.")  # fmt: skip  # noqa: E501
-@click.option("--max-batch-size", type=_COUNT, default=16, show_default=True, help="Pictures in a batch; 1 for no batching.")  # fmt: skip  # noqa: E501
-@click.option("--batch-timeout-micros", type=click.IntRange(min=0), default=0, show_default=True, help="How long a picture waits for others.")  # fmt: skip  # noqa: E501
-@click.option("--max-enqueued-batches", type=_COUNT, default=16, show_default=True, help="More than so many batches are answered 503.")  # fmt: skip  # noqa: E501
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help="File with the key that clients must send. Default: KT_API_KEY.",
+)
+@click.option(
+    "--max-batch-size", type=_COUNT, default=16, show_default=True, help="Pictures in a batch; 1 for no batching."
+)
+@click.option(
+    "--batch-timeout-micros",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How long a picture waits for others.",
+)
+@click.option(
+    "--max-enqueued-batches",
+    type=_COUNT,
+    default=16,
+    show_default=True,
+    help="More than so many batches are answered 503.",
+)
 @click.option("--num-batch-threads", type=_COUNT, default=1, show_default=True, help="Batches at once.")
 @click.option("--max-body-mb", type=_COUNT, default=32, show_default=True, help="Megabytes of a request (413).")
 @click.option("--max-pixels", type=_COUNT, default=40_000_000, show_default=True, help="Pixels of a picture (400).")
 @click.option("--max-instances", type=_COUNT, default=128, show_default=True, help="Pictures of a request (400).")
 @click.option("--max-requests", type=_COUNT, default=256, show_default=True, help="Requests at once (503).")
-@click.option("--rate-limit", type=click.IntRange(min=0), default=0, show_default=True, help="Requests a second for a client (429); 0 for any.")  # fmt: skip  # noqa: E501
-@click.option("--request-timeout", type=_SECONDS, default=30.0, show_default=True, help="Seconds for a request to arrive (408).")  # fmt: skip  # noqa: E501
-@click.option("--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="How often new versions are looked for.")  # fmt: skip  # noqa: E501
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Requests a second for a client (429); 0 for any.",
+)
+@click.option(
+    "--request-timeout", type=_SECONDS, default=30.0, show_default=True, help="Seconds for a request to arrive (408)."
+)
+@click.option(
+    "--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="How often new versions are looked for."
+)
 @click.pass_context
 def command(
     context: click.Context,

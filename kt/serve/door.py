@@ -49,11 +49,11 @@ class Door:
             self._tell(exchange)
 
     async def _admit(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         if scope["path"].lower().startswith(_KEYED):
             self._gatekeeper.check_rate(exchange.client)
             self._gatekeeper.check_key(
-                authorization=headers.get("authorization", ""), api_key=headers.get("x-api-key", "")
+                authorization=headers.get(b"authorization", b""), api_key=headers.get(b"x-api-key", b"")
             )
         if self._requests >= self._limits.requests:
             raise Refusal(Code.UNAVAILABLE, f"More than {self._limits.requests} requests at once; try again later")
@@ -61,7 +61,7 @@ class Door:
         held = 0
         try:
             body = bytearray()
-            self._check_size(int(headers.get("content-length", "0")))
+            self._check_size(int(headers.get(b"content-length", b"0")))
             async for part in self._parts(receive):
                 self._bytes, held = self._bytes + len(part), held + len(part)
                 body += part

@@ -25,13 +25,13 @@ class Gatekeeper:
                 Code.RESOURCE_EXHAUSTED, f"More than {self._rate.amount} requests a second; try again in a second"
             )
 
-    def check_key(self, *, authorization: str, api_key: str) -> None:
+    def check_key(self, *, authorization: bytes, api_key: bytes) -> None:
         """Compare what came as `Authorization: Bearer KEY` or `X-API-Key: KEY`, in a time that tells nothing."""
         if not self._key:
             return
-        scheme, _, token = authorization.partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else api_key
-        if not hmac.compare_digest(given.encode(errors="replace"), self._key):
+        scheme, _, token = authorization.partition(b" ")
+        given = token.strip() if scheme.lower() == b"bearer" else api_key
+        if not hmac.compare_digest(given, self._key):
             raise Refusal(
                 Code.UNAUTHENTICATED, "The API key is missing or wrong; send it as 'Authorization: Bearer KEY'"
             )

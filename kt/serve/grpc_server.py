@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
-import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -88,10 +87,10 @@ class _Call:
             log.info("request", extra=extra | ({"error": problem} if problem else {}))
 
     def _admit(self, client: str) -> None:
-        sent = {key: value for key, value in self._context.invocation_metadata() if isinstance(value, str)}
+        sent = {key: value.encode() for key, value in self._context.invocation_metadata() if isinstance(value, str)}
         self._service.gatekeeper.check_rate(client)
         self._service.gatekeeper.check_key(
-            authorization=sent.get("authorization", ""), api_key=sent.get("x-api-key", "")
+            authorization=sent.get("authorization", b""), api_key=sent.get("x-api-key", b"")
         )
 
 
@@ -114,7 +113,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):  # ty
             kept = set(request.output_filter) or set(outputs)
             return predict_pb2.PredictResponse(
                 model_spec=_spec(servable, signature),
-                outputs={name: tf.make_tensor_proto(outputs[name]) for name in kept},
+                outputs={name: outputs[name] for name in kept},
             )
 
         return await _Call(self._service, context, "predict").answered(work)
@@ -232,11 +231,20 @@ def _given(servable: Servable, signature: str, inputs: Any, *, most: int) -> "Se
 
 
 def _outputs(answer: Answer) -> dict[str, Any]:
+    """The outputs as TensorFlow Serving writes them: value by value, since some clients read nothing else."""
+    count, num_classes = answer.scores.shape
+    names = [name.encode() for name in answer.classes]
     return {
-        "label": np.array([label.encode() for label in answer.labels], object),
-        "scores": answer.scores,
-        "classes": np.array([[name.encode() for name in answer.classes]] * len(answer.scores), object),
+        "label": _tensor(types_pb2.DT_STRING, [count], string_val=[label.encode() for label in answer.labels]),
+        "scores": _tensor(types_pb2.DT_FLOAT, [count, num_classes], float_val=answer.scores.reshape(-1).tolist()),
+        "classes": _tensor(types_pb2.DT_STRING, [count, num_classes], string_val=names * count),
     }
+
+
+def _tensor(dtype: int, shape: list[int], *, string_val: Sequence[bytes] = (), float_val: Sequence[float] = ()) -> Any:
+    return tensor_pb2.TensorProto(
+        dtype=dtype, tensor_shape=tf.TensorShape(shape).as_proto(), string_val=string_val, float_val=float_val
+    )
 
 
 def _examples(given: Any) -> list[Any]:

@@ -108,5 +108,5 @@ def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> di
 
 
 def _tensor_info(name: str, dtype: int, shape: list[int]) -> Any:
-    return meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=dtype, tensor_shape=tf.TensorShape(
-        [None if side < 0 else side for side in shape]).as_proto())  # fmt: skip
+    dims = tf.TensorShape([None if side < 0 else side for side in shape]).as_proto()
+    return meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=dtype, tensor_shape=dims)

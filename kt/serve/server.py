@@ -26,6 +26,7 @@ log = logging.getLogger("kt.serve")
 
 _GRACE_SECONDS = 30
 _MOST_CONNECTIONS = 2048
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -34,20 +35,28 @@ def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRo
 
     Raises ReleaseError where no version of a model can be opened, EnvironmentProblem where a port is taken.
     """
+    with listening(settings) as listener, opened(folders, settings) as service:
+        asyncio.run(_until_signal(service, listener, pages))
+    log.info("stopped")
+
+
+@contextlib.contextmanager
+def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
+    """The models in the folders, opened and watched, with what answers for them."""
     metrics = Metrics()
     found = find_models(folders)
-    with _listening(settings) as listener:
-        scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
-        models = ModelStore(found, scheduler)
-        try:
-            models.refresh()
-            _check_all_serve(models)
-            models.watch(settings.poll_seconds)
-            asyncio.run(_serve(Service(models, settings, metrics), listener, pages))
-        finally:
-            models.close()
-            scheduler.close()
-    log.info("stopped")
+    scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
+    models = ModelStore(found, scheduler)
+    try:
+        models.refresh()
+        _check_all_serve(models)
+        models.watch(settings.poll_seconds)
+        service = Service(models, settings, metrics)
+        yield service
+        service.answering.close()
+    finally:
+        models.close()
+        scheduler.close()
 
 
 def _check_all_serve(models: ModelStore) -> None:
@@ -58,7 +67,7 @@ def _check_all_serve(models: ModelStore) -> None:
 
 
 @contextlib.contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket | None]:
+def listening(settings: Settings) -> Iterator[socket.socket | None]:
     """The REST port, taken before anything is loaded."""
     if not settings.port:
         yield None
@@ -74,24 +83,29 @@ def _listening(settings: Settings) -> Iterator[socket.socket | None]:
         yield listener
 
 
-async def _serve(service: Service, listener: socket.socket | None, pages: Sequence[BaseRoute]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def _until_signal(service: Service, listener: socket.socket | None, pages: Sequence[BaseRoute]) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
-        async with contextlib.AsyncExitStack() as open_now:
-            if service.settings.grpc_port:
-                await open_now.enter_async_context(_grpc(service))
-            if listener is not None:
-                await open_now.enter_async_context(_rest(service, listener, pages))
-            _say_ready(service)
-            await stop.wait()
-            log.info("stopping: no new connections, requests in work are answered")
+        await answer_until(stop, service, listener=listener, pages=pages)
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-        service.answering.close()
+
+
+async def answer_until(
+    stop: asyncio.Event, service: Service, *, listener: socket.socket | None, pages: Sequence[BaseRoute] = ()
+) -> None:
+    """Answer on the listener and the gRPC port until `stop` is set and what is in work then is answered."""
+    async with contextlib.AsyncExitStack() as running:
+        if service.settings.grpc_port:
+            await running.enter_async_context(_grpc(service))
+        if listener is not None:
+            await running.enter_async_context(_rest(service, listener, pages))
+        _say_ready(service)
+        await stop.wait()
+        log.info("stopping: no new connections, requests in work are answered")
 
 
 @contextlib.asynccontextmanager
@@ -141,6 +155,8 @@ def _say_ready(service: Service) -> None:
         "rest": f"http://{settings.host}:{settings.port}" if settings.port else "off",
         "grpc": f"{settings.host}:{settings.grpc_port}" if settings.grpc_port else "off",
     }
+    if not settings.api_key and settings.host not in _LOOPBACK:
+        log.warning("anybody who reaches this address is answered; --api-key-file asks for a key")
     log.info("ready", extra={**at, "models": {name: service.models.loaded(name) for name in service.models.names}})
 
 

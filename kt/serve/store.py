@@ -102,10 +102,11 @@ class ModelStore:
     def using(self, name: str, *, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
         """Hold a version for the time of a request: one by number or label, or the newest there is.
 
-        Raises Refusal with TensorFlow Serving's words where there is none.
+        Version 0 is the newest too, as ovmsclient means it (TensorFlow Serving would look for a version 0, and kt's
+        versions begin at 1). Raises Refusal with TensorFlow Serving's words where there is none.
         """
         with self._lock:
-            use = self._find(name, version=version, label=label).in_use()
+            use = self._find(name, version=version or None, label=label).in_use()
             servable = use.__enter__()  # under the lock: between finding and holding it could be released
         try:
             yield servable
