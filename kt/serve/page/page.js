@@ -99,7 +99,7 @@ async function work() {
     batch.left -= 1;
     // On a small screen the answer would be below what is seen.
     if (card === batch.first) card.element.scrollIntoView({ block: "nearest" });
-    if (!batch.left) say(summary(batch));
+    if (!batch.left && cards.includes(card)) say(summary(batch)); // otherwise it was cleared meanwhile
   }
   running -= 1;
 }
