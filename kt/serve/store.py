@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kt.errors import KtError, ReleaseError, one_line
-from kt.export.versions import version_labels, versions
+from kt.export.versions import models, version_labels, versions
 from kt.serve.batching import BatchScheduler
 from kt.serve.refusal import Code, Refusal, invalid
 from kt.serve.servable import Servable
@@ -50,20 +50,16 @@ def find_models(folders: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        models = [folder] if versions(folder) else _models_in(folder)
-        if not models:
+        named = [folder] if versions(folder) else [folder / name for name in models(folder)]
+        if not named:
             raise ReleaseError(
                 f"{folder} holds no version of a model; name a folder such as saved_models/apples, or saved_models."
             )
-        for model in models:
+        for model in named:
             name = model.resolve().name
             if found.setdefault(name, model).resolve() != model.resolve():
                 raise ReleaseError(f"{found[name]} and {model} have one name; rename one of the folders.")
     return found
-
-
-def _models_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if versions(path)) if folder.is_dir() else []
 
 
 class ModelStore:

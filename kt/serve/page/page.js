@@ -131,7 +131,7 @@ async function answered(encoded) {
 
 function summary({ said, failed }) {
   if (said.length <= TOLD) return said.join("; ");
-  return `${said.length - failed} pictures answered, ${failed} not.`;
+  return `${said.length - failed} of ${said.length} pictures answered.`;
 }
 
 function say(text) {
