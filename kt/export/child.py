@@ -85,7 +85,7 @@ def _tasks(job: ExportJob) -> Iterator[_Task]:
         yield _Task("saved_model", "saved_model", SavedModel(job.classes), exact=True)
     if "tflite" in job.formats:
         for variant in VARIANTS:
-            make = TFLite(variant, job.classes, name=job.name, representative=job.representative)
+            make = TFLite(variant, job.classes, job.name, representative=job.representative, about=job.about)
             gentler = tuple(
                 (
                     f"the first {share:.0%} of its layers compute in float32",
