@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from kt.console import quiet
 from kt.errors import ReleaseError, one_line
 from kt.export.versions import versions
 
@@ -115,7 +116,8 @@ def _measured(file: Path, *, threads: int, xnnpack: bool, runs: int, warm_up: in
     processes = _processes()
     here, there = processes.Pipe(duplex=False)
     process = processes.Process(target=_tell, args=(there, file, threads, xnnpack, runs, warm_up), daemon=True)
-    process.start()
+    with quiet():  # TensorFlow talks while it is loaded
+        process.start()
     there.close()
     try:
         told = here.recv()

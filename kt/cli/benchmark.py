@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @click.option("--warm-up", type=click.IntRange(min=0), default=5, show_default=True, help="Calls before these.")
 @json_option
 def command(models: tuple[Path, ...], threads: str | None, runs: int, warm_up: int, as_json: bool) -> None:
-    """Measure how long a .tflite file takes for one picture, and what it holds in memory.
+    """Measure how fast phone files are on this machine.
 
-    MODEL is a .tflite file, a version folder, or saved_models/NAME (its newest version); several are compared. Each
-    is run with every number of threads, with XNNPACK (as apps do) and without.
+    MODEL is a .tflite file, a version folder, or saved_models/NAME (its newest version); several are compared. Shows
+    how long each takes for one picture, with every number of threads, with XNNPACK (as apps do) and with TFLite's plain
+    kernels, its size, and what it holds in memory once it runs.
     """
     from kt.benchmark import benchmark, tflite_files, thread_counts
     from kt.console import progress_bar
@@ -55,13 +56,13 @@ def _print(done: Sequence["Benchmark"], *, cores: int, runs: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
-    for title in ("MB", "XNNPACK", "threads", "ms", "9 in 10 calls", "memory MB"):
-        table.add_column(title, justify="right")
+    for title in ("MB", "kernels", "threads", "ms", "9 in 10 calls", "held MB"):
+        table.add_column(title, justify="right", no_wrap=True)
     for item in done:
         for place, timing in enumerate(item.timings):
-            begins = (item.path.name, f"{item.bytes / 1e6:.2f}") if place == 0 else ("", "")
+            begins = (item.path.stem, f"{item.bytes / 1e6:.2f}") if place == 0 else ("", "")
             table.add_row(*begins, *_cells(timing), end_section=place == len(item.timings) - 1)
     console = Console(highlight=False, markup=False)
     console.print(table)
@@ -76,9 +77,9 @@ def _print(done: Sequence["Benchmark"], *, cores: int, runs: int) -> None:
 
 def _cells(timing: "Timing") -> list[Any]:
     return [
-        "yes" if timing.xnnpack else "no",
+        "XNNPACK" if timing.xnnpack else "plain",
         str(timing.threads),
         f"{timing.median_ms:.2f}",
-        f"{timing.low_ms:.2f} to {timing.high_ms:.2f}",
+        f"{timing.low_ms:.2f} - {timing.high_ms:.2f}",
         "" if timing.memory is None else f"{timing.memory / 1e6:.1f}",
     ]
