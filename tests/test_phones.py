@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import PHOTOS
+from conftest import PHOTOS, kt
+from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.data.images import read_rgb, resize
@@ -183,6 +184,14 @@ def test_mediapipe_turns_a_picture_clockwise_by_the_degrees_it_is_told(released)
         upright, turned, left = (in_order(answer(asked, *a)) for a in ((image,), (lying,), (lying,)))
         turned = in_order(answer(asked, lying, turned=90))
     assert np.abs(turned - upright).max() < np.abs(left - upright).max()
+
+
+def test_mediapipe_for_python_turns_a_file_upright_by_its_exif_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, to be turned clockwise
+    Image.new("RGB", (40, 24)).save(tmp_path / "lying.jpg", exif=exif)
+    image = mediapipe("").Image.create_from_file(str(tmp_path / "lying.jpg"))
+    assert (image.width, image.height) == (24, 40)
 
 
 # ------------------------------------------------------------------------------------------------- what the file tells
@@ -364,3 +373,39 @@ def test_mediapipe_and_kt_agree_on_mobilenet_v2_with_its_thousand_classes(tmp_pa
     np.testing.assert_allclose([in_order(categories) for categories in answers], expected, atol=1e-5)
     best = expected[range(len(expected)), [categories[0].index for categories in answers]]
     np.testing.assert_array_equal(best, expected.max(axis=1))
+
+
+# -------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--labels", "de"], "Cannot take labels from 'de': write it as de=labels_de.txt."),
+        (["--labels", "de=absent.txt"], "Cannot read the labels in absent.txt: No such file or directory."),
+        (["--labels", "German=pictures.txt"], "'German' is no locale; write it as 'de' or 'pt-BR'."),
+        (["--labels", "de=pictures.txt"], "must be 3 lines in the order blue, green, red; there are 2."),
+        (["--score-threshold", "50"], "A score threshold is above 0 and at most 1, such as 0.5, not 50.0."),
+    ],
+)
+def test_kt_export_refuses_what_cannot_be_told_before_it_reads_a_picture(arguments, message, ran):
+    (ran.folder / "pictures.txt").write_text("rot\ngrün\n", encoding="utf-8")
+    done = kt("export", "runs/tiny/LATEST", *arguments, cwd=ran.folder)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith("error: ") and done.stderr.endswith(f"{message}\n") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_kt_export_tells_what_its_options_say_and_the_recipe_else(ran, tmp_path):
+    (tmp_path / "de.txt").write_text("blau\ngrün\nrot\n", encoding="utf-8")
+    options = ["--labels", f"de={tmp_path / 'de.txt'}", "--author", "Me", "--score-threshold", "0.4"]
+    saved = ["--saved-models", str(tmp_path), "--format", "tflite"]
+    done = kt("export", "runs/tiny/LATEST", *options, *saved, cwd=ran.folder)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "tiny" / "1" / "tiny_float32.tflite") as archive:
+        assert archive.read("labels_de.txt").decode() == "blau\ngrün\nrot\n"
+    told = metadata(tmp_path / "tiny" / "1" / "tiny_float32.tflite")
+    assert (told.author, told.license, told.version) == (b"Me", None, b"1")
+    assert told.description == b"A tiny network on pictures of one's own, for the tests."
+    (unit,) = told.subgraphMetadata[0].outputTensorMetadata[0].processUnits
+    assert unit.options.globalScoreThreshold == pytest.approx(0.4)
