@@ -1,5 +1,6 @@
 """Released `.tflite` files as phones take them: MediaPipe Tasks answers as kt does, and reads all of their metadata."""
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import PHOTOS, kt
+from conftest import PHOTOS, REPOSITORY, kt
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
@@ -175,6 +176,15 @@ def test_mediapipe_stretches_a_picture_to_the_models_size_as_kt_does(released):
             np.testing.assert_allclose(in_order(answer(asked, stretched)), upright, atol=1e-5)
         bordered = np.pad(image, ((0, 0), (20, 20), (0, 0)))
         assert np.abs(in_order(answer(asked, bordered)) - upright).max() > 1e-3
+
+
+def test_mediapipe_takes_single_pixels_of_a_large_picture_where_kt_takes_their_mean(released):
+    large = np.random.default_rng(0).integers(0, 256, (8 * SIZE[0], 8 * SIZE[1], 3)).astype(np.uint8)
+    artifact = open_artifact(released.file("float32"))
+    with classifier(released.file("float32")) as asked:
+        given = in_order(answer(asked, large))
+    np.testing.assert_allclose(given, artifact.scores(large[::8, ::8][None])[0], atol=1e-5)
+    assert np.abs(given - artifact.scores(resize(large, SIZE)[None])[0]).max() > 1e-3
 
 
 def test_mediapipe_turns_a_picture_clockwise_by_the_degrees_it_is_told(released):
@@ -409,3 +419,12 @@ def test_kt_export_tells_what_its_options_say_and_the_recipe_else(ran, tmp_path)
     assert told.description == b"A tiny network on pictures of one's own, for the tests."
     (unit,) = told.subgraphMetadata[0].outputTensorMetadata[0].processUnits
     assert unit.options.globalScoreThreshold == pytest.approx(0.4)
+
+
+# ---------------------------------------------------------------------------------------------------- docs/phones.md
+
+
+def test_the_listings_for_apps_are_twenty_lines_at_most():
+    page = (REPOSITORY / "docs" / "phones.md").read_text(encoding="utf-8")
+    listings = dict(re.findall(r"```(kotlin|swift)\n(.*?)```", page, re.DOTALL))
+    assert {language: text.count("\n") <= 20 for language, text in listings.items()} == {"kotlin": True, "swift": True}
