@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from kt.errors import KtError, RecipeError, did_you_mean
 
-EXPORTS = ("saved_model", "tflite")
+EXPORTS = ("saved_model", "tflite", "keras", "onnx", "openvino")
 """Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -60,20 +60,20 @@ class Phase:
 class Recipe:
     """A whole job: data, backbone, head, phases, exports.
 
-    data: a function that gives `kt.data.Splits`. backbone: a keras.applications constructor, or a function
-    `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)` that
-    gives class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) -> Path`.
-    weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255, used
-    in training only and never exported. class_weight: "balanced" weighs each class by the inverse of its frequency.
-    seed: of the head's weights, the order, dropout and augmentation; the split has its own, in `data`. tolerance: the
-    accuracy, as a share, that a quantised export may lose and still be released.
+    data: a function that gives `kt.data.Splits`. backbone: a constructor of keras.applications or kt.backbones, or a
+    function `(include_top, weights, input_shape)` that gives a Keras model. head: a function `(features, num_classes)`
+    that gives class scores, with `loss` and `metrics`. export: names of formats, or functions `(model, directory) ->
+    Path`. weights: "imagenet", "none" or a local file. augment: a function of images, float `[N, H, W, 3]` in 0 to 255,
+    used in training only and never exported. class_weight: "balanced" weighs each class by the inverse of its
+    frequency. seed: of the head's weights, the order, dropout and augmentation; the split has its own, in `data`.
+    tolerance: the accuracy, as a share, that a quantised export may lose and still be released.
     """
 
     data: Callable[[], Any]
     backbone: Callable[..., Any]
     head: Callable[[Any, int], Any]
     phases: Sequence[Phase]
-    export: Sequence[str | Callable[[Any, Path], Path]] = EXPORTS
+    export: Sequence[str | Callable[[Any, Path], Path]] = ("saved_model", "tflite")
     weights: str | None = "imagenet"
     augment: Callable[[Any], Any] | None = None
     class_weight: Literal["balanced"] | None = None

@@ -8,12 +8,12 @@ Balanced accuracy on PlantVillage's apple leaves (2,525 to train on, 638 test, 4
 
 import keras
 
-from kt import Classifier, Phase, Recipe
+from kt import Classifier, Phase, Recipe, Views
 from kt.data import Folder
 from kt.freeze import frozen, last_blocks
 
-# A leaf is the same leaf from any side; the exported model has no part of this.
-augment = keras.layers.RandomFlip("horizontal_and_vertical", seed=1)
+# A leaf is the same leaf from any side: four views of each, one an epoch. The exported model has no part of this.
+augment = Views(keras.layers.RandomFlip("horizontal_and_vertical", seed=1), views=4)
 
 recipe = Recipe(
     data=Folder("leaves", image_size=(160, 160), batch_size=32),

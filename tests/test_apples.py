@@ -29,7 +29,8 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def few(home, monkeypatch):
     """Twenty pictures instead of 600, in a cache of their own."""
-    monkeypatch.setattr(apples_room, "COUNTS", {"train": 10, "validation": 4, "test": 6})
+    for split, count in {"train": 10, "validation": 4, "test": 6}.items():
+        monkeypatch.setitem(apples_room.COUNTS, split, count)
     return home
 
 

@@ -20,13 +20,15 @@ import skimage
 import sklearn
 from PIL import Image
 
-from kt.backbones.build import Pretrained, build, keras_name
+from kt import backbones
+from kt.backbones.build import Pretrained, build, known_name
 from kt.backbones.catalogue import entry_named
 from kt.backbones.preprocessing import (
     AS_THEY_ARE,
     CAFFE,
     EFFICIENTNET_FILE,
     IN_THE_GRAPH,
+    LITE,
     PREPROCESSING_OF,
     PREPROCESSINGS,
     SCALE,
@@ -88,9 +90,9 @@ def preprocessor(name: str) -> keras.Model:
 
 
 def test_every_constructor_of_keras_applications_is_in_the_table() -> None:
-    assert sorted(PREPROCESSING_OF) == CONSTRUCTORS
+    assert sorted(PREPROCESSING_OF) == sorted([*CONSTRUCTORS, *backbones.__all__])
     assert len(CONSTRUCTORS) == 40
-    assert set(PREPROCESSING_OF.values()) == {IN_THE_GRAPH, SCALE, CAFFE, TORCH}
+    assert set(PREPROCESSING_OF.values()) == {IN_THE_GRAPH, SCALE, CAFFE, TORCH, LITE}
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
@@ -132,7 +134,7 @@ def test_a_saved_preprocessing_loads_without_kt(tmp_path: Path) -> None:
     code = "import keras, sys, pathlib; [keras.models.load_model(p) for p in pathlib.Path('.').glob('*.keras')];"
     done = subprocess.run([sys.executable, "-c", code + "assert 'kt' not in sys.modules"], cwd=tmp_path, check=False)
     assert done.returncode == 0
-    assert len(list(tmp_path.glob("*.keras"))) == 6
+    assert len(list(tmp_path.glob("*.keras"))) == len(PREPROCESSINGS)
 
 
 def test_mobilenet_v2_says_where_its_weights_are_from(imagenet: Pretrained) -> None:
@@ -343,7 +345,7 @@ def test_a_backbone_of_one_s_own_is_called_as_it_is(capsys: pytest.CaptureFixtur
     assert built.model.name == "own_imagenet"
     assert built.model.output_shape == (None, 6, 7, 4)
     assert (built.preprocessing, built.source.origin) == (AS_THEY_ARE, "constructor")
-    assert keras_name(own) is None
+    assert known_name(own) is None
 
 
 def test_a_backbone_of_one_s_own_says_what_it_wants_to_see() -> None:

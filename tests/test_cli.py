@@ -194,7 +194,10 @@ def test_an_unknown_verb_is_answered_by_the_nearest(kt_ends):
         (["run", "x.py", "--sed", "1"], "No such option"),
         (["run", "x.py", "--backend", "theano"], "'theano' is not one of 'tensorflow', 'jax', 'torch'"),
         (["run", "x.py", "--seed", "one"], "'one' is not a valid integer"),
-        (["export", "runs/x", "--format", "onnx"], "'onnx' is not one of 'saved_model', 'tflite'"),
+        (
+            ["export", "runs/x", "--format", "onx"],
+            "'onx' is not one of 'saved_model', 'tflite', 'keras', 'onnx', 'openvino'",
+        ),
         (["new", "x.py"], "Missing option '--data'"),
         (["completion", "csh"], "'csh' is not one of 'bash', 'zsh', 'fish'"),
     ],
@@ -347,9 +350,9 @@ def test_list_shows_each_recipe_and_runs_none(tmp_path, kt_ends):
     assert json.loads(out)[0] == {"file": str(tmp_path / "a_longer.py"), "summary": "First."}
 
 
-def test_list_of_this_repository_has_the_five_recipes(kt_ends, monkeypatch):
+def test_list_of_this_repository_has_the_six_recipes(kt_ends, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    assert len(kt_ends("list")[1].splitlines()) == 5
+    assert len(kt_ends("list")[1].splitlines()) == 6
 
 
 def test_list_without_recipes_says_what_to_do(tmp_path, kt_ends, monkeypatch):

@@ -9,7 +9,7 @@ from conftest import grainy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kt import Classifier, Phase, Recipe, freeze, graph, model
+from kt import Classifier, Phase, Recipe, backbones, freeze, graph, model
 from kt.features.cut import Border, Uncut, encoder, extension, find_border, is_behind, rest
 
 SIZE = (96, 96)
@@ -43,6 +43,7 @@ FAMILIES = {
     "MobileNetV2": ("block_15", [(3, 3, 160)]),
     "ResNet50": ("conv5_block2", [(3, 3, 2048)]),
     "EfficientNetB0": ("block7a", [(3, 3, 192)]),
+    "EfficientNetLite0": ("block7a", [(3, 3, 192)]),
     "DenseNet121": ("conv5_block16", [(3, 3, 992)]),
     "MobileNetV3Small": ("expanded_conv_9", [(3, 3, 96)]),
     "Xception": ("block14", [(3, 3, 1024)]),
@@ -59,7 +60,7 @@ FAMILIES = {
 )
 def test_each_family_is_cut_where_its_training_begins_and_both_parts_are_the_whole(family):
     first, shapes = FAMILIES[family]
-    built = built_with(getattr(keras.applications, family))
+    built = built_with(getattr(backbones if "Lite" in family else keras.applications, family))
     if family == "NASNetMobile":  # its cells take the last two cells' outputs, so no place has one tensor alone
         names = [layer.name for layer in built.backbone.layers]
         start = next(i for i, name in enumerate(names) if name.startswith("normal_") and name.endswith("_12"))

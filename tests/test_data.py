@@ -4,6 +4,8 @@ import io
 import random
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -846,3 +848,9 @@ def test_a_set_that_cannot_be_prepared_says_why_in_one_line(offline: Path, monke
     monkeypatch.setattr(sources, "_require_network", lambda _: None)
     message, _ = in_one_line("kt_failing_set")
     assert message == "kt_failing_set could not be prepared: 404: no such file"
+
+
+def test_a_folder_is_read_without_the_seconds_that_tensorflow_datasets_takes_to_load():
+    code = "import sys, kt.data; print('tensorflow_datasets' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

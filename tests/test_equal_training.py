@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "facts" / "equal_training.py"
-FAMILIES = ("MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121", "MobileNetV3Small")
+FAMILIES = ("MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121", "MobileNetV3Small", "EfficientNetLite0")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Exports made by the real child process from a tiny trained model, and what the version folder holds."""
 
+import dataclasses
 import errno
+import importlib.util
 import io
 import json
 import shutil
@@ -21,9 +23,12 @@ from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.data.images import read_rgb, resize
+from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
-from kt.export import ArtifactResult, ExportJob, child, export, gate, release
+from kt.export import ArtifactResult, ExportJob, child, export, from_run, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
+from kt.export.job import check_packages
+from kt.export.keras_file import KerasFile
 from kt.export.labels import from_text, to_text
 from kt.export.tflite import TFLite
 
@@ -315,6 +320,38 @@ def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
     assert open_artifact(path).classes == CLASSES
 
 
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+def test_int8_may_quantise_weights_only_and_then_needs_no_pictures(tmp_path):
+    pixels = keras.Input((*SIZE, 3), dtype="uint8")  # weights of fewer than 1,024 numbers stay as they are
+    x = keras.layers.Conv2D(64, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
+    scores = keras.layers.Dense(len(CLASSES), activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pixels, scores)
+    path = TFLite("int8", CLASSES, name="tiny", dynamic=True)(model, tmp_path)
+    shapes = {tuple(item["shape"]): item["dtype"] for item in tensors_of(path)}
+    assert shapes[64, 5, 5, 3] == np.int8
+    assert shapes[1, 7, 5, 64] == np.float32, "activations are not quantised"
+    np.testing.assert_allclose(open_artifact(path).scores(pictures(4)), model.predict(pictures(4)), atol=0.02)
+
+
+def test_int8_is_calibrated_with_as_many_pictures_as_asked(made):
+    make = TFLite("int8", CLASSES, name="tiny", representative=made.job.representative, calibration=7)
+    (shown,) = zip(*make._pictures(), strict=True)
+    np.testing.assert_array_equal(np.concatenate(shown), pictures(20)[:7])
+
+
+def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_the_classes():
+    labels = np.repeat([0, 1, 2], [1500, 40, 10])
+    names = tuple(map(str, range(len(labels))))
+    pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
+    pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = labels, np.arange(len(labels)) % 250
+    chosen = from_run.representative(Split(pixels, labels, names, names))
+    assert len(chosen) == 1000
+    of_class = chosen[:, 0, 0, 0]
+    assert np.bincount(of_class[:30]).tolist() == [10, 10, 10]
+    assert np.bincount(of_class[:110]).tolist() == [60, 40, 10], "where a class has no more, the others go on"
+    assert len(np.unique(chosen[of_class == 1, 0, 0, 1])) == 40, "none twice"
+
+
 def tensors_of(file):
     return tf.lite.Interpreter(model_path=str(file)).get_tensor_details()
 
@@ -434,6 +471,71 @@ def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(mad
     assert asked == [good] and passed.released and passed.note == ""
 
 
+# ------------------------------------------------------------------------------------- formats for other runtimes
+
+
+def others(made: Made, folder: Path, *formats: str) -> dict[str, ArtifactResult]:
+    """The same model in other formats."""
+    (folder / "artifacts").mkdir()
+    job = dataclasses.replace(made.job, directory=folder / "artifacts", formats=formats, exporters=())
+    return {result.format: result for result in export(job)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "library", "name"),
+    [("keras", "keras", "tiny.keras"), ("onnx", "tf2onnx", "tiny.onnx"), ("openvino", "openvino", "tiny_openvino")],
+)
+def test_other_runtimes_answer_as_the_trained_model_does_and_know_its_labels(made, tmp_path, kind, library, name):
+    pytest.importorskip(library)
+    result = others(made, tmp_path, kind)[kind]
+    assert result.released and result.name == name, result.reason
+    assert result.largest_score_difference < 1e-4
+    version = release([result], name="tiny", saved_models=tmp_path / "released", card={})
+    assert not (version / "artifacts").exists()
+    artifact = open_artifact(tmp_path / "released" / "tiny")
+    assert artifact.path == version / name
+    assert artifact.classes == CLASSES and artifact.image_size == SIZE
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda part: artifact.scores(made.pixels[part : part + 15]), range(0, 60, 15)))
+    assert np.abs(np.concatenate(answers) - made.scores).max() < 1e-4
+    assert artifact.scores(made.pixels[:0]).shape == (0, len(CLASSES))
+    with pytest.raises(ReleaseError, match="takes pixels uint8"):
+        artifact.scores(made.pixels[:, :8])
+
+
+def test_a_keras_file_is_opened_with_its_labels_and_a_damaged_one_is_said_to_be_damaged(made, tmp_path):
+    path = KerasFile(CLASSES, name="tiny")(keras.saving.load_model(made.job.model_file, compile=False), tmp_path)
+    artifact = open_artifact(path)
+    assert artifact.classes == CLASSES
+    assert np.abs(artifact.scores(made.pixels) - made.scores).max() < 1e-5
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ReleaseError, match=r"tiny\.keras cannot be opened; it may be damaged"):
+        open_artifact(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "packages", "said"),
+    [
+        ("onnx", {"tf2onnx", "onnxruntime"}, "Export to onnx needs tf2onnx and onnxruntime: pip install 'kt-transfer"),
+        ("openvino", {"openvino"}, r"Export to openvino needs openvino: pip install 'kt-transfer\[openvino\]'"),
+    ],
+)
+def test_a_format_whose_package_is_missing_is_told_before_any_work(monkeypatch, name, packages, said):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked in packages else find(asked))
+    with pytest.raises(EnvironmentProblem, match=said):
+        check_packages(["saved_model", name, print])
+    check_packages(["saved_model", "tflite", "keras", print])
+
+
+def test_a_file_whose_runtime_is_missing_says_how_to_install_it(monkeypatch, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EnvironmentProblem, match=r"onnxruntime can't be loaded .*pip install 'kt-transfer\[onnx\]'"):
+        open_artifact(tmp_path / "model.onnx")
+
+
 def test_a_decoder_that_drifts_from_pillow_is_refused(made):
     class Drifting(SavedModelArtifact):
         def answer(self, encoded):
@@ -459,7 +561,7 @@ def test_a_version_holds_the_saved_model_at_its_root_and_the_phone_files_beside(
     version = release(released(made), name="tiny", saved_models=tmp_path, card={"classes": list(CLASSES)})
     assert version == tmp_path / "tiny" / "1"
     assert {path.name for path in version.iterdir()} == {
-        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "kt.json", "own.tflite"),
+        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", "kt.json", "own.tflite"),
         *(f"tiny_{variant}.tflite" for variant in ("float32", "float16", "int8")),
     }
     card = json.loads((version / "kt.json").read_text(encoding="utf-8"))

@@ -145,6 +145,17 @@ def test_mediapipe_gives_real_photos_the_scores_and_labels_that_kt_gives(release
     ]
 
 
+@pytest.mark.parametrize("gentler", [{"float_share": 0.5}, {"dynamic": True}], ids=["partly in float", "dynamic range"])
+def test_mediapipe_runs_an_int8_file_that_was_made_more_gently(released, gentler, tmp_path):
+    folder = released.results[0].path.parent.parent
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    made = TFLite("int8", CLASSES, "gentle", representative=folder / "representative.npy", **gentler)(model, tmp_path)
+    expected = open_artifact(made).scores(released.pixels[:50])
+    with classifier(made) as asked:
+        answers = [in_order(answer(asked, image)) for image in released.pixels[:50]]
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+
+
 def test_the_small_network_has_learnt_something_and_all_three_files_were_released(released):
     assert [result.format for result in released.results if result.released] == [f"tflite_{v}" for v in VARIANTS]
     assert released.results[0].balanced_accuracy > 0.6

@@ -290,8 +290,8 @@ def test_parts_are_frozen(part):
 # ------------------------------------------------------------------------------------------------- recipes that ship
 
 
-def test_five_recipes_ship():
-    assert [file.stem for file in RECIPES] == ["apples", "features_only", "flowers", "leaves", "whole_network"]
+def test_six_recipes_ship():
+    assert [file.stem for file in RECIPES] == ["apples", "features_only", "flowers", "leaves", "phone", "whole_network"]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)

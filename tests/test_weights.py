@@ -103,7 +103,7 @@ def entry_for_wheel(wheel: Path, content: bytes) -> WeightsEntry:
 
 
 def test_the_catalogue_agrees_with_itself_and_with_the_preprocessing_table() -> None:
-    assert len({entry.name for entry in CATALOGUE}) == len({entry.file for entry in CATALOGUE}) == len(CATALOGUE) == 1
+    assert len({entry.name for entry in CATALOGUE}) == len({entry.file for entry in CATALOGUE}) == len(CATALOGUE) == 4
     for entry in CATALOGUE:
         assert entry.preprocessing == PREPROCESSING_OF[entry.constructor]
         assert entry_for(entry.constructor) is entry
@@ -378,7 +378,8 @@ def test_kt_weights_as_json_is_for_scripts(home: Path) -> None:
     cache_directory().mkdir(parents=True)
     (cache_directory() / MOBILENET.file).write_bytes(b"?")
     listing = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
-    (entry,) = listing["weights"]
+    entry, *others = listing["weights"]
+    assert [other["state"] for other in others] == ["not fetched"] * 3
     assert entry["state"] == "wrong file in the cache, not used"
     assert entry["sha256"] == MOBILENET.sha256
     assert (listing["offline"], listing["other_files"]) == (False, [])

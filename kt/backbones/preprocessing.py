@@ -1,4 +1,4 @@
-"""What each family of `keras.applications` wants to see, built from stock Keras layers into the model itself."""
+"""What each family of backbones wants to see, built from stock Keras layers into the model itself."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ IN_THE_GRAPH = "in the graph"
 SCALE = "scale -1..1"
 CAFFE = "caffe: BGR minus mean"
 TORCH = "torch: mean/std"
+LITE = "lite: (x - 127) / 128"
 AS_THEY_ARE = "none: pixels 0..255 as they are"
 EFFICIENTNET_FILE = "in the graph, behind the rescaling that Keras adds for ImageNet weights"
 
-PREPROCESSINGS = (IN_THE_GRAPH, SCALE, CAFFE, TORCH, AS_THEY_ARE, EFFICIENTNET_FILE)
+PREPROCESSINGS = (IN_THE_GRAPH, SCALE, CAFFE, TORCH, LITE, AS_THEY_ARE, EFFICIENTNET_FILE)
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of pixels 0..1, RGB
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # of pixels 0..255, BGR
@@ -30,11 +31,12 @@ _CONSTRUCTORS = {
         ResNet50V2 ResNet101V2 ResNet152V2 Xception""",
     CAFFE: "ResNet50 ResNet101 ResNet152 VGG16 VGG19",
     TORCH: "DenseNet121 DenseNet169 DenseNet201",
+    LITE: "EfficientNetLite0 EfficientNetLite1 EfficientNetLite2",
 }
 # fmt: on
 
 PREPROCESSING_OF = {name: kind for kind, names in _CONSTRUCTORS.items() for name in names.split()}
-"""Constructor of `keras.applications` -> what has to happen to pixels before it."""
+"""Constructor of `keras.applications` or `kt.backbones` -> what has to happen to pixels before it."""
 
 
 def preprocess(x: Any, name: str) -> Any:
@@ -55,6 +57,7 @@ def _affine(name: str) -> tuple[float | list[float], float | list[float]]:
         IN_THE_GRAPH: (1, 0),
         AS_THEY_ARE: (1, 0),
         SCALE: (1 / 127.5, -1),
+        LITE: (1 / 128, -127 / 128),
         CAFFE: (1, [-mean for mean in _CAFFE_MEAN]),
         TORCH: (
             [1 / (255 * std) for std in _IMAGENET_STD],

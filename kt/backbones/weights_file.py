@@ -1,4 +1,4 @@
-"""Local weight files (.h5, .weights.h5, .keras), read as data: nothing in them is run, and no layer is left out."""
+"""Local weight files (.h5, .weights.h5, .keras, .pth), read as data: nothing in them is run, no layer is left out."""
 
 import zipfile
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from kt.backbones.torch_file import SUFFIXES, efficientnet_layers, read_tensors
 from kt.console import shown
 from kt.errors import KtError, WeightsError
 
@@ -23,22 +24,30 @@ def load_weights_file(model: keras.Model, path: Path) -> None:
     """
     if not path.is_file():
         raise WeightsError(f"No weights file {str(path)!r}. weights is 'imagenet', None, or the path to a file.")
+    tensors = read_tensors(path) if path.suffix in SUFFIXES else None
     try:
-        with _open(path) as file:
-            _refuse_links(file)
-            group = file.get("model_weights", file)
-            if _has_attribute(group, "layer_names"):
-                _assign(model, _stored_layers(group))
-            else:
-                _assign_by_keras(model, file, path)
+        if tensors is None:
+            _assign_file(model, path)
+        else:
+            _assign(model, efficientnet_layers(tensors))
     except KtError as error:
         raise WeightsError(f"{shown(path)} does not fit {model.name}: {error}") from error
     except Exception as error:
         # Whatever a damaged or foreign file provokes in h5py, zipfile or Keras is the file's fault.
         raise WeightsError(
             f"{shown(path)} is no Keras weights file that can be read: {_one_line(error)}. "
-            "Expected .h5, .weights.h5 or .keras, as Keras writes them."
+            "Expected .h5, .weights.h5 or .keras, as Keras writes them, or .pth of an EfficientNet-Lite."
         ) from error
+
+
+def _assign_file(model: keras.Model, path: Path) -> None:
+    with _open(path) as file:
+        _refuse_links(file)
+        group = file.get("model_weights", file)
+        if _has_attribute(group, "layer_names"):
+            _assign(model, _stored_layers(group))
+        else:
+            _assign_by_keras(model, file, path)
 
 
 @contextmanager

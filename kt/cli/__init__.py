@@ -13,8 +13,10 @@ from kt.errors import KtError, did_you_mean
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """What a system says of a path that was asked for, and that no program can mend."""
 
-VERBS = ("run", "new", "show", "list", "predict", "evaluate", "export", "benchmark", "weights", "cache", "doctor",
-         "completion")  # fmt: skip
+VERBS = (
+    *("run", "new", "show", "list", "predict", "evaluate", "export", "benchmark"),
+    *("models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
+)
 
 
 class _Verbs(click.Group):

@@ -18,7 +18,7 @@ from kt.errors import DataError
 def command(model: Path, data: Path, seed: int, as_json: bool) -> None:
     """Measure a released model on labelled pictures.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or a .tflite file. Figures come with 95 %
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. Figures come with 95 %
     bootstrap intervals. A picture that can't be read is told on standard error and left out.
     """
     from kt import backend

@@ -8,6 +8,7 @@ import click
 
 from kt.cli.options import changed, json_option, load_recipe
 from kt.errors import DataError, ReleaseError
+from kt.recipe import EXPORTS
 
 if TYPE_CHECKING:
     from kt.export.about import About
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "formats", multiple=True, type=click.Choice(["saved_model", "tflite"]),
-              help="What to make; may be given twice. Default: all that the recipe exports.")  # fmt: skip
+@click.option("--format", "formats", multiple=True, type=click.Choice(EXPORTS),
+              help="What to make; may be given more than once. Default: all that the recipe exports.")  # fmt: skip
 @click.option("--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
               help="Where what passes the release gate goes.")  # fmt: skip
 @click.option("--labels", "translations", multiple=True, metavar="LOCALE=FILE",
@@ -38,7 +39,8 @@ def command(
 ) -> None:
     """Export a finished run again, as a new version.
 
-    RUN is its folder, such as runs/apples/LATEST. The exports are compared with the trained model on the run's test
+    RUN is its folder, such as runs/apples/LATEST. ONNX and OpenVINO need an extra: pip install 'kt-transfer[onnx]'
+    or 'kt-transfer[openvino]'. The exports are compared with the trained model on the run's test
     pictures, so these must still be there, unchanged. Exit code 6 means that nothing passed the release gate.
     """
     told = _report_of(run)
@@ -52,7 +54,9 @@ def command(
 
     from kt import report
     from kt.export import from_run, release
+    from kt.export.job import check_packages
 
+    check_packages(formats or recipe.export)
     splits = recipe.data()
     if splits.digest != told["data"]["digest"]:
         raise DataError(f"The pictures are not those of {run} any more, so its exports can't be checked against them.")

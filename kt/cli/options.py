@@ -36,6 +36,14 @@ backend_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
+saved_models_option = click.option(
+    "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
+    help="Where released models lie.",
+)  # fmt: skip
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Move the label at once; for where no TensorFlow Serving is running."
+)
+
 
 def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed: int | None) -> Recipe:
     """The recipe as the command line changes it: --data first, then each --set, then --seed."""

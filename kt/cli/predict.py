@@ -1,5 +1,6 @@
 """`kt predict`: ask a released model."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,17 +13,35 @@ from kt.errors import DataError
 @click.command("predict")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a table, .csv or .parquet, with a row for each picture.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["auto", "tensorflow", "litert", "ray"]),
+              help="What computes, with --out. Default: auto, the fastest.")  # fmt: skip
+@click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done.")
 @json_option
-def command(model: Path, pictures: tuple[Path, ...], as_json: bool) -> None:
+def command(
+    model: Path, pictures: tuple[Path, ...], out: Path | None, engine: str | None, restart: bool, as_json: bool
+) -> None:
     """Label pictures with a released model.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or a .tflite file. PICTURES are files and
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files and
     folders. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all scores.
     A file that can't be read is told on standard error; exit code 3 if none could be read.
+
+    With --out a table is written, for any number of pictures. The same command goes on where it was interrupted.
     """
+    if out is None and (engine or restart):
+        raise click.UsageError("--engine and --restart go with --out FILE.")
     from kt import backend
 
     backend.start("tensorflow")
+    if out is None:
+        _print(model, pictures, as_json=as_json)
+    else:
+        _write(out, model=model, pictures=pictures, engine=engine or "auto", restart=restart, as_json=as_json)
+
+
+def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
     from kt.console import warn
     from kt.export.artifact import open_artifact
     from kt.serve import predict_files
@@ -41,3 +60,18 @@ def command(model: Path, pictures: tuple[Path, ...], as_json: bool) -> None:
             click.echo(f"{answer.path}\t{answer.label}\t{answer.score:.3f}")
     if not good:
         raise DataError(f"None of {bad} pictures could be read." if bad else "No pictures found there.")
+
+
+def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, restart: bool, as_json: bool) -> None:
+    from kt.serve.batch import predict_to
+
+    done = predict_to(out, model=model, pictures=pictures, engine=engine, restart=restart)
+    if as_json:
+        told = {**dataclasses.asdict(done), "out": str(out), "images_per_second": done.rate}
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
+        speed = f"{done.seconds:.1f} s, {done.rate:.0f} images/s ({done.engine})"
+        click.echo(f"{out}: {done.pictures:,} pictures, {bad}; {speed}")
+    if done.errors == done.pictures:
+        raise DataError(f"None of {done.pictures} pictures could be read.")

@@ -50,7 +50,10 @@ def command(
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
 
     from kt import report
+    from kt.export.job import check_packages
     from kt.run import Origin, run
+
+    check_packages(resolved.export)
 
     origin = Origin(
         name=loaded.name,

@@ -54,7 +54,7 @@ def _for_people(listing: dict[str, Any]) -> str:
         lines += [
             "",
             f"{entry['name']}   {entry['state']}",
-            f"  backbone  keras.applications.{entry['constructor']}, {entry['note']}",
+            f"  backbone  {entry['library']}.{entry['constructor']}, {entry['note']}",
             f"  file      {entry['file']}, {entry['size'] / 1e6:.1f} MB",
             f"  SHA-256   {entry['sha256']}",
             f"  from      {entry['origin']}",

@@ -7,6 +7,7 @@ cannot do (EXIF orientation, CMYK, 16 bit, other formats) `servable_bytes` does 
 
 import functools
 import io
+import os
 import shutil
 import tempfile
 import warnings
@@ -225,8 +226,19 @@ def find_pictures(folder: Path) -> Iterator[Path]:
 
 
 def find_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, sorted, and links that lead nowhere; nothing hidden, no pipes, no linked folders."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and (path.is_file() or (path.is_symlink() and not path.exists())):
-            yield path
+    """Every file below `folder`, sorted, and links that lead nowhere; nothing hidden, no pipes, no linked folders.
+
+    One folder's names are held at a time, not those of the whole tree.
+    """
+    try:
+        with os.scandir(folder) as there:
+            entries = sorted(there, key=lambda entry: os.path.normcase(entry.name))
+    except (PermissionError, FileNotFoundError, NotADirectoryError):  # closed to us, or gone meanwhile
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from find_files(folder / entry.name)
+        elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):  # noqa: PTH110
+            yield folder / entry.name

@@ -1,4 +1,4 @@
-"""Opens what an export made and asks it, with TensorFlow only: what runs here, runs where neither Keras nor kt is."""
+"""Opens what an export made and asks it; phone and server files with TensorFlow only, where neither Keras nor kt is."""
 
 import threading
 import zipfile
@@ -11,16 +11,19 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kt import litert
-from kt.errors import ReleaseError
+from kt.errors import KtError, ReleaseError
+from kt.export import runtimes
 from kt.export.labels import LABELS, from_text
+from kt.export.runtimes import check_shape
 from kt.export.versions import versions
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
+_FILES = (".tflite", ".onnx", ".keras")
 _BATCH = 64
 _THREADS = 2
-_PREFERRED = ("*_float32.tflite", "*_float16.tflite", "*_int8.tflite", "*.tflite")
+_PREFERRED = ("*_float32.tflite", "*_float16.tflite", "*_int8.tflite", "*.tflite", "*.onnx", "*_openvino", "*.keras")
 
 
 class Artifact(Protocol):
@@ -35,34 +38,53 @@ class Artifact(Protocol):
         ...
 
 
-def open_artifact(path: Path) -> "SavedModelArtifact | TFLiteArtifact":
-    """Open a `.tflite` file, a SavedModel, a version folder, or a recipe's folder (its highest version).
+def open_artifact(path: Path) -> Artifact:
+    """Open a `.tflite`, `.onnx` or `.keras` file, an OpenVINO folder, a SavedModel, or a folder with some of them.
 
-    A folder with both is opened as a SavedModel. Raises ReleaseError that lists what there is.
+    That is a version folder, or a recipe's folder (its highest version); of several a SavedModel comes first, then
+    TFLite. Raises ReleaseError that lists what there is, EnvironmentProblem where a library is missing.
     """
-    found = _find(path)
+    found = find_artifact(path)
     try:
-        return SavedModelArtifact(found) if found.is_dir() else TFLiteArtifact(found)
-    except ReleaseError:
+        return _open(found)
+    except KtError:
         raise
     except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged file
         raise ReleaseError(f"{found} cannot be opened; it may be damaged, export again. ({_one_line(error)})") from None
 
 
-def _find(path: Path) -> Path:
-    if path.is_file() and path.suffix == ".tflite":
+def _open(path: Path) -> Artifact:
+    if path.suffix == ".tflite":
+        return TFLiteArtifact(path)
+    if path.suffix == ".onnx":
+        return runtimes.open_onnx(path)
+    if path.suffix == ".keras":
+        return runtimes.open_keras(path)
+    return runtimes.open_openvino(path) if (path / "model.xml").is_file() else SavedModelArtifact(path)
+
+
+def can_open(path: Path) -> bool:
+    """Whether kt can run such an artefact, and so check it."""
+    return path.is_dir() or path.suffix in _FILES
+
+
+def find_artifact(path: Path) -> Path:
+    """The file or folder that `open_artifact` opens; raises ReleaseError that lists what there is."""
+    if path.is_file() and path.suffix in _FILES:
         return path
+    if path.is_file() and path.name == "model.xml":
+        return path.parent
     if not path.is_dir():
         raise ReleaseError(
-            f"{path} is no exported model (a .tflite file or a SavedModel folder). {_what_is_near(path)}"
+            f"{path} is no exported model ({', '.join(_FILES)}, OpenVINO, SavedModel). {_what_is_near(path)}"
         )
-    if (path / "saved_model.pb").is_file():
+    if (path / "saved_model.pb").is_file() or (path / "model.xml").is_file():
         return path
     for pattern in _PREFERRED:
         if files := sorted(path.glob(pattern)):
             return files[0]
     if there := versions(path):
-        return _find(path / str(there[-1]))
+        return find_artifact(path / str(there[-1]))
     raise ReleaseError(f"{path} holds no exported model and no version of one. {_what_is_near(path)}")
 
 
@@ -97,7 +119,7 @@ class SavedModelArtifact:
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`."""
-        _check_shape(pixels, self.image_size)
+        check_shape(pixels, self.image_size)
         return _batched(lambda batch: self._from_pixels(pixels=tf.constant(batch)), pixels, width=len(self.classes))
 
     def answer(self, encoded: Sequence[bytes]) -> Scores:
@@ -117,9 +139,9 @@ class TFLiteArtifact:
     Float and quantised inputs are fed with the raw pixel values; quantised outputs come back as real numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int = _THREADS) -> None:
         self.path = path
-        self._interpreter = litert.interpreter(path, threads=_THREADS)
+        self._interpreter = litert.interpreter(path, threads=threads)
         self._lock = threading.Lock()
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shape = tuple(int(side) for side in self._input["shape"])
@@ -130,7 +152,7 @@ class TFLiteArtifact:
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`."""
-        _check_shape(pixels, self.image_size)
+        check_shape(pixels, self.image_size)
         with self._lock:
             parts = [self._score(image[None]) for image in pixels]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
@@ -165,10 +187,3 @@ def _real(values: npt.NDArray[Any], details: Any) -> Scores:
         return values.astype(np.float32)
     real: Scores = ((values.astype(np.float32) - zero) * scale).astype(np.float32)
     return real
-
-
-def _check_shape(pixels: Pixels, size: tuple[int, int]) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (*size, 3):
-        raise ReleaseError(
-            f"This model takes pixels uint8 [N, {size[0]}, {size[1]}, 3], not {pixels.dtype} {list(pixels.shape)}."
-        )

@@ -22,13 +22,21 @@ import kt.recipe
 from kt.data.images import servable_bytes
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
-from kt.export.artifact import open_artifact
+from kt.export.artifact import can_open, open_artifact
 from kt.export.job import ArtifactResult, ExportJob
+from kt.export.keras_file import KerasFile
+from kt.export.onnx import Onnx
+from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
-FLOAT_SHARES = (0.15, 0.35)
-"""What of int8's layers stays in float32, step by step, where the gate refuses it for what it loses."""
+GENTLER: dict[str, dict[str, Any]] = {
+    "calibrated with up to 1,000 pictures": {"calibration": 1000},
+    "the first 15% of its layers compute in float32": {"float_share": 0.15},
+    "the first 35% of its layers compute in float32": {"float_share": 0.35},
+    "only its weights are int8, and all layers compute in float32": {"dynamic": True},
+}
+"""How int8 is made, step by step, where the gate refuses it for what it loses."""
 
 MOST_ENCODED = 100
 """Decoding is checked on at most so many pictures, spread over the test split; scores are checked on all of it."""
@@ -82,18 +90,19 @@ def _own_exporters(job: ExportJob) -> list[_Task]:
 
 def _tasks(job: ExportJob) -> Iterator[_Task]:
     if "saved_model" in job.formats:
-        yield _Task("saved_model", "saved_model", SavedModel(job.classes), exact=True)
+        yield _Task("saved_model", "saved_model", SavedModel(job.classes, job.name), exact=True)
     if "tflite" in job.formats:
         for variant in VARIANTS:
             make = TFLite(variant, job.classes, job.name, representative=job.representative, about=job.about)
-            gentler = tuple(
-                (
-                    f"the first {share:.0%} of its layers compute in float32",
-                    dataclasses.replace(make, float_share=share),
-                )
-                for share in (FLOAT_SHARES if variant == "int8" else ())
-            )
+            steps = GENTLER.items() if variant == "int8" else ()
+            gentler = tuple((change, dataclasses.replace(make, **fields)) for change, fields in steps)
             yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, variant == "float32", gentler)
+    if "keras" in job.formats:
+        yield _Task(f"{job.name}.keras", "keras", KerasFile(job.classes, name=job.name), exact=True)
+    if "onnx" in job.formats:
+        yield _Task(f"{job.name}.onnx", "onnx", Onnx(job.classes, name=job.name), exact=True)
+    if "openvino" in job.formats:
+        yield _Task(f"{job.name}_openvino", "openvino", OpenVino(job.classes, name=job.name), exact=True)
 
 
 def _load_model(file: Path) -> Any:
@@ -133,7 +142,7 @@ def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence) ->
     try:
         path = Path(task.make(model, job.directory))
         result = dataclasses.replace(result, name=path.name, path=path, seconds=time.perf_counter() - start)
-        if not path.is_dir() and path.suffix != ".tflite":
+        if not can_open(path):
             reason = f"kt cannot run a {path.suffix or 'file without a suffix'} to check it"
             return dataclasses.replace(result, reason=reason, bytes=gate.size_of(path))
         verdict = gate.check(

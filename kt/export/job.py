@@ -4,21 +4,35 @@ This module stays light (no TensorFlow, no Keras), since the process that calls 
 """
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kt.backend import child_environment
 from kt.console import say, shown
-from kt.errors import ReleaseError, did_you_mean
+from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
 from kt.export.about import About
 from kt.recipe import EXPORTS
 
 FORMATS = EXPORTS
 """What an export can be asked for by name; "tflite" makes three files: float32, float16 and int8."""
+
+_NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
+
+
+def check_packages(formats: Sequence[object]) -> None:
+    """Raise EnvironmentProblem, with the command that mends it, for a format whose packages are not installed."""
+    for name in formats:
+        missing = [package for package in _NEEDS.get(str(name), ()) if importlib.util.find_spec(package) is None]
+        if missing:
+            raise EnvironmentProblem(
+                f"Export to {name} needs {' and '.join(missing)}: pip install 'kt-transfer[{name}]'."
+            )
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class ExportJob:
     reference_scores: Path | None = None
     representative: Path | None = None
     encoded: tuple[Path, ...] = ()
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = ("saved_model", "tflite")
     recipe_file: Path | None = None
     exporters: tuple[int, ...] = ()
     tolerance: float = 0.01
@@ -85,7 +99,8 @@ def _absolute(path: object) -> str:
 class ArtifactResult:
     """One artefact and what the gate found; the figures are None where it could not be made or run.
 
-    format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8" or "custom". reason: why it is not
+    format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8", "keras", "onnx", "openvino" or "custom".
+    reason: why it is not
     released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
     artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it. note: what
     had to be changed to make it so, such as layers that stay in float32.

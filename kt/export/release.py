@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kt.errors import EnvironmentProblem
+from kt.console import warn
+from kt.errors import EnvironmentProblem, KtError, one_line
+from kt.export import tensorflow_serving
 from kt.export.job import ArtifactResult
+from kt.export.lock import changing
 
 _PARTIAL = ".partial-"
 
@@ -21,7 +24,8 @@ def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path,
 
     The SavedModel's content lies at the version's root, where TensorFlow Serving looks; other artefacts lie beside it,
     and `kt.json` holds `card` with the results under "artifacts" (refused ones too, with the reason). It is written
-    beside and renamed, so a crash leaves no half version. Raises EnvironmentProblem when it cannot be written.
+    beside and renamed, so a crash leaves no half version. The files for TensorFlow Serving in `saved_models` follow.
+    Raises EnvironmentProblem when it cannot be written.
     """
     released = [result for result in results if result.released]
     if not released:
@@ -36,9 +40,21 @@ def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path,
             artifacts = [_as_released(result) for result in results]
             text = json.dumps({**card, "artifacts": artifacts}, indent=2, ensure_ascii=False)
             (partial / "kt.json").write_text(text, encoding="utf-8")
-            return _rename_to_next(partial)
+            version = _rename_to_next(partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    _tell_servers(saved_models)
+    return version
+
+
+def _tell_servers(saved_models: Path) -> None:
+    """Name the new version in the files for TensorFlow Serving; what goes wrong with these takes no release away."""
+    try:
+        with changing(saved_models):
+            for line in tensorflow_serving.left_alone(tensorflow_serving.write_files(saved_models)):
+                warn(line)
+    except (OSError, KtError) as error:
+        warn(f"The files for TensorFlow Serving in {saved_models} are not up to date: {one_line(error)}")
 
 
 @contextmanager

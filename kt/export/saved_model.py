@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from kt.data.images import over_white, resize_in_graph
+from kt.export import warm_up
 from kt.export.labels import LABELS, to_text
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
@@ -20,10 +21,12 @@ class SavedModel:
 
     Both answer `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]` (every output has the
     batch dimension, which TensorFlow Serving's row format needs). `serving_default` takes `image_bytes`, string `[N]`;
-    `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. The labels lie in `assets/labels.txt`.
+    `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. The labels lie in `assets/labels.txt`, requests that warm a server up
+    in `assets.extra`; `name` is the model's in these.
     """
 
     classes: tuple[str, ...]
+    name: str = "model"
 
     def __call__(self, model: Any, directory: Path) -> Path:
         """Write the folder for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
@@ -46,6 +49,7 @@ class SavedModel:
             module.labels = tf.saved_model.Asset(str(labels))
             signatures = {"serving_default": from_bytes, "pixels": from_pixels}
             tf.saved_model.save(module, str(path), signatures=signatures)
+        warm_up.write_requests(path, name=self.name, image_size=(height, width))
         return path
 
 

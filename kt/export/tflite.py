@@ -17,26 +17,29 @@ from kt.export.metadata import embed
 
 Variant = Literal["float32", "float16", "int8"]
 VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
-MOST_REPRESENTATIVE = 200
-"""More pictures than this only make the calibration of int8 longer."""
+CALIBRATION = 200
+"""Pictures that int8 is calibrated with, unless told otherwise."""
 
 
 @dataclass(frozen=True)
 class TFLite:
     """Exporter: writes `directory/<name>_<variant>.tflite`, for one picture a call.
 
-    float16 keeps its weights in half precision. int8 quantises weights (per channel) and activations, calibrated on
-    `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, of which at most 200 are used.
-    float_share: of int8's layers, the share from the input on that stays in float32. An early layer's rounding goes
-    through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4 % to the file. about: what
-    the file tells of its model, besides the class names.
+    float16 keeps its weights in half precision. int8 quantises weights (per channel) and activations, calibrated on the
+    first `calibration` of `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, classes
+    in turn. float_share: of int8's layers, the share from the input on that stays in float32. An early layer's rounding
+    goes through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4 % to the file.
+    dynamic: int8 quantises weights only, and activations are float32 (dynamic range). about: what the file tells of the
+    model, besides the class names.
     """
 
     variant: Variant
     classes: tuple[str, ...]
     name: str
     representative: Path | None = None
+    calibration: int = CALIBRATION
     float_share: float = 0.0
+    dynamic: bool = False
     about: About = field(default_factory=About)
 
     def __call__(self, model: Any, directory: Path) -> Path:
@@ -56,6 +59,7 @@ class TFLite:
             converter.target_spec.supported_types = [tf.float16]
         if self.variant == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self.variant == "int8" and not self.dynamic:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.representative_dataset = self._pictures
         return converter
@@ -65,10 +69,8 @@ class TFLite:
             raise ReleaseError(
                 "int8 needs representative training pictures (.npy, uint8 [M, H, W, 3]); none were given."
             )
-        pixels = np.load(self.representative, mmap_mode="r")
-        chosen = np.linspace(0, len(pixels) - 1, num=min(len(pixels), MOST_REPRESENTATIVE), dtype=int)
-        for index in chosen:
-            yield [np.asarray(pixels[index : index + 1])]
+        for image in np.load(self.representative, mmap_mode="r")[: self.calibration]:
+            yield [np.asarray(image)[None]]
 
 
 def _partly_in_float(converter: Any, share: float) -> bytes:

@@ -1,15 +1,35 @@
 """The versions of a released model, and the labels that point to them.
 
 `saved_models/<name>/<version>/` holds a version, as TensorFlow Serving expects; `saved_models/<name>/labels.json` says
-which version a label, such as `stable`, stands for. TensorFlow Serving ignores what isn't a number there.
+which version a label, such as `stable`, stands for, and `labels_before.json` what it stood for before, for a rollback.
+TensorFlow Serving ignores what isn't a number there.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from kt.errors import ReleaseError
+from kt.errors import ReleaseError, did_you_mean
+from kt.files import replace_text
 
 LABELS_FILE = "labels.json"
+BEFORE_FILE = "labels_before.json"
+
+
+def models(saved_models: Path) -> list[str]:
+    """The names of all models that have a version, in order."""
+    folders = sorted(saved_models.iterdir()) if saved_models.is_dir() else []
+    return [folder.name for folder in folders if not folder.name.startswith(".") and versions(folder)]
+
+
+def model_folder(saved_models: Path, name: str) -> Path:
+    """Where the versions of a model lie; raises ReleaseError that lists the models there are."""
+    there = models(saved_models)
+    if name not in there:
+        hint = did_you_mean(name, there) if there else "It holds no model at all; kt run releases one."
+        raise ReleaseError(f"There is no model {name!r} in {saved_models}. {hint}")
+    return saved_models / name
 
 
 def versions(folder: Path) -> list[int]:
@@ -21,12 +41,35 @@ def versions(folder: Path) -> list[int]:
 def version_labels(folder: Path) -> dict[str, int]:
     """What each label of a model stands for; raises ReleaseError where the file is damaged."""
     file = folder / LABELS_FILE
+    told = _read(file)
+    if not isinstance(told, dict) or not all(type(version) is int for version in told.values()):
+        raise ReleaseError(f'{file} is no object of labels and versions, such as {{"stable": 3}}; remove it.')
+    return told
+
+
+def versions_before(folder: Path) -> dict[str, list[int]]:
+    """What each label of a model stood for before, the last one last; raises ReleaseError where the file is damaged."""
+    file = folder / BEFORE_FILE
+    told = _read(file)
+    if not isinstance(told, dict) or not all(map(_are_versions, told.values())):
+        raise ReleaseError(f'{file} is no object of labels and versions, such as {{"stable": [1, 2]}}; remove it.')
+    return told
+
+
+def write_labels(folder: Path, labels: Mapping[str, int], *, before: Mapping[str, Sequence[int]]) -> None:
+    """Write both files, each in one step; `labels.json`, which readers go by, is the last."""
+    for name, content in ((BEFORE_FILE, before), (LABELS_FILE, labels)):
+        replace_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _read(file: Path) -> Any:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise ReleaseError(f"{file} cannot be read; kt promote writes it anew once it is removed. ({error})") from None
-    if not isinstance(told, dict) or not all(type(version) is int for version in told.values()):
-        raise ReleaseError(f'{file} is no object of labels and versions, such as {{"stable": 3}}; remove it.')
-    return told
+
+
+def _are_versions(told: Any) -> bool:
+    return isinstance(told, list) and all(type(version) is int for version in told)

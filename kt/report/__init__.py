@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from kt.data.splits import Splits
 from kt.errors import DataError
+from kt.files import replace_text
 from kt.report.closing import figures, summary
 from kt.report.page import described, render, wrongest_places
 from kt.report.results import card, compose, data_line, placed, weights_line
@@ -40,10 +40,10 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
     places = wrongest_places(splits.test, scores)
     report = {"format": FORMAT, **_plain(results), "wrongest": described(places, splits, scores)}
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_text(directory / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     history = {phase["name"]: phase["history"] for phase in report.get("phases", [])}
-    _replace(directory / "history.json", json.dumps(history, indent=2, allow_nan=False) + "\n")
-    _replace(directory / "report.html", render(report, splits, places))
+    replace_text(directory / "history.json", json.dumps(history, indent=2, allow_nan=False) + "\n")
+    replace_text(directory / "report.html", render(report, splits, places))
     return directory / "report.html"
 
 
@@ -62,10 +62,3 @@ def _plain(value: Any) -> Any:
             return value
         case _:
             return str(value)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then move over it in one step."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -38,12 +38,22 @@ def predict_files(artifact: Any, paths: Sequence[Path]) -> Iterator[Prediction]:
     artifact: from `kt.export.artifact.open_artifact`. A file that can't be read gives a Prediction with `error`.
     Raises DataError for a path that does not exist, before the first answer.
     """
+    check_there(paths)
+    files = pictures_of(paths)
+    while batch := list(islice(files, BATCH)):
+        yield from _answer(artifact, batch)
+
+
+def check_there(paths: Sequence[Path]) -> None:
+    """Raise DataError for the first path that does not exist."""
     missing = [path for path in paths if not path.exists()]
     if missing:
         raise DataError(f"There is no file or folder {missing[0]}.")
-    files = (file for path in paths for file in (find_pictures(path) if path.is_dir() else [path]))
-    while batch := list(islice(files, BATCH)):
-        yield from _answer(artifact, batch)
+
+
+def pictures_of(paths: Sequence[Path]) -> Iterator[Path]:
+    """Each file, and each folder's pictures, in order."""
+    return (file for path in paths for file in (find_pictures(path) if path.is_dir() else [path]))
 
 
 def _answer(artifact: Any, files: Sequence[Path]) -> Iterator[Prediction]:

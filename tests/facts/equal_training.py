@@ -13,7 +13,7 @@ backend.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from kt import Classifier, Phase, Recipe, freeze, graph, model, train  # noqa: E402
+from kt import Classifier, Phase, Recipe, backbones, freeze, graph, model, train  # noqa: E402
 from kt.data.splits import Split, Splits  # noqa: E402
 
 SIZE = (64, 64)
@@ -23,6 +23,7 @@ BLOCKS = {
     "EfficientNetB0": "block6d",
     "DenseNet121": "conv5_block15",
     "MobileNetV3Small": "expanded_conv_9",
+    "EfficientNetLite0": "block6d",
 }
 
 
@@ -47,7 +48,7 @@ def after_training(family, *, cached):
     phases = [Phase("blocks", freeze.from_block(BLOCKS[family]), epochs=2, lr=1e-3, optimizer=momentum)]
     if family == "MobileNetV2":  # a head alone is much the same in all families
         phases.insert(0, Phase("head_alone", freeze.frozen, epochs=2, lr=1e-2, optimizer=momentum))
-    constructor = getattr(keras.applications, family)
+    constructor = getattr(backbones if "Lite" in family else keras.applications, family)
     recipe = Recipe(lambda: SPLITS, constructor, Classifier(dropout=0.2), phases, weights="none", seed=5)
     train.seed_everything(recipe.seed)
     built = model.build(recipe, image_size=SIZE, num_classes=2)

@@ -1,0 +1,57 @@
+"""`kt models`: what was released."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kt.cli.options import json_option, saved_models_option
+
+if TYPE_CHECKING:
+    from kt.export.released import ReleasedVersion
+
+
+@click.command("models")
+@click.argument("name", required=False)
+@saved_models_option
+@json_option
+def command(name: str | None, saved_models: Path, as_json: bool) -> None:
+    """Show released models with labels and figures.
+
+    NAME is one model's folder in saved_models/; all of them unless given. Figures are those of the trained model on
+    its own test split.
+    """
+    from kt.export.released import released
+
+    found = released(saved_models, name)
+    if as_json:
+        click.echo(json.dumps([version.as_json() for version in found], indent=2, ensure_ascii=False))
+    else:
+        click.echo(_table(found) if found else f"no model in {saved_models}; kt run releases one")
+
+
+def _table(found: Sequence["ReleasedVersion"]) -> str:
+    rows = [("model", "version", "labels", "balanced accuracy", "released"), *map(_row, found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(version: "ReleasedVersion") -> tuple[str, ...]:
+    return (
+        version.name,
+        str(version.version),
+        ", ".join(version.labels) or "-",
+        _figure(version.test),
+        ", ".join(version.artifacts) or "-",
+    )
+
+
+def _figure(test: dict[str, Any]) -> str:
+    if test.get("balanced_accuracy") is None:
+        return "-"
+    interval = test.get("intervals", {}).get("balanced_accuracy")
+    between = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{test['balanced_accuracy']:.3f}{between}"

@@ -1,0 +1,30 @@
+"""`kt promote`: let a label stand for a version."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kt.cli.options import json_option, no_wait_option, saved_models_option
+
+
+@click.command("promote")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(min=0), required=False)
+@click.option("--label", default="stable", show_default=True, help="The label, such as stable or canary.")
+@saved_models_option
+@no_wait_option
+@json_option
+def command(name: str, version: int | None, label: str, saved_models: Path, no_wait: bool, as_json: bool) -> None:
+    """Let a label of a released model stand for a version.
+
+    NAME is the model's folder in saved_models/, VERSION its newest unless given. Clients that ask for the label are
+    answered by that version from then on; kt rollback takes it back.
+
+    A label in use moves only when a running TensorFlow Serving has had the time to load the version, which takes up
+    to 15 s where it is not loaded yet.
+    """
+    from kt.export.promote import promote
+
+    move = promote(saved_models, name, version=version, label=label, wait=not no_wait)
+    click.echo(json.dumps(move.as_json()) if as_json else move.told())

@@ -1,0 +1,41 @@
+"""OpenVINO's format, for Intel's processors: pixels in, scores out, labels beside."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kt.export.labels import LABELS, to_text
+
+MODEL = "model.xml"
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """Exporter: writes `directory/<name>_openvino/`: `model.xml`, `model.bin` (weights in float32) and `labels.txt`.
+
+    Input `pixels`, uint8 `[N, H, W, 3]`; output `scores`, float32 `[N, C]`.
+    """
+
+    classes: tuple[str, ...]
+    name: str
+
+    def __call__(self, model: Any, directory: Path) -> Path:
+        """Write the folder for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
+        import openvino
+
+        (tensor,) = model.inputs
+        signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name="pixels")]
+        function = tf.function(lambda pixels: {"scores": model(pixels, training=False)}, input_signature=signature)
+        module = tf.Module()
+        module.weights = [variable.value for variable in model.variables]
+        with tempfile.TemporaryDirectory() as folder:
+            tf.saved_model.save(module, folder, signatures={"serving_default": function})
+            made = openvino.convert_model(folder)
+        path = directory / f"{self.name}_openvino"
+        path.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(made, path / MODEL, compress_to_fp16=False)
+        (path / LABELS).write_bytes(to_text(self.classes))
+        return path

@@ -1,0 +1,215 @@
+"""`kt predict --out`: a table of scores for any number of pictures, in bounded memory, that survives an interruption.
+
+While it works, what is done lies in the folder `FILE.part` beside the table: `job.json` says by which model and for
+which pictures, and each piece is named by its first row, once it is complete. The same command goes on behind the last
+piece. In the end the pieces are joined, and the table appears whole under its name.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from kt import litert
+from kt.console import Bar, progress_bar, say, warn
+from kt.errors import DataError, KtError
+from kt.serve.on_ray import load_ray, on_ray
+from kt.serve.predict import check_there, pictures_of
+from kt.serve.scorer import BLOCK, Scored, Scorer, choose, in_threads
+from kt.serve.table import Table, table_for, text_of
+
+if sys.platform != "win32":
+    import fcntl
+
+_ROWS, _SECONDS = 1024, 10.0
+"""A piece is written after so many pictures, or so many seconds: what a killed run loses at most."""
+
+_TOLD = 20  # broken files that are named while it works; the table has them all
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `predict_to` did; `before` of the pictures were kept from an interrupted run, `seconds` are for the rest."""
+
+    out: Path
+    pictures: int
+    errors: int
+    before: int
+    seconds: float
+    engine: str
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second, of those that were done now."""
+        return (self.pictures - self.before) / self.seconds
+
+
+def predict_to(
+    out: Path, *, model: Path, pictures: Sequence[Path], engine: str = "auto", restart: bool = False
+) -> Summary:
+    """Write a table with a row for each picture, in order; what an interrupted run has done is not done again.
+
+    engine: one of `kt.serve.scorer.ENGINES`. restart: throw away what an interrupted run has left. Raises KtError where
+    that was begun with another model, engine or pictures.
+    """
+    started = time.perf_counter()
+    table_for(out, ())  # an unknown suffix is told before anything is loaded
+    if out.is_dir():
+        raise KtError(f"{out} is a folder; --out names the file to write.")
+    if engine == "ray":
+        load_ray()
+    check_there(pictures)
+    total = sum(1 for _ in pictures_of(pictures))
+    if not total:
+        raise DataError("No pictures found there.")
+    plan, workers = choose(model, engine=engine), litert.cores()
+    scorer = Scorer(plan, workers=1 if engine == "ray" else workers)
+    job = {"engine": plan.by, "model": plan.digest(), "pictures": [text_of(path.absolute()) for path in pictures]}
+    folder = out.with_name(f"{out.name}.part")
+    with _alone(folder):
+        pieces = _Pieces(folder, table_for(out, scorer.classes))
+        pieces.begin(job, restart=restart)
+        before = pieces.keep(pictures_of(pictures))
+        if before:
+            say(f"{before} of {total} pictures were done before; going on behind them")
+        blocks = _in_blocks(islice(pictures_of(pictures), before, None))
+        answers = on_ray(plan, blocks) if engine == "ray" else in_threads(scorer, blocks, workers=workers)
+        try:
+            with progress_bar("predict", total - before) as bar:
+                pieces.take(answers, bar)
+            pieces.join(out)
+        except BaseException:
+            if pieces.rows:
+                say(f"{pieces.rows} of {total} pictures are kept in {folder}; the same command goes on behind them")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    seconds = time.perf_counter() - started
+    name = f"{plan.by} on ray" if engine == "ray" else plan.by
+    return Summary(out, pieces.rows, pieces.errors, before, seconds, name)
+
+
+def _in_blocks(files: Iterator[Path]) -> Iterator[Sequence[Path]]:
+    while block := list(islice(files, BLOCK)):
+        yield block
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The folder, for one process at a time; what a killed process held is free again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise KtError(
+                    f"Another kt predict is at work in {folder}; wait for it, or name another --out."
+                ) from None
+        yield
+
+
+class _Pieces:
+    """The folder in which a table grows; `rows` and `errors` count what lies there."""
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._folder, self._table = folder, table
+        self.rows = self.errors = 0
+
+    def _there(self) -> list[Path]:
+        return sorted(self._folder.glob("*.piece"))
+
+    def begin(self, job: dict[str, Any], *, restart: bool) -> None:
+        """Write down what the job is, or see that it is the one that was begun."""
+        file = self._folder / "job.json"
+        begun = None if restart else _read_json(file)
+        if begun is None:
+            for piece in self._there():
+                piece.unlink()
+            with _whole(file) as text:
+                text.write(json.dumps(job, indent=1).encode())
+        elif other := [name for name in job if begun.get(name) != job[name]]:
+            what = {"engine": "another engine or model", "model": "another model", "pictures": "other pictures"}[
+                other[0]
+            ]
+            raise KtError(
+                f"{self._folder} was begun with {what}, and is not finished; name another --out, or throw it away with "
+                "--restart."
+            )
+
+    def keep(self, files: Iterator[Path]) -> int:
+        """Count the rows that are the answers for the first of these files, and remove any that are not."""
+        for piece in self._there():
+            rows = self._read(piece) if int(piece.stem) == self.rows else []
+            if rows and [path for path, _ in rows] == [text_of(file) for file in islice(files, len(rows))]:
+                self.rows += len(rows)
+                self.errors += sum(bool(error) for _, error in rows)
+            else:
+                piece.unlink()  # and so those behind it, whose first row is not the next
+        return self.rows
+
+    def _read(self, piece: Path) -> list[tuple[str, str]]:
+        try:
+            return self._table.read(piece)
+        except (ValueError, OSError):  # damaged, as when the power went
+            return []
+
+    def take(self, answers: Iterable[Scored], bar: Bar) -> None:
+        """Write all answers into pieces; what has come is written too when something goes wrong."""
+        waiting: list[Scored] = []
+        written = time.monotonic()
+        try:
+            for block in answers:
+                waiting.append(block)
+                bar.advance(len(block.files))
+                if len(waiting) * BLOCK >= _ROWS or time.monotonic() - written > _SECONDS:
+                    self._write(waiting)
+                    waiting, written = [], time.monotonic()
+        finally:
+            if waiting:
+                self._write(waiting)
+
+    def _write(self, blocks: Sequence[Scored]) -> None:
+        with _whole(self._folder / f"{self.rows:012d}.piece") as file:
+            self._table.write(blocks, file)
+        for block in blocks:
+            for path, error in zip(block.files, block.errors, strict=True):
+                if error and self.errors < _TOLD:
+                    warn(f"{path}: {error}")
+                elif error and self.errors == _TOLD:
+                    warn("more files can't be read; the column error names them all")
+                self.errors += bool(error)
+            self.rows += len(block.files)
+
+    def join(self, out: Path) -> None:
+        """Make the table of all pieces, and give it its name."""
+        with _whole(self._folder / "table") as file:
+            self._table.join(self._there(), file)
+        (self._folder / "table").replace(out)
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[Any]:
+    """A file to write that gets its name when it is complete and on the disk."""
+    beside = file.with_name("partial")
+    with beside.open("wb") as opened:
+        yield opened
+        opened.flush()
+        os.fsync(opened.fileno())
+    beside.replace(file)
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
