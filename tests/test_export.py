@@ -345,7 +345,7 @@ def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_th
     pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = labels, np.arange(len(labels)) % 250
     chosen = from_run.representative(Split(pixels, labels, names, names))
-    assert len(chosen) == 1000
+    assert len(chosen) == 500
     of_class = chosen[:, 0, 0, 0]
     assert np.bincount(of_class[:30]).tolist() == [10, 10, 10]
     assert np.bincount(of_class[:110]).tolist() == [60, 40, 10], "where a class has no more, the others go on"

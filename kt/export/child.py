@@ -31,7 +31,7 @@ from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
 GENTLER: dict[str, dict[str, Any]] = {
-    "calibrated with up to 1,000 pictures": {"calibration": 1000},
+    "calibrated with up to 500 pictures": {"calibration": 500},
     "the first 15% of its layers compute in float32": {"float_share": 0.15},
     "the first 35% of its layers compute in float32": {"float_share": 0.35},
     "only its weights are int8, and all layers compute in float32": {"dynamic": True},

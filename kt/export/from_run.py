@@ -16,7 +16,7 @@ from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, export
 from kt.recipe import Recipe
 
-REPRESENTATIVE = 1000
+REPRESENTATIVE = 500
 """Training pictures that int8 may be calibrated with, at most."""
 
 
@@ -98,7 +98,7 @@ def export_again(
 
 
 def representative(train: Split) -> Pixels:
-    """Up to 1,000 training pictures, uint8 `[M, H, W, 3]`: class by class in turn, so that the first few hold all."""
+    """Up to 500 training pictures, uint8 `[M, H, W, 3]`: class by class in turn, so that the first few hold all."""
     random = np.random.default_rng(0)
     turns = np.empty(len(train), np.int64)
     for label in np.unique(train.labels):

@@ -17,7 +17,7 @@ from kt.export.metadata import embed
 
 Variant = Literal["float32", "float16", "int8"]
 VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
-CALIBRATION = 200
+CALIBRATION = 100
 """Pictures that int8 is calibrated with, unless told otherwise."""
 
 
