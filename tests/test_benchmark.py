@@ -1,7 +1,9 @@
 """`kt benchmark`: what it measures of a TFLite file, and what it says of files that are none."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 from conftest import kt
 
+import kt.benchmark as kt_benchmark
 from kt.benchmark import Benchmark, benchmark, tflite_files, thread_counts
 from kt.errors import ReleaseError
 
@@ -103,13 +106,27 @@ def test_what_is_no_model_is_said_in_words(tmp_path):
         tflite_files(tmp_path / "empty")
 
 
-def test_a_damaged_file_is_said_even_where_it_makes_the_interpreter_crash(files, tmp_path):
+def test_a_file_that_is_cut_short_is_said_to_be(files, tmp_path):
     whole = files[1].read_bytes()
     for length in (9, 100, len(whole) // 2):
         path = tmp_path / f"{length}.tflite"
         path.write_bytes(whole[:length])
-        with pytest.raises(ReleaseError, match=rf"{length}\.tflite cannot be run: "):
+        with pytest.raises(
+            ReleaseError, match=rf"{length}\.tflite cannot be run: it is cut short, or no TFLite model\."
+        ):
             benchmark(path, threads=(1,), runs=1, warm_up=0)
+
+
+def dies(*_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_file_that_makes_the_interpreter_crash_takes_only_its_own_process_with_it(files, monkeypatch):
+    monkeypatch.setattr(kt_benchmark, "_tell", dies)
+    with pytest.raises(
+        ReleaseError, match=r"small\.tflite cannot be run: it makes the interpreter crash; it may be damaged\."
+    ):
+        benchmark(files[0], threads=(1,), runs=1, warm_up=0)
 
 
 def test_a_model_of_text_is_refused_in_words(tmp_path):
