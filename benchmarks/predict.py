@@ -6,8 +6,8 @@
 ways in which each can be set up. The floor is what one could reach with no cost but these two, on cores that are busy
 all the time: 1 / (1 / decoding + 1 / fastest engine). OpenVINO and Ray are measured where they are installed; what
 gives other scores than the SavedModel (more than 1e-4 off) is no part of the floor. Each figure is the median of
-`--repeats`, taken in turn, so that other work on the machine falls on all of them alike. CPU time, of all threads of this
-process, hangs less on such work than images/s; Ray's is in other processes.
+`--repeats`, taken in turn, so that other work on the machine falls on all of them alike. CPU time, of all threads of
+this process, hangs less on such work than images/s; Ray's is in other processes.
 """
 
 import argparse
