@@ -111,6 +111,15 @@ def ran(tmp_path_factory) -> Ran:
     return Ran(folder, json.loads(done.stdout), done.stdout, done.stderr)
 
 
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory) -> list[Path]:
+    """Three versions of a tiny model to serve, to be copied."""
+    from tests.serving import export  # with TensorFlow, and what `kt serve` needs
+
+    root = tmp_path_factory.mktemp("exports")
+    return [export(root / str(seed), seed=seed) for seed in (1, 2, 3)]
+
+
 def grainy(include_top, weights, input_shape):
     """A backbone that begins with a random layer."""
     import keras

@@ -85,22 +85,22 @@ def contents(path: Path) -> bytes:
         raise DataError(error.strerror or one_line(error)) from None
 
 
-def read_rgb(source: Path | bytes) -> Pixels:
+def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The picture as uint8 `[height, width, 3]` RGB, upright, on white where it is transparent, first frame only.
 
-    Raises DataError with the reason if it cannot be read.
+    Raises DataError with the reason if it cannot be read, or claims more than `max_pixels`.
     """
-    with _decoded(contents(source) if isinstance(source, Path) else source) as image:
+    with _decoded(contents(source) if isinstance(source, Path) else source, max_pixels=max_pixels) as image:
         return np.asarray(_upright_rgb(image))
 
 
 @contextmanager
-def _decoded(data: bytes) -> Iterator[Image.Image]:
+def _decoded(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The picture as Pillow decodes it; whatever goes wrong here or in the body becomes a DataError with the reason."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-                most = f"{MAX_PIXELS:,} in all and {MAX_SIDE:,} a side"
+            if image.width * image.height > max_pixels or max(image.size) > MAX_SIDE:
+                most = f"{max_pixels:,} in all and {MAX_SIDE:,} a side"
                 raise DataError(f"claims {image.width} x {image.height} pixels, and kt reads at most {most}")
             image.load()
             yield image

@@ -1,0 +1,115 @@
+"""The REST side as an ASGI application: TensorFlow Serving's addresses, health, metrics, and what the page shows."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from kt.serve import rest
+from kt.serve.answering import Answering
+from kt.serve.door import Door
+from kt.serve.gatekeeper import Gatekeeper
+from kt.serve.metrics import Metrics
+from kt.serve.refusal import HTTP_STATUS, Refusal, invalid
+from kt.serve.servable import NO_REGRESSION
+from kt.serve.settings import Settings
+from kt.serve.store import ModelStore
+
+
+class Service:
+    """What answers, for whichever interface asks: the models, the workers, the counters, the gatekeeper."""
+
+    def __init__(self, models: ModelStore, settings: Settings, metrics: Metrics) -> None:
+        self.models, self.settings, self.metrics = models, settings, metrics
+        self.answering = Answering(settings.limits, threads=settings.decode_threads, metrics=metrics)
+        self.gatekeeper = Gatekeeper(settings)
+
+
+def create_app(service: Service, *, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application. `pages` are further routes, for people; they are open to those who have no key."""
+    interface = _Interface(service)
+    routes: list[BaseRoute] = [
+        Route("/v1/{rest:path}", interface.models, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route("/healthz", interface.health),
+        Route("/metrics", interface.metrics),
+        Route("/about.json", interface.about),
+        *pages,
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Door, service.settings.limits, service.gatekeeper, service.metrics)],
+        exception_handlers={Refusal: _refused, HTTPException: _http_error},
+    )
+
+
+class _Interface:
+    def __init__(self, service: Service) -> None:
+        self._service, self._models = service, service.models
+
+    async def models(self, request: Request) -> Response:
+        """Everything below /v1, as TensorFlow Serving has it."""
+        where = rest.address(request.method, request.url.path)
+        if where.verb == "status":
+            states = self._models.status(where.name, version=where.version, label=where.label)
+            return _json(rest.status(states))
+        with self._models.using(where.name, version=where.version, label=where.label) as servable:
+            if where.verb == "metadata":
+                return _json(rest.metadata(servable))
+            if where.verb == "regress":
+                raise invalid(NO_REGRESSION)
+            body, answering = await request.body(), self._service.answering
+            read = rest.predict_request if where.verb == "predict" else rest.classify_request
+            asked = await answering.in_worker(lambda: read(body))
+            request.state.pictures = len(asked.given)
+            answer = await answering.answer(servable, asked.signature, asked.given)
+        return _json(rest.predictions(answer, asked) if where.verb == "predict" else rest.classifications(answer))
+
+    async def health(self, request: Request) -> Response:  # noqa: ARG002
+        """200 as soon as every model answers, for whoever restarts or balances servers."""
+        ready = self._models.ready
+        return _json({"status": "ok" if ready else "no version of a model can be served"}, code=200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:  # noqa: ARG002
+        """What Prometheus reads."""
+        text = self._service.metrics.text(self._models)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def about(self, request: Request) -> Response:  # noqa: ARG002
+        """The models with their versions, labels, classes, picture size and test figures."""
+        return _json({"models": [self._about(name) for name in self._models.names if self._models.loaded(name)]})
+
+    def _about(self, name: str) -> dict[str, Any]:
+        with self._models.using(name) as servable:
+            return {
+                "name": name,
+                "version": servable.version,
+                "versions": self._models.loaded(name),
+                "labels": self._models.labels(name),
+                "description": servable.card.get("description", ""),
+                "classes": list(servable.classes),
+                "image_size": list(servable.image_size),
+                "rendered": servable.card.get("rendered", False),
+                "test": servable.card.get("test", {}),
+            }
+
+
+def _json(content: Any, *, code: int = 200) -> Response:
+    return Response(json.dumps(content, ensure_ascii=False), status_code=code, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    request.state.error = error.message
+    return JSONResponse({"error": error.message}, HTTP_STATUS[error.code])
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    text = f"There is nothing at {request.url.path}" if error.status_code == 404 else error.detail
+    return JSONResponse({"error": text}, error.status_code, error.headers)

@@ -1,0 +1,171 @@
+"""In front of the application: limits, key, rate, and one log line a request."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kt.serve.gatekeeper import Gatekeeper
+from kt.serve.metrics import Metrics
+from kt.serve.refusal import HTTP_STATUS, Code, Refusal
+from kt.serve.settings import Limits
+
+log = logging.getLogger("kt.serve")
+
+_KEYED = ("/v1/", "/metrics", "/about.json")
+_KINDS = ("predict", "classify", "regress", "metadata")
+_DRAIN_SECONDS = 1.0
+
+
+class Door:
+    """An ASGI middleware: reads each request's body whole, within the limits, before anything works on it."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
+        self._app, self._limits, self._gatekeeper, self._metrics = app, limits, gatekeeper, metrics
+        self._requests = self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other events, such as the application's start, pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            await self._admit(scope, receive, exchange)
+        except Refusal as refusal:
+            if refusal.code is not Code.TOO_SLOW and not exchange.body_read and not _waits_for_leave(scope):
+                await _drain(receive)
+            await exchange.refuse(HTTP_STATUS[refusal.code], refusal.message)
+        except Exception as error:
+            exchange.error = repr(error)
+            log.exception("request failed", extra={"path": scope["path"]})
+            await exchange.refuse(500, "Internal error; the server's log tells more")
+        finally:
+            self._tell(exchange)
+
+    async def _admit(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if scope["path"].lower().startswith(_KEYED):
+            self._gatekeeper.check_rate(exchange.client)
+            self._gatekeeper.check_key(
+                authorization=headers.get(b"authorization", b""), api_key=headers.get(b"x-api-key", b"")
+            )
+        if self._requests >= self._limits.requests:
+            raise Refusal(Code.UNAVAILABLE, f"More than {self._limits.requests} requests at once; try again later")
+        self._requests += 1
+        held = 0
+        try:
+            body = bytearray()
+            self._check_size(int(headers.get(b"content-length", b"0")))
+            async for part in self._parts(receive):
+                self._bytes, held = self._bytes + len(part), held + len(part)
+                body += part
+                self._check_size(len(body))
+            exchange.body_read = True
+            await self._app(scope, _once(bytes(body), receive), exchange.send)
+        finally:
+            self._requests -= 1
+            self._bytes -= held
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.body_bytes:
+            raise Refusal(Code.TOO_LARGE, f"The request's body has more than {self._limits.body_bytes:,} bytes")
+        if self._bytes > self._limits.all_bodies_bytes:
+            raise Refusal(Code.UNAVAILABLE, "The bodies of all requests together are too large; try again later")
+
+    async def _parts(self, receive: Receive) -> Any:
+        """The body's parts, all of them within the time that a body may take."""
+        until = time.monotonic() + self._limits.body_seconds
+        more = True
+        while more:
+            try:
+                message = await asyncio.wait_for(receive(), until - time.monotonic())
+            except TimeoutError:
+                raise Refusal(
+                    Code.TOO_SLOW, f"The request's body did not arrive within {self._limits.body_seconds:g} s"
+                ) from None
+            if message["type"] == "http.disconnect":
+                raise Refusal(Code.TOO_SLOW, "The client has gone")
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
+
+    def _tell(self, exchange: "_Exchange") -> None:
+        seconds = time.monotonic() - exchange.begun
+        scope = exchange.scope
+        kind = scope["path"].rpartition(":")[2].rpartition("/")[2].lower()
+        self._metrics.request("rest", kind if kind in _KINDS else "other", status=str(exchange.status), seconds=seconds)
+        extra = {
+            "interface": "rest",
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": exchange.status,
+            "ms": round(seconds * 1000, 1),
+            "pictures": scope.get("state", {}).get("pictures", 0),
+            "client": exchange.client,
+        }
+        error = exchange.error or scope.get("state", {}).get("error", "")
+        log.info("request", extra=extra | ({"error": error} if error else {}))
+
+
+class _Exchange:
+    """One request with its answer: remembers the status, and answers with an error where nothing was said yet."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope, self._send = scope, send
+        self.begun = time.monotonic()
+        self.client = scope["client"][0] if scope.get("client") else "unknown"
+        self.status = 0
+        self.error = ""
+        self.body_read = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def refuse(self, status: int, message: str) -> None:
+        if self.status:
+            return
+        self.error = self.error or message
+        body = json.dumps({"error": message}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if status in (408, 413):
+            headers.append((b"connection", b"close"))
+        if status in (429, 503):
+            headers.append((b"retry-after", b"1"))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _waits_for_leave(scope: Scope) -> bool:
+    """Whether the client sends its body only when told to go on, as curl does with a large one."""
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def _once(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """Give the body that was read already, then whatever the connection says."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a moment what nobody wants: closed at once, a connection takes the answer with it into the void."""
+    until = time.monotonic() + _DRAIN_SECONDS
+    with contextlib.suppress(TimeoutError):
+        while (await asyncio.wait_for(receive(), until - time.monotonic())).get("more_body", False):
+            pass

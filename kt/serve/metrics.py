@@ -1,0 +1,51 @@
+"""What Prometheus is told: requests, seconds, pictures, batches, and which version answers."""
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from kt.serve.servable import Servable
+    from kt.serve.store import ModelStore
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """One server's counters, in a registry of their own. Names of models are those served, never what a client says."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "kt_requests", "Requests by interface, kind and status", ["interface", "kind", "status"],
+            registry=self._registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "kt_request_seconds", "Time to the whole answer", ["interface", "kind"], buckets=_SECONDS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._pictures = Counter("kt_pictures", "Pictures answered", ["model", "version"], registry=self._registry)
+        self._batches = Histogram("kt_batch_pictures", "Pictures in a batch", buckets=_BATCHES, registry=self._registry)
+        self._versions = Gauge(
+            "kt_model_version", "The newest version that answers", ["model"], registry=self._registry
+        )
+
+    def request(self, interface: str, kind: str, *, status: str, seconds: float) -> None:
+        """Count an answered request; `kind` is one of a few words."""
+        self._requests.labels(interface, kind, status).inc()
+        self._seconds.labels(interface, kind).observe(seconds)
+
+    def pictures(self, servable: "Servable", count: int) -> None:
+        """Count answered pictures."""
+        self._pictures.labels(servable.name, str(servable.version)).inc(count)
+
+    def batch(self, size: int) -> None:
+        """Count a batch of so many pictures."""
+        self._batches.observe(size)
+
+    def text(self, store: "ModelStore") -> bytes:
+        """The page that Prometheus reads."""
+        for name in store.names:
+            self._versions.labels(name).set(max(store.loaded(name), default=0))
+        return generate_latest(self._registry)

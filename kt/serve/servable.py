@@ -1,0 +1,112 @@
+"""One version of a model, opened and warmed up: what it takes, what it gives, and who uses it now."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from kt.data.images import resize
+from kt.errors import ReleaseError
+from kt.export.artifact import open_artifact
+from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
+
+FROM_BYTES = "serving_default"
+FROM_PIXELS = "pixels"
+SIGNATURES = {FROM_BYTES: "image_bytes", FROM_PIXELS: "pixels"}
+"""What a model of kt answers: each signature with the name of its one input."""
+
+_PREDICT = "tensorflow/serving/predict"
+NO_REGRESSION = f"Expected regression signature method_name to be tensorflow/serving/regress. Was: {_PREDICT}"
+"""What TensorFlow Serving answers where a regression is asked of a classifier."""
+
+
+class Servable:
+    """A version of a model. Opening it answers a first batch, so that the first client doesn't wait for that.
+
+    Raises ReleaseError for what cannot be opened, or answers what it should not.
+    """
+
+    def __init__(self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler) -> None:
+        self.name, self.version, self.folder = name, version, folder
+        self._artifact = open_artifact(folder)
+        self.classes = self._artifact.classes
+        self.image_size = self._artifact.image_size
+        self.card = _card(folder)
+        self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
+        self._check(sizes=sorted({1, scheduler.batching.max_batch_size}))
+        self.queues = {signature: BatchQueue(scheduler, self._scores) for signature in SIGNATURES}
+        self._lock = threading.Lock()
+        self._users = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request uses it now."""
+        return self._users == 0
+
+    @contextmanager
+    def in_use(self) -> Iterator["Servable"]:
+        """Hold it for the time of a request: what is held is not released."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def _scores(self, pixels: Pixels) -> Scores:
+        return self._artifact.scores(pixels)
+
+    def _check(self, *, sizes: list[int]) -> None:
+        if not self.classes:
+            raise ReleaseError(f"{self.folder} has no labels; export it with kt, which puts them in.")
+        resize(np.zeros((8, 8, 3), np.uint8), self.image_size)
+        for size in sizes:
+            scores = self._scores(np.zeros((size, *self.image_size, 3), np.uint8))
+            if scores.shape != (size, len(self.classes)) or not np.isfinite(scores).all():
+                raise ReleaseError(
+                    f"{self.folder} gives scores {list(scores.shape)} for {size} pictures and {len(self.classes)} "
+                    "labels, or scores that are no numbers."
+                )
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What `kt.json` says of the version; nothing where there is none, since the model answers without it."""
+    try:
+        card = json.loads((folder / "kt.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> dict[str, Any]:
+    """The SavedModel's own signatures; for TFLite, which has none of these, what a SavedModel of it would have."""
+    file = folder / "saved_model.pb"
+    if file.is_file():
+        saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        return {name: signature for graph in saved.meta_graphs for name, signature in graph.signature_def.items()}
+    inputs = {
+        FROM_BYTES: _tensor_info("image_bytes", types_pb2.DT_STRING, [-1]),
+        FROM_PIXELS: _tensor_info("pixels", types_pb2.DT_UINT8, [-1, *size, 3]),
+    }
+    outputs = {
+        "label": _tensor_info("label", types_pb2.DT_STRING, [-1]),
+        "scores": _tensor_info("scores", types_pb2.DT_FLOAT, [-1, num_classes]),
+        "classes": _tensor_info("classes", types_pb2.DT_STRING, [-1, num_classes]),
+    }
+    return {
+        name: meta_graph_pb2.SignatureDef(inputs={SIGNATURES[name]: given}, outputs=outputs, method_name=_PREDICT)
+        for name, given in inputs.items()
+    }
+
+
+def _tensor_info(name: str, dtype: int, shape: list[int]) -> Any:
+    dims = tf.TensorShape([None if side < 0 else side for side in shape]).as_proto()
+    return meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=dtype, tensor_shape=dims)

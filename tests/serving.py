@@ -1,0 +1,135 @@
+"""A tiny released model and a server for it, for the tests of `kt serve`."""
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import io
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import keras
+import numpy as np
+from PIL import Image
+from starlette.routing import BaseRoute
+
+from kt.data.images import read_rgb, resize
+from kt.export.artifact import open_artifact
+from kt.export.saved_model import SavedModel
+from kt.serve.server import answer_until, grpc_is_installed, listening, opened
+from kt.serve.settings import Settings
+from tests.conftest import draw
+
+CLASSES = ("blue", "green", "größer")
+SIZE = (24, 32)
+PREDICT = "/v1/models/tiny:predict"
+
+
+def export(folder: Path, *, seed: int) -> Path:
+    """A version of a tiny model, with other weights for each seed."""
+    partial = folder.with_name(f".partial-{seed}")
+    path = SavedModel(CLASSES)(tiny(seed), partial)
+    (path / "kt.json").write_text(json.dumps({"description": "Tiny.", "test": {"images": 7}}), encoding="utf-8")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(folder)
+    partial.rmdir()
+    return folder
+
+
+def tiny(seed: int) -> keras.Model:
+    """Pixels to three scores."""
+    keras.utils.set_random_seed(seed)
+    pixels = keras.Input((*SIZE, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax", kernel_initializer="normal")(x))
+
+
+def release(version: Path, folder: Path, number: int) -> None:
+    """Copy beside and rename, as kt releases."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(version, folder / f".partial-{number}")
+    (folder / f".partial-{number}").rename(folder / str(number))
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A server in a thread of its own."""
+
+    folder: Path
+    url: str
+    grpc: str
+    service: object
+
+    def post(self, path: str = PREDICT, **arguments: object) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=30, **arguments)
+
+    def get(self, path: str, **arguments: object) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30, **arguments)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(folder: Path, *, pages: Sequence[BaseRoute] = (), **changes: object) -> Iterator[Running]:
+    settings = Settings(port=free_port(), grpc_port=free_port() if grpc_is_installed() else 0, poll_seconds=0.1)
+    settings = dataclasses.replace(settings, **changes)
+    ready, stop, loop = threading.Event(), [], []
+
+    async def main(service: object, listener: socket.socket) -> None:
+        stop.append(asyncio.Event())
+        loop.append(asyncio.get_running_loop())
+        loop[0].call_later(0.05, ready.set)
+        await answer_until(stop[0], service, listener=listener, pages=pages)
+
+    with listening(settings) as listener, opened([folder], settings) as service:
+        thread = threading.Thread(target=lambda: asyncio.run(main(service, listener)))
+        thread.start()
+        assert ready.wait(30)
+        try:
+            yield Running(folder, f"http://127.0.0.1:{settings.port}", f"127.0.0.1:{settings.grpc_port}", service)
+        finally:
+            loop[0].call_soon_threadsafe(stop[0].set)
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def encoded(index: int = 0, *, format: str = "PNG", exif: int = 1, size: int = 40) -> bytes:  # noqa: A002
+    buffer = io.BytesIO()
+    orientation = Image.Exif()
+    orientation[0x0112] = exif
+    draw("red", index, size).save(buffer, format, exif=orientation)
+    return buffer.getvalue()
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def rows(*pictures: bytes) -> dict[str, object]:
+    return {"instances": [{"image_bytes": b64(data)} for data in pictures]}
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    return resize(read_rgb(data), SIZE)
+
+
+def scores(version: Path, *pictures: bytes) -> np.ndarray:
+    return open_artifact(version).scores(np.stack([pixels_of(data) for data in pictures]))
+
+
+def eventually(check: Callable[[], bool], *, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.05)
