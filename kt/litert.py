@@ -1,12 +1,15 @@
 """LiteRT, which TensorFlow brings: how a Keras model becomes a TFLite file, and how such a file is opened."""
 
+import mmap
 import os
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.console import quiet
 
@@ -28,13 +31,29 @@ def converter(model: Any, *, batch_size: int, takes: str, gives: Sequence[str]) 
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
 
 
-def interpreter(file: Path, *, threads: int) -> Any:
-    """An interpreter of a TFLite file with its tensors in place; ValueError or RuntimeError for a damaged one."""
+def interpreter(file: Path, *, threads: int, xnnpack: bool = True) -> Any:
+    """An interpreter of a TFLite file with its tensors in place; ValueError or RuntimeError for a damaged one.
+
+    xnnpack: whether XNNPACK computes what it can, as is usual.
+    """
+    _read_through(file)
+    kinds = tf.lite.experimental.OpResolverType
+    kernels = kinds.AUTO if xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with warnings.catch_warnings(), quiet():  # XNNPACK says that it is there
         warnings.simplefilter("ignore")  # TensorFlow 2.21 announces that the interpreter moves to another package
-        opened = tf.lite.Interpreter(model_path=str(file), num_threads=threads)
+        opened = tf.lite.Interpreter(model_path=str(file), num_threads=threads, experimental_op_resolver_type=kernels)
         opened.allocate_tensors()
     return opened
+
+
+def _read_through(file: Path) -> None:
+    """Raise ValueError for a file that is cut short: the interpreter would read on behind its end, and crash."""
+    try:
+        with file.open("rb") as opened:
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        flatbuffer_utils.convert_bytearray_to_object(content)
+    except (struct.error, ValueError, IndexError):
+        raise ValueError("it is cut short, or no TFLite model") from None
 
 
 def cores() -> int:

@@ -10,13 +10,14 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import keras
 import numpy as np
 from PIL import Image
+from starlette.routing import BaseRoute
 
 from kt.data.images import read_rgb, resize
 from kt.export.artifact import open_artifact
@@ -80,7 +81,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **changes: object) -> Iterator[Running]:
+def running(folder: Path, *, pages: Sequence[BaseRoute] = (), **changes: object) -> Iterator[Running]:
     settings = Settings(port=free_port(), grpc_port=free_port() if grpc_is_installed() else 0, poll_seconds=0.1)
     settings = dataclasses.replace(settings, **changes)
     ready, stop, loop = threading.Event(), [], []
@@ -89,7 +90,7 @@ def running(folder: Path, **changes: object) -> Iterator[Running]:
         stop.append(asyncio.Event())
         loop.append(asyncio.get_running_loop())
         loop[0].call_later(0.05, ready.set)
-        await answer_until(stop[0], service, listener=listener)
+        await answer_until(stop[0], service, listener=listener, pages=pages)
 
     with listening(settings) as listener, opened([folder], settings) as service:
         thread = threading.Thread(target=lambda: asyncio.run(main(service, listener)))

@@ -434,7 +434,7 @@ def test_folders_are_walked_in_the_order_of_sorted_paths(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's measure of memory, and hard links")
 def test_100_000_pictures_take_no_more_memory_than_a_thousand(model, photos, tmp_path):
-    """At most 150 MB more, and less than 1.5 GB in all, TensorFlow included."""
+    """At most 100 MB more, and less than 1.5 GB in all, TensorFlow included."""
     script = (
         "import resource, sys; from pathlib import Path; from kt import backend; backend.start('tensorflow');"
         "from kt.serve.batch import predict_to;"
@@ -450,7 +450,7 @@ def test_100_000_pictures_take_no_more_memory_than_a_thousand(model, photos, tmp
         pictures, peak = map(int, ended.stdout.split())
         assert pictures == count
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 150 * MEGABYTES
+    assert peaks[1] - peaks[0] < 100 * MEGABYTES
     assert peaks[1] < 1500 * MEGABYTES
 
 

@@ -143,6 +143,7 @@ def test_status_metadata_and_the_other_pages_say_what_is_served(server: Running)
         "description": "Tiny.",
         "classes": list(CLASSES),
         "image_size": list(SIZE),
+        "rendered": False,
         "test": {"images": 7},
     }
     server.post(json=rows(encoded()))
@@ -448,6 +449,7 @@ def test_a_signal_lets_requests_in_work_finish_and_ends_with_0(
     lines = [json.loads(process.stderr.readline()) for _ in range(2)]
     assert [line["message"] for line in lines] == ["version serves", "ready"]
     assert lines[1]["models"] == {"tiny": [1]}
+    assert httpx.get(url).headers["content-type"].startswith("text/html")  # the page
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(httpx.post, url + PREDICT, json=rows(encoded()), timeout=30)
         time.sleep(0.7)  # it waits for company in its batch now
@@ -456,7 +458,7 @@ def test_a_signal_lets_requests_in_work_finish_and_ends_with_0(
     assert process.wait(30) == 0
     rest = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["message"] for line in rest if line["message"] != "request"][-1] == "stopped"
-    (request,) = [line for line in rest if line["message"] == "request"]
+    _, request = [line for line in rest if line["message"] == "request"]
     kept = {name: request[name] for name in ("method", "path", "status", "pictures", "client")}
     assert kept == {"method": "POST", "path": PREDICT, "status": 200, "pictures": 1, "client": "127.0.0.1"}
     assert 500 < request["ms"] < 20_000

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kt.cli.options import changed, json_option, load_recipe
 from kt.errors import DataError, ReleaseError
 from kt.recipe import EXPORTS
+
+if TYPE_CHECKING:
+    from kt.export.about import About
 
 
 @click.command("export")
@@ -17,8 +20,23 @@ from kt.recipe import EXPORTS
               help="What to make; may be given more than once. Default: all that the recipe exports.")  # fmt: skip
 @click.option("--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
               help="Where what passes the release gate goes.")  # fmt: skip
+@click.option("--labels", "translations", multiple=True, metavar="LOCALE=FILE",
+              help="Class names in another language, such as de=labels_de.txt; may be repeated.")  # fmt: skip
+@click.option("--score-threshold", type=float,
+              help="Score below which phone apps leave a class out. Default: none.")  # fmt: skip
+@click.option("--author", help="Author in the phone files. Default: __author__ of the recipe.")
+@click.option("--license", "licence", help="Licence in the phone files. Default: __license__ of the recipe.")
 @json_option
-def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bool) -> None:
+def command(
+    run: Path,
+    formats: tuple[str, ...],
+    saved_models: Path,
+    translations: tuple[str, ...],
+    score_threshold: float | None,
+    author: str | None,
+    licence: str | None,
+    as_json: bool,
+) -> None:
     """Export a finished run again, as a new version.
 
     RUN is its folder, such as runs/apples/LATEST. ONNX and OpenVINO need an extra: pip install 'kt-transfer[onnx]'
@@ -29,6 +47,7 @@ def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bo
     recipe_file = run / "recipe.py"
     if not (run / "model.keras").is_file() or not recipe_file.is_file():
         raise ReleaseError(f"{run} is not a finished run: it has no model.keras or no recipe.py.")
+    about = _about(run, translations=translations, score_threshold=score_threshold, author=author, licence=licence)
     loaded = load_recipe(recipe_file, backend="tensorflow")
     asked = told["recipe"]
     recipe = changed(loaded, data=asked["data"], settings=tuple(asked["settings"]), seed=told["seed"])
@@ -41,7 +60,9 @@ def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bo
     splits = recipe.data()
     if splits.digest != told["data"]["digest"]:
         raise DataError(f"The pictures are not those of {run} any more, so its exports can't be checked against them.")
-    artifacts = from_run.export_again(run, recipe, splits, name=asked["name"], formats=formats or recipe.export)
+    artifacts = from_run.export_again(
+        run, recipe, splits, name=asked["name"], formats=formats or recipe.export, about=about
+    )
     card = report.card(asked["name"], asked["description"], splits, told["test"])
     released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=card)
     results = {
@@ -52,6 +73,31 @@ def command(run: Path, formats: tuple[str, ...], saved_models: Path, as_json: bo
     click.echo(json.dumps(results) if as_json else report.summary(results))
     if not any(artifact.released for artifact in artifacts):
         raise ReleaseError("Nothing passed the release gate.")
+
+
+def _about(
+    run: Path,
+    *,
+    translations: tuple[str, ...],
+    score_threshold: float | None,
+    author: str | None,
+    licence: str | None,
+) -> "About":
+    """What the phone files tell: what the recipe says of itself, as the options change it."""
+    from kt.export.about import About, read_translation
+    from kt.export.labels import LABELS, from_text
+
+    told = About.of_recipe(run / "recipe.py")
+    about = About(
+        description=told.description,
+        author=told.author if author is None else author,
+        license=told.license if licence is None else licence,
+        translations=dict(map(read_translation, translations)),
+        score_threshold=score_threshold,
+    )
+    if about.translations:
+        about.check(from_text((run / LABELS).read_bytes()))  # before the pictures are read
+    return about
 
 
 def _report_of(run: Path) -> dict[str, Any]:

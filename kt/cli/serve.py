@@ -92,6 +92,7 @@ def command(
     backend.start("tensorflow")
     try:
         from kt.serve import log
+        from kt.serve.page import page_routes
         from kt.serve.server import grpc_is_installed, serve
         from kt.serve.settings import MIB, Batching, Limits, Settings
     except ModuleNotFoundError as error:
@@ -125,6 +126,7 @@ def command(
             ),
             poll_seconds=poll_seconds,
         ),
+        pages=page_routes(),
     )
 
 

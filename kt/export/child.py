@@ -31,7 +31,7 @@ from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
 GENTLER: dict[str, dict[str, Any]] = {
-    "calibrated with up to 1,000 pictures": {"calibration": 1000},
+    "calibrated with up to 500 pictures": {"calibration": 500},
     "the first 15% of its layers compute in float32": {"float_share": 0.15},
     "the first 35% of its layers compute in float32": {"float_share": 0.35},
     "only its weights are int8, and all layers compute in float32": {"dynamic": True},
@@ -93,7 +93,7 @@ def _tasks(job: ExportJob) -> Iterator[_Task]:
         yield _Task("saved_model", "saved_model", SavedModel(job.classes, job.name), exact=True)
     if "tflite" in job.formats:
         for variant in VARIANTS:
-            make = TFLite(variant, job.classes, name=job.name, representative=job.representative)
+            make = TFLite(variant, job.classes, job.name, representative=job.representative, about=job.about)
             steps = GENTLER.items() if variant == "int8" else ()
             gentler = tuple((change, dataclasses.replace(make, **fields)) for change, fields in steps)
             yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, variant == "float32", gentler)

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from kt.backend import accelerated
 from kt.data.splits import Pixels, Split, Splits
+from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, export
 from kt.recipe import Recipe
 
-REPRESENTATIVE = 1000
+REPRESENTATIVE = 500
 """Training pictures that int8 may be calibrated with, at most."""
 
 
@@ -41,10 +42,12 @@ def export_run(
     scores: npt.NDArray[np.float32],
     name: str,
     formats: Sequence[str | Callable[[Any, Path], Path]],
+    about: About | None = None,
 ) -> tuple[ArtifactResult, ...]:
     """Export `out/model.keras` in the child process and check each artefact on the test split.
 
-    scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names.
+    scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names. about: what the
+    `.tflite` files tell of the model, what the recipe's file says of itself unless given.
     """
     with tempfile.TemporaryDirectory(prefix="kt-gate-") as folder:
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -70,12 +73,19 @@ def export_run(
             recipe_file=out / "recipe.py" if (out / "recipe.py").is_file() else None,
             exporters=tuple(index for index, item in enumerate(formats) if not isinstance(item, str)),
             tolerance=recipe.tolerance,
+            about=about or About.of_recipe(out / "recipe.py"),
         )
         return export(job)
 
 
 def export_again(
-    run: Path, recipe: Recipe, splits: Splits, *, name: str, formats: Sequence[str | Callable[[Any, Path], Path]]
+    run: Path,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    name: str,
+    formats: Sequence[str | Callable[[Any, Path], Path]],
+    about: About | None = None,
 ) -> tuple[ArtifactResult, ...]:
     """Export a finished run's model once more; the trained model answers for the test split anew."""
     import keras
@@ -84,11 +94,11 @@ def export_again(
 
     model = keras.saving.load_model(run / "model.keras", compile=False)
     scores = predict(model, splits.test.pixels)
-    return export_run(run, recipe, splits, scores=scores, name=name, formats=formats)
+    return export_run(run, recipe, splits, scores=scores, name=name, formats=formats, about=about)
 
 
 def representative(train: Split) -> Pixels:
-    """Up to 1,000 training pictures, uint8 `[M, H, W, 3]`: class by class in turn, so that the first few hold all."""
+    """Up to 500 training pictures, uint8 `[M, H, W, 3]`: class by class in turn, so that the first few hold all."""
     random = np.random.default_rng(0)
     turns = np.empty(len(train), np.int64)
     for label in np.unique(train.labels):

@@ -9,13 +9,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kt.backend import child_environment
 from kt.console import say, shown
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
+from kt.export.about import About
 from kt.recipe import EXPORTS
 
 FORMATS = EXPORTS
@@ -46,7 +47,7 @@ class ExportJob:
     convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from train, for int8.
     encoded: picture files that the SavedModel must decode as Pillow does. recipe_file: loaded before the model, so that
     its own layers are known; exporters: the indices in its `export` that are functions. tolerance: the accuracy, as a
-    share, that float16, int8 and a recipe's own exports may lose.
+    share, that float16, int8 and a recipe's own exports may lose. about: what the `.tflite` files tell of the model.
     """
 
     model_file: Path
@@ -62,6 +63,7 @@ class ExportJob:
     recipe_file: Path | None = None
     exporters: tuple[int, ...] = ()
     tolerance: float = 0.01
+    about: About = field(default_factory=About)
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -69,6 +71,7 @@ class ExportJob:
                 raise ReleaseError(f"Cannot export to {name!r}. {did_you_mean(name, FORMATS)}")
         if self.exporters and self.recipe_file is None:
             raise ReleaseError("A recipe's own exporters need its recipe_file.")
+        self.about.check(self.classes)
 
     def write(self, file: Path) -> None:
         """Write the job as JSON, with absolute paths."""
@@ -84,7 +87,8 @@ class ExportJob:
             data[name] = Path(data[name]) if data[name] else None
         for name in ("classes", "formats", "exporters"):
             data[name] = tuple(data[name])
-        return cls(**{**data, "encoded": tuple(Path(name) for name in data["encoded"])})
+        encoded = tuple(Path(name) for name in data["encoded"])
+        return cls(**{**data, "encoded": encoded, "about": About.from_json(data["about"])})
 
 
 def _absolute(path: object) -> str:

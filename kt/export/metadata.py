@@ -1,66 +1,247 @@
-"""TFLite Metadata: tells tools on phones that the input is an RGB picture, and which labels the scores have.
+"""TFLite Metadata: what MediaPipe Tasks, ML Kit and Android's model binding want to know of a model, inside its file.
 
-The tables follow version 1.1.0 of the published schema (tensorflow/tflite-support, metadata_schema.fbs, identifier
-M001): the description goes into the model as a buffer, the labels behind it as a zip, which interpreters ignore.
+The description is a FlatBuffers buffer in the model, the labels are a zip behind it, which interpreters ignore. Nothing
+that is kept up writes it: tflite-support is gone, and MediaPipe 1.2's own writer lacks a compiled part. So the tables
+are written here after version 1.5.0 of the published schema (metadata_schema.fbs, identifier M001), and the tests hold
+the result against MediaPipe's reader of that schema.
 """
 
+import enum
 import io
 import zipfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
+from flatbuffers.number_types import Float32Flags, Int8Flags, Uint32Flags  # type: ignore[import-untyped]
+from flatbuffers.table import Table  # type: ignore[import-untyped]
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
+from kt.export.about import About
 from kt.export.labels import LABELS, to_text
 
-_AXIS_LABELS = 2  # AssociatedFileType: one line for each score
-_IMAGE = 2  # ContentProperties: ImageProperties
-_RGB = 1  # ColorSpaceType
+UNRELEASED = "not released yet"
+"""The version of a file that `stamp` has not given one; its length is the room for that."""
+
+_NAME = b"TFLITE_METADATA"
+_IDENTIFIER = b"M001"
+_PARSER = "1.0.0"  # the oldest reader that knows every field written here
+
+_FIELDS = {
+    "ModelMetadata": (
+        *("name", "description", "version", "subgraph_metadata"),
+        *("author", "license", "associated_files", "min_parser_version"),
+    ),
+    "SubGraphMetadata": ("name", "description", "input_tensor_metadata", "output_tensor_metadata"),
+    "TensorMetadata": (
+        *("name", "description", "dimension_names", "content"),
+        *("process_units", "stats", "associated_files"),
+    ),
+    "Content": ("content_properties_type", "content_properties", "range"),
+    "FeatureProperties": (),
+    "ImageProperties": ("color_space", "default_size"),
+    "ImageSize": ("width", "height"),
+    "ProcessUnit": ("options_type", "options"),
+    "NormalizationOptions": ("mean", "std"),
+    "ScoreThresholdingOptions": ("global_score_threshold",),
+    "Stats": ("max", "min"),
+    "AssociatedFile": ("name", "description", "type", "locale", "version"),
+}
+"""The schema's tables that are used, each with its fields in the schema's order; later ones that stay empty are cut."""
 
 
-def embed(content: bytes, *, name: str, classes: tuple[str, ...]) -> bytes:
-    """The same model with its labels: `unzip -p model.tflite labels.txt` gives them, one a line."""
+class _Kind(enum.IntEnum):
+    """The schema's enumerations, one byte each; what a union holds is told by such a byte too."""
+
+    AXIS_LABELS = 2  # AssociatedFileType: a name a line, one for each score
+    RGB = 1  # ColorSpaceType
+    FEATURE, IMAGE = 1, 2  # ContentProperties
+    NORMALIZATION, THRESHOLDING = 1, 3  # ProcessUnitOptions
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """One table of the schema and what its fields hold; None and empty text are left out of the file."""
+
+    table: str
+    values: dict[str, Any]
+
+
+def embed(
+    content: bytes, *, name: str, classes: tuple[str, ...], image_size: tuple[int, int], about: About | None = None
+) -> bytes:
+    """The same model with its metadata and its labels: `unzip -p model.tflite labels.txt` gives them, one a line.
+
+    content: a model of one picture, RGB in 0 to 255, that answers with a score for each class. Class names in other
+    languages lie beside, as `labels_de.txt`. Raises ReleaseError where they don't fit the classes.
+    """
+    about = about or About()
+    about.check(classes)
+    files: dict[str | None, str] = {None: LABELS, **{locale: f"labels_{locale}.txt" for locale in about.translations}}
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_description(name), np.uint8)
-    entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers)
+    buffer.data = np.frombuffer(_written(_model(name, about=about, image_size=image_size, files=files)), np.uint8)
+    entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
-    model.metadata.append(entry)
+    model.metadata = [*(model.metadata or ()), entry]
     file = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(model))
     with zipfile.ZipFile(file, mode="a") as archive:  # stored, not compressed: readers on phones expect that
-        archive.writestr(zipfile.ZipInfo(LABELS, date_time=(1980, 1, 1, 0, 0, 0)), to_text(classes))
+        for locale, inside in files.items():
+            names = classes if locale is None else about.translations[locale]
+            archive.writestr(zipfile.ZipInfo(inside, date_time=(1980, 1, 1, 0, 0, 0)), to_text(names))
     return file.getvalue()
 
 
-def _description(name: str) -> bytes:
+def stamp(file: Path, version: int) -> None:
+    """Write a release's version into a file of `embed`, in place: nothing else moves. Other files stay as they are."""
+    content = bytearray(file.read_bytes())
+    data = _description_in(content)
+    if data is None or (place := _room_for_version(data)) is None:
+        return
+    text = str(version).encode()
+    whole = len(text).to_bytes(4, "little") + text + b"\0"  # what FlatBuffers' strings are
+    data[place : place + len(whole)] = np.frombuffer(whole, np.uint8)
+    file.write_bytes(content)
+
+
+# ---------------------------------------------------------------------------------------------------- what is described
+
+
+def _model(name: str, *, about: About, image_size: tuple[int, int], files: dict[str | None, str]) -> _Filled:
+    graph = _Filled(
+        "SubGraphMetadata",
+        {"input_tensor_metadata": [_pixels(image_size)], "output_tensor_metadata": [_scores(about, files)]},
+    )
+    return _Filled(
+        "ModelMetadata",
+        {
+            "name": name,
+            "description": about.description,
+            "version": UNRELEASED,
+            "subgraph_metadata": [graph],
+            "author": about.author,
+            "license": about.license,
+            "min_parser_version": _PARSER,
+        },
+    )
+
+
+def _pixels(image_size: tuple[int, int]) -> _Filled:
+    height, width = image_size
+    size = _Filled("ImageSize", {"width": width, "height": height})
+    image = _Filled("ImageProperties", {"color_space": _Kind.RGB, "default_size": size})
+    # (pixel - 0) / 1: preprocessing is inside the model. Readers demand the entry for float inputs and may skip it for
+    # uint8 ones, where model binding would otherwise take its own default.
+    unchanged = _Filled("NormalizationOptions", {"mean": [0.0], "std": [1.0]})
+    return _Filled(
+        "TensorMetadata",
+        {
+            "name": "pixels",
+            "description": f"A picture in RGB, {width} wide and {height} high, with levels from 0 to 255.",
+            "content": _Filled("Content", {"content_properties_type": _Kind.IMAGE, "content_properties": image}),
+            "process_units": [
+                _Filled("ProcessUnit", {"options_type": _Kind.NORMALIZATION, "options": unchanged}),
+            ],
+            "stats": _Filled("Stats", {"max": [255.0], "min": [0.0]}),
+        },
+    )
+
+
+def _scores(about: About, files: dict[str | None, str]) -> _Filled:
+    feature = _Filled("FeatureProperties", {})
+    threshold = _Filled("ScoreThresholdingOptions", {"global_score_threshold": about.score_threshold})
+    labels = [
+        _Filled(
+            "AssociatedFile",
+            {
+                "name": inside,
+                "description": "The name of each class, one a line, in the order of the scores.",
+                "type": _Kind.AXIS_LABELS,
+                "locale": locale,
+            },
+        )
+        for locale, inside in files.items()
+    ]
+    return _Filled(
+        "TensorMetadata",
+        {
+            "name": "scores",
+            "description": "How sure the model is of each class, from 0 to 1.",
+            "content": _Filled("Content", {"content_properties_type": _Kind.FEATURE, "content_properties": feature}),
+            "process_units": None
+            if about.score_threshold is None
+            else [_Filled("ProcessUnit", {"options_type": _Kind.THRESHOLDING, "options": threshold})],
+            "stats": _Filled("Stats", {"max": [1.0], "min": [0.0]}),
+            "associated_files": labels,
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------------------- written and found
+
+
+def _written(filled: _Filled) -> bytes:
     builder = flatbuffers.Builder()
-    file = _table(builder, fields=5, offsets={0: builder.CreateString(LABELS)}, numbers={2: _AXIS_LABELS})
-    image = _table(builder, fields=2, numbers={0: _RGB})
-    content = _table(builder, fields=3, offsets={1: image}, numbers={0: _IMAGE})
-    pixels = _table(builder, fields=7, offsets={0: builder.CreateString("pixels"), 3: content})
-    scores = _table(builder, fields=7, offsets={0: builder.CreateString("scores"), 6: _list(builder, file)})
-    graph = _table(builder, fields=7, offsets={2: _list(builder, pixels), 3: _list(builder, scores)})
-    model = _table(builder, fields=8, offsets={0: builder.CreateString(name), 3: _list(builder, graph)})
-    builder.Finish(model, file_identifier=b"M001")
+    builder.Finish(_table(builder, filled), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _table(
-    builder: Any, *, fields: int, offsets: dict[int, int] | None = None, numbers: dict[int, int] | None = None
-) -> int:
-    """One table with `fields` in its schema: strings, lists and tables by their offsets, enumerations by number."""
-    builder.StartObject(fields)
-    for field, offset in (offsets or {}).items():
-        builder.PrependUOffsetTRelativeSlot(field, offset, 0)
-    for field, number in (numbers or {}).items():
-        builder.PrependUint8Slot(field, number, 0)
+def _table(builder: Any, filled: _Filled) -> int:
+    """Write a table and give its place; what lies outside of it (text, lists, other tables) is written before."""
+    kept = {name: value for name, value in filled.values.items() if value is not None and value != ""}
+    placed = {
+        name: value if isinstance(value, int | float) else _outside(builder, value) for name, value in kept.items()
+    }
+    fields = _FIELDS[filled.table]
+    builder.StartObject(len(fields))
+    for name, value in placed.items():
+        slot = fields.index(name)
+        if not isinstance(kept[name], int | float):
+            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
+        else:
+            flags = Float32Flags if isinstance(value, float) else Int8Flags if isinstance(value, _Kind) else Uint32Flags
+            builder.PrependSlot(flags, slot, value, 0)
     return int(builder.EndObject())
 
 
-def _list(builder: Any, item: int) -> int:
-    """A list of one table."""
-    builder.StartVector(4, 1, 4)
-    builder.PrependUOffsetTRelative(item)
+def _outside(builder: Any, value: Any) -> int:
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, _Filled):
+        return _table(builder, value)
+    if isinstance(value[0], float):
+        return int(builder.CreateNumpyVector(np.array(value, np.float32)))
+    places = [_table(builder, item) for item in value]
+    builder.StartVector(4, len(places), 4)
+    for place in reversed(places):  # a buffer is written from its end
+        builder.PrependUOffsetTRelative(place)
     return int(builder.EndVector())
+
+
+def _description_in(content: bytearray) -> Any:
+    """The metadata's bytes as a view into the model's, None where it has none of kt's schema."""
+    model = schema.Model.GetRootAs(content)
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == _NAME:
+            data = model.Buffers(entry.Buffer()).DataAsNumpy()
+            return data if bytes(data[4:8]) == _IDENTIFIER else None
+    return None
+
+
+def _room_for_version(data: Any) -> int | None:
+    """Where the version's text lies in the metadata, from its length on; None where `embed` has left no room for it.
+
+    Behind a text that `stamp` wrote the rest of UNRELEASED still stands: so it can be told, and written over once more.
+    """
+    root = Table(data, int.from_bytes(bytes(data[:4]), "little"))
+    field = root.Offset(4 + 2 * _FIELDS["ModelMetadata"].index("version"))
+    if not field:
+        return None
+    place = int(root.Indirect(root.Pos + field))
+    length, room = int.from_bytes(bytes(data[place : place + 4]), "little"), UNRELEASED.encode()
+    there = bytes(data[place + 4 : place + 4 + len(room)])
+    stamped = there[:length].isdigit() and length < len(room) - 1 and there[length + 1 :] == room[length + 1 :]
+    return place if stamped or there == room else None

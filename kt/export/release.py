@@ -40,7 +40,6 @@ def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path,
             artifacts = [_as_released(result) for result in results]
             text = json.dumps({**card, "artifacts": artifacts}, indent=2, ensure_ascii=False)
             (partial / "kt.json").write_text(text, encoding="utf-8")
-            _sync(partial)
             version = _rename_to_next(partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -101,11 +100,16 @@ def _sync(folder: Path) -> None:
 
 
 def _rename_to_next(partial: Path) -> Path:
-    """Take the lowest integer above all versions; a run that takes it first sends this one to the next."""
+    """Take the lowest integer above all versions; a run that takes it first sends this one to the next.
+
+    The phone files are told their number before it is theirs: what is visible as a version never changes.
+    """
     folder = partial.parent
     while True:
         taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
         version = folder / str(max(taken, default=0) + 1)
+        _stamp(partial, int(version.name))
+        _sync(partial)
         try:
             partial.rename(version)
         except OSError as error:
@@ -113,6 +117,14 @@ def _rename_to_next(partial: Path) -> Path:
                 raise
         else:
             return version
+
+
+def _stamp(folder: Path, version: int) -> None:
+    if files := sorted(folder.glob("*.tflite")):
+        from kt.export.metadata import stamp  # TensorFlow, which a release without phone files does without
+
+        for file in files:
+            stamp(file, version)
 
 
 def _remove_stale(folder: Path) -> None:

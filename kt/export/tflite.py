@@ -1,7 +1,7 @@
 """TFLite files for phones: uint8 pixels in, preprocessing inside, float32 scores out, labels embedded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from kt import litert
 from kt.errors import ReleaseError
+from kt.export.about import About
 from kt.export.metadata import embed
 
 Variant = Literal["float32", "float16", "int8"]
 VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
-CALIBRATION = 200
+CALIBRATION = 100
 """Pictures that int8 is calibrated with, unless told otherwise."""
 
 
@@ -28,7 +29,8 @@ class TFLite:
     first `calibration` of `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, classes
     in turn. float_share: of int8's layers, the share from the input on that stays in float32. An early layer's rounding
     goes through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4 % to the file.
-    dynamic: int8 quantises weights only, and activations are float32 (dynamic range).
+    dynamic: int8 quantises weights only, and activations are float32 (dynamic range). about: what the file tells of the
+    model, besides the class names.
     """
 
     variant: Variant
@@ -38,6 +40,7 @@ class TFLite:
     calibration: int = CALIBRATION
     float_share: float = 0.0
     dynamic: bool = False
+    about: About = field(default_factory=About)
 
     def __call__(self, model: Any, directory: Path) -> Path:
         """Write the file for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
@@ -45,7 +48,8 @@ class TFLite:
         content = _partly_in_float(converter, self.float_share) if self.float_share else converter.convert()
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.name}_{self.variant}.tflite"
-        path.write_bytes(embed(content, name=self.name, classes=self.classes))
+        size = tuple(model.input_shape[1:3])
+        path.write_bytes(embed(content, name=self.name, classes=self.classes, image_size=size, about=self.about))
         return path
 
     def _converter(self, model: Any) -> Any:

@@ -94,6 +94,7 @@ class _Interface:
                 "description": servable.card.get("description", ""),
                 "classes": list(servable.classes),
                 "image_size": list(servable.image_size),
+                "rendered": servable.card.get("rendered", False),
                 "test": servable.card.get("test", {}),
             }
 

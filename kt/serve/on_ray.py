@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kt import backend
+from kt.console import quiet
 from kt.errors import EnvironmentProblem, one_line
 from kt.serve.scorer import Plan, Scored, Scorer
 
@@ -53,7 +54,8 @@ def _start(ray: Any) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part warns of things that do no harm here
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        with quiet():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EnvironmentProblem(f"Ray can't be started: {one_line(error)[:300]}") from None
 

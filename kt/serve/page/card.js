@@ -1,0 +1,121 @@
+// A picture's card: the photo, what the model sees of it, and the answer, or why there is none.
+
+const SHOWN = 5; // So many classes are shown at once; the others fold.
+const COARSE = 128; // Below so many pixels a side, smoothing would hide what the model sees.
+
+export const figure = (value) => value.toFixed(3);
+
+export class Card {
+  constructor(file) {
+    this.file = file;
+    this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
+    this.find("h3").textContent = this.find("h3").title = file.name;
+  }
+
+  find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  /** The picture's bytes, as base64 text. */
+  async encoded() {
+    try {
+      const address = await read(this.file);
+      return address.slice(address.indexOf(",") + 1);
+    } catch {
+      throw new Error("This file can’t be read; it may be a folder, or too large.");
+    }
+  }
+
+  /** Show the photo, and draw it as the model sees it: in its size, proportions not kept, on white, upright. */
+  async draw([height, width]) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(this.file, { imageOrientation: "from-image" });
+    } catch {
+      this.find(".views")?.remove(); // no picture, or of a kind that this browser can't show, such as TIFF
+      return;
+    }
+    const photo = this.find(".photo");
+    photo.src ||= URL.createObjectURL(this.file);
+    photo.alt = `The photo ${this.file.name}`;
+    const canvas = this.find("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.classList.toggle("coarse", Math.max(width, height) < COARSE);
+    canvas.setAttribute("aria-label", `${this.file.name} as the model sees it, ${width} × ${height} pixels`);
+    const context = canvas.getContext("2d", { alpha: false });
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, width, height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, width, height);
+    bitmap.close();
+  }
+
+  wait(text) {
+    this.element.setAttribute("aria-busy", "true");
+    this.find(".state").textContent = text;
+    this.find(".state").hidden = false;
+    this.find(".failure").hidden = true;
+  }
+
+  /** Show the scores, the best first. Returns the answer in a few words. */
+  answer(model, { label, scores, classes, milliseconds }) {
+    const rows = classes.map((name, i) => ({ name, score: scores[i] })).sort((a, b) => b.score - a.score);
+    const best = rows.find((row) => row.name === label);
+    const shown = rows.length > SHOWN + 1 ? SHOWN : rows.length;
+    this.find(".label strong").textContent = label;
+    this.find(".label .number").textContent = figure(best.score);
+    this.find(".scores").replaceChildren(...rows.slice(0, shown).map((row) => bar(row, row === best)));
+    this.find("details").hidden = shown === rows.length;
+    this.find("summary").textContent = `${rows.length - shown} more classes`;
+    this.find("details .scores").replaceChildren(...rows.slice(shown).map((row) => bar(row, false)));
+    this.find(".origin").textContent = `${model.name}, version ${model.version} · ${Math.round(milliseconds)} ms`;
+    this.end(".answer");
+    return `${this.file.name}: ${label}, ${figure(best.score)}`;
+  }
+
+  /** Show why there is no answer; `again` is called by a button where trying again may help. */
+  fail(message, again) {
+    const button = this.find(".again");
+    this.find(".error").textContent = message;
+    button.hidden = !again;
+    button.onclick = () => {
+      this.find("h3").focus(); // since the button goes
+      again();
+    };
+    button.setAttribute("aria-label", `Try ${this.file.name} again`);
+    this.end(".failure");
+    return `${this.file.name}: ${message}`;
+  }
+
+  end(part) {
+    this.find(".state").hidden = true;
+    this.find(part).hidden = false;
+    this.element.removeAttribute("aria-busy");
+  }
+
+  /** Let go of the photo. */
+  remove() {
+    const photo = this.find(".photo");
+    if (photo) URL.revokeObjectURL(photo.src);
+    this.element.remove();
+  }
+}
+
+function bar({ name, score }, top) {
+  const item = document.getElementById("score").content.firstElementChild.cloneNode(true);
+  item.classList.toggle("top", top);
+  item.querySelector(".class").textContent = name;
+  item.querySelector(".number").textContent = figure(score);
+  item.querySelector(".bar span").style.setProperty("--score", Math.min(Math.max(score, 0), 1));
+  return item;
+}
+
+function read(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
