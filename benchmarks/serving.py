@@ -27,7 +27,7 @@ def start(args, batch, port):
     command = [
         sys.executable, "-c", "from kt.cli import main; main()", "serve", str(args.model), "--port", str(port),
         "--grpc-port", "0", "--max-batch-size", str(batch), "--max-enqueued-batches", str(max(1, 512 // batch)),
-        "--num-batch-threads", str(args.threads),
+        "--num-batch-threads", str(args.threads), "--engine", args.engine,
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ)
     until = time.monotonic() + 120
@@ -80,6 +80,7 @@ def main():
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--threads", type=int, default=1, help="--num-batch-threads of kt serve")
+    parser.add_argument("--engine", default="tensorflow")
     parser.add_argument("--seconds", type=float, default=8)
     args = parser.parse_args()
     files = sorted(file for file in args.pictures.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))

@@ -22,13 +22,14 @@ from PIL import Image
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 httpx = pytest.importorskip("httpx")
 
+from kt.data.images import read_rgb, resize  # noqa: E402
 from kt.errors import EnvironmentProblem, ReleaseError  # noqa: E402
 from kt.export.artifact import open_artifact  # noqa: E402
 from kt.export.tflite import TFLite  # noqa: E402
 from kt.serve import predict_files  # noqa: E402
 from kt.serve.server import serve  # noqa: E402
 from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
-from tests.conftest import draw, kt  # noqa: E402
+from tests.conftest import Ran, draw, kt  # noqa: E402
 from tests.serving import (  # noqa: E402
     CLASSES,
     PREDICT,
@@ -506,6 +507,21 @@ def test_a_version_with_tflite_alone_answers_as_a_saved_model_would(tmp_path: Pa
             "-1",
             "3",
         ]
+
+
+def test_litert_answers_within_what_the_gate_allows_and_refuses_what_it_did_not_pass(
+    ran: Ran, exports: list[Path], tmp_path: Path
+) -> None:
+    shutil.copytree(ran.folder / "saved_models" / "tiny", tmp_path / "tiny")
+    version = next(path for path in (tmp_path / "tiny").iterdir() if path.is_dir() and path.name.isdecimal())
+    artifact = open_artifact(version)
+    expected = artifact.scores(np.stack([resize(read_rgb(encoded()), artifact.image_size)]))[0]
+    with running(tmp_path / "tiny", engine="litert") as server:
+        (row,) = server.post(json=rows(encoded())).json()["predictions"]
+        assert row["scores"] == pytest.approx(expected, abs=1e-4)
+    release(exports[0], tmp_path / "plain", 1)
+    with pytest.raises(ReleaseError, match=r"has no float32 \.tflite file that passed the release gate"):
+        serve([tmp_path / "plain"], Settings(port=free_port(), grpc_port=0, engine="litert"))
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -40,6 +41,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="More than so many batches are answered 503.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["tensorflow", "litert"]),
+    default="tensorflow",
+    show_default=True,
+    help="What computes; litert is faster on a CPU.",
+)
 @click.option("--num-batch-threads", type=_COUNT, default=1, show_default=True, help="Batches at once.")
 @click.option("--max-body-mb", type=_COUNT, default=32, show_default=True, help="Megabytes of a request (413).")
 @click.option("--max-pixels", type=_COUNT, default=40_000_000, show_default=True, help="Pixels of a picture (400).")
@@ -69,6 +77,7 @@ def command(
     max_batch_size: int,
     batch_timeout_micros: int,
     max_enqueued_batches: int,
+    engine: Literal["tensorflow", "litert"],
     num_batch_threads: int,
     max_body_mb: int,
     max_pixels: int,
@@ -125,6 +134,7 @@ def command(
                 body_seconds=request_timeout,
             ),
             poll_seconds=poll_seconds,
+            engine=engine,
         ),
         pages=page_routes(),
     )

@@ -16,6 +16,7 @@ from kt.data.images import resize
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
 from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
+from kt.serve.scorer import choose
 
 FROM_BYTES = "serving_default"
 FROM_PIXELS = "pixels"
@@ -33,9 +34,9 @@ class Servable:
     Raises ReleaseError for what cannot be opened, or answers what it should not.
     """
 
-    def __init__(self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler) -> None:
+    def __init__(self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler, engine: str) -> None:
         self.name, self.version, self.folder = name, version, folder
-        self._artifact = open_artifact(folder)
+        self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
         self.image_size = self._artifact.image_size
         self.card = _card(folder)

@@ -46,7 +46,7 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
     metrics = Metrics()
     found = find_models(folders)
     scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
-    models = ModelStore(found, scheduler)
+    models = ModelStore(found, scheduler, engine=settings.engine)
     try:
         models.refresh()
         _check_all_serve(models)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal
 
 MIB = 2**20
 
@@ -50,7 +51,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it; a port that is 0 is not listened on, and without an `api_key` every client is answered."""
+    """All of it; a port that is 0 is not listened on, and without an `api_key` every client is answered.
+
+    engine: `tensorflow` asks the SavedModel; `litert` the float32 TFLite file beside it, which the gate found equal.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8501
@@ -59,4 +63,5 @@ class Settings:
     batching: Batching = Batching()
     limits: Limits = Limits()
     poll_seconds: float = 1.0
+    engine: Literal["tensorflow", "litert"] = "tensorflow"
     decode_threads: int = min(4, os.cpu_count() or 1)

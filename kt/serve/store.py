@@ -65,8 +65,8 @@ def find_models(folders: Sequence[Path]) -> dict[str, Path]:
 class ModelStore:
     """Opens versions and hands them out; `close` ends the thread that watches the folders."""
 
-    def __init__(self, folders: dict[str, Path], scheduler: BatchScheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str) -> None:
+        self._scheduler, self._engine = scheduler, engine
         self._models = {name: _Model(folder) for name, folder in folders.items()}
         self._lock = threading.Lock()  # for what requests read; loading happens outside of it
         self._loading = threading.Lock()
@@ -190,7 +190,7 @@ class ModelStore:
             return False
         self._set_state(model, VersionStatus(version, LOADING))
         try:
-            servable = Servable(name, version=version, folder=folder, scheduler=self._scheduler)
+            servable = Servable(name, version=version, folder=folder, scheduler=self._scheduler, engine=self._engine)
         except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged model
             model.failed[version] = seen
             self._set_state(model, VersionStatus(version, END, error=one_line(error)))
