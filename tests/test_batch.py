@@ -350,6 +350,15 @@ def test_two_at_once_do_not_write_the_same_table(model, photos, tmp_path):
     assert predict_to(out, model=model, pictures=[photos]).pictures == 101
 
 
+def test_a_folder_of_someone_elses_is_left_alone(model, photos, tmp_path):
+    (tmp_path / "scores.csv.part").mkdir()
+    (tmp_path / "scores.csv.part" / "thesis.txt").write_text("years of work")
+    for restart in (False, True):
+        with pytest.raises(KtError, match=r"scores\.csv\.part holds thesis\.txt, which is not kt's"):
+            predict_to(tmp_path / "scores.csv", model=model, pictures=[photos], restart=restart)
+    assert (tmp_path / "scores.csv.part" / "thesis.txt").read_text() == "years of work"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "link"), reason="needs hard links")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
