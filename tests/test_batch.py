@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -623,8 +624,9 @@ def workers_of(child: subprocess.Popen) -> list[psutil.Process]:
     """The processes of Ray's actors, which it names after the class."""
     found = []
     for process in psutil.Process(child.pid).children(recursive=True):
-        if "".join(process.cmdline()[:1]).startswith("ray::MapWorker"):
-            found.append(process)
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "".join(process.cmdline()[:1]).startswith("ray::MapWorker"):
+                found.append(process)
     return found
 
 
