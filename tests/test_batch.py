@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -350,6 +351,15 @@ def test_two_at_once_do_not_write_the_same_table(model, photos, tmp_path):
     assert predict_to(out, model=model, pictures=[photos]).pictures == 101
 
 
+def test_a_folder_of_someone_elses_is_left_alone(model, photos, tmp_path):
+    (tmp_path / "scores.csv.part").mkdir()
+    (tmp_path / "scores.csv.part" / "thesis.txt").write_text("years of work")
+    for restart in (False, True):
+        with pytest.raises(KtError, match=r"scores\.csv\.part holds thesis\.txt, which is not kt's"):
+            predict_to(tmp_path / "scores.csv", model=model, pictures=[photos], restart=restart)
+    assert (tmp_path / "scores.csv.part" / "thesis.txt").read_text() == "years of work"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "link"), reason="needs hard links")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -614,8 +624,9 @@ def workers_of(child: subprocess.Popen) -> list[psutil.Process]:
     """The processes of Ray's actors, which it names after the class."""
     found = []
     for process in psutil.Process(child.pid).children(recursive=True):
-        if "".join(process.cmdline()[:1]).startswith("ray::MapWorker"):
-            found.append(process)
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "".join(process.cmdline()[:1]).startswith("ray::MapWorker"):
+                found.append(process)
     return found
 
 

@@ -31,6 +31,7 @@ if sys.platform != "win32":
 _ROWS, _SECONDS = 1024, 10.0
 """A piece is written after so many pictures, or so many seconds: what a killed run loses at most."""
 
+_OURS = ("lock", "partial", "job.json", "table")
 _TOLD = 20  # broken files that are named while it works; the table has them all
 
 
@@ -81,20 +82,25 @@ def predict_to(
             say(f"{before} of {total} pictures were done before; going on behind them")
         blocks = _in_blocks(islice(pictures_of(pictures), before, None))
         answers = on_ray(plan, blocks) if engine == "ray" else in_threads(scorer, blocks, workers=workers)
-        try:
-            with progress_bar("predict", total - before) as bar:
-                pieces.take(answers, bar)
-            pieces.join(out)
-        except BaseException:
-            if pieces.rows:
-                say(f"{pieces.rows} of {total} pictures are kept in {folder}; the same command goes on behind them")
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+        _fill(pieces, answers, total=total, out=out)
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
     return Summary(out, pieces.rows, pieces.errors, before, seconds, name)
+
+
+def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> None:
+    """Work to the end, or say what is kept."""
+    try:
+        with progress_bar("predict", total - pieces.rows) as bar:
+            pieces.take(answers, bar)
+        pieces.join(out)
+    except BaseException:
+        if pieces.rows:
+            say(f"{pieces.rows} of {total} pictures are kept in {pieces.folder}; the same command goes on behind them")
+        else:
+            shutil.rmtree(pieces.folder, ignore_errors=True)
+        raise
 
 
 def _in_blocks(files: Iterator[Path]) -> Iterator[Sequence[Path]]:
@@ -121,15 +127,19 @@ class _Pieces:
     """The folder in which a table grows; `rows` and `errors` count what lies there."""
 
     def __init__(self, folder: Path, table: Table) -> None:
-        self._folder, self._table = folder, table
+        self.folder, self._table = folder, table
         self.rows = self.errors = 0
 
     def _there(self) -> list[Path]:
-        return sorted(self._folder.glob("*.piece"))
+        return sorted(self.folder.glob("*.piece"))
 
     def begin(self, job: dict[str, Any], *, restart: bool) -> None:
         """Write down what the job is, or see that it is the one that was begun."""
-        file = self._folder / "job.json"
+        if strange := [
+            path.name for path in self.folder.iterdir() if path.name not in _OURS and path.suffix != ".piece"
+        ]:
+            raise KtError(f"{self.folder} holds {strange[0]}, which is not kt's; name another --out.")
+        file = self.folder / "job.json"
         begun = None if restart else _read_json(file)
         if begun is None:
             for piece in self._there():
@@ -141,7 +151,7 @@ class _Pieces:
                 other[0]
             ]
             raise KtError(
-                f"{self._folder} was begun with {what}, and is not finished; name another --out, or throw it away with "
+                f"{self.folder} was begun with {what}, and is not finished; name another --out, or throw it away with "
                 "--restart."
             )
 
@@ -178,7 +188,7 @@ class _Pieces:
                 self._write(waiting)
 
     def _write(self, blocks: Sequence[Scored]) -> None:
-        with _whole(self._folder / f"{self.rows:012d}.piece") as file:
+        with _whole(self.folder / f"{self.rows:012d}.piece") as file:
             self._table.write(blocks, file)
         for block in blocks:
             for path, error in zip(block.files, block.errors, strict=True):
@@ -191,9 +201,9 @@ class _Pieces:
 
     def join(self, out: Path) -> None:
         """Make the table of all pieces, and give it its name."""
-        with _whole(self._folder / "table") as file:
+        with _whole(self.folder / "table") as file:
             self._table.join(self._there(), file)
-        (self._folder / "table").replace(out)
+        (self.folder / "table").replace(out)
 
 
 @contextmanager
