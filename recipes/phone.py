@@ -1,8 +1,9 @@
 """Good apples from bad ones, by a network made for phones that compute in eight bits: EfficientNet-Lite0.
 
-Its ReLU6 and missing squeeze-and-excitation leave int8 little to lose.
+Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.912 (0.900 to 0.925); the int8 file has
+4.0 MB. On photos of four kinds of apple leaves, one seed: 0.998, and 0.2 points of accuracy less in int8.
 
-    kt run recipes/phone.py                         2 CPU cores
+    kt run recipes/phone.py                         2 CPU cores, busy with other work, 135 to 278 s
     kt run recipes/phone.py --data my_photos/
 """
 
