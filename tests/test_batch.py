@@ -548,6 +548,18 @@ def test_an_empty_folder_is_told_and_nothing_is_written(kt_ends, model, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.keras", "tiny_openvino"])
+def test_a_format_that_only_the_plain_command_opens_is_told(tmp_path, name):
+    path = tmp_path / name
+    if path.suffix:
+        path.write_bytes(b"")
+    else:
+        path.mkdir()
+        (path / "model.xml").write_text("")
+    with pytest.raises(KtError, match=f"{name} is no .tflite file or SavedModel; kt predict opens it without --out"):
+        choose(path, engine="auto")
+
+
 def test_tensorflow_is_refused_for_a_tflite_file(model):
     with pytest.raises(KtError, match="runs on LiteRT only; leave --engine tensorflow out"):
         choose(model / "1" / "tiny_float32.tflite", engine="tensorflow")

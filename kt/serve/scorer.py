@@ -68,6 +68,8 @@ def choose(model: Path, *, engine: str) -> Plan:
     release gate has found it within 1e-4 of the trained model in every score.
     """
     found = find_artifact(model)
+    if found.suffix != ".tflite" and not (found / "saved_model.pb").is_file():
+        raise KtError(f"{found} is no .tflite file or SavedModel; kt predict opens it without --out.")
     if not found.is_dir():
         if engine == "tensorflow":
             raise KtError(f"{found} runs on LiteRT only; leave --engine tensorflow out, or name a SavedModel folder.")
