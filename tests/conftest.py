@@ -114,7 +114,7 @@ def ran(tmp_path_factory) -> Ran:
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> list[Path]:
     """Three versions of a tiny model to serve, to be copied."""
-    from tests.serving import export  # with TensorFlow, and what `kt serve` needs
+    from serving import export  # with TensorFlow, and what `kt serve` needs
 
     root = tmp_path_factory.mktemp("exports")
     return [export(root / str(seed), seed=seed) for seed in (1, 2, 3)]

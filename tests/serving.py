@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import keras
 import numpy as np
+from conftest import draw
 from PIL import Image
 from starlette.routing import BaseRoute
 
@@ -24,7 +25,6 @@ from kt.export.artifact import open_artifact
 from kt.export.saved_model import SavedModel
 from kt.serve.server import answer_until, grpc_is_installed, listening, opened
 from kt.serve.settings import Settings
-from tests.conftest import draw
 
 CLASSES = ("blue", "green", "größer")
 SIZE = (24, 32)

@@ -22,12 +22,12 @@ pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 pytest.importorskip("playwright.sync_api", reason="needs the extra 'test'")
 
 from axe_playwright_python.sync_playwright import Axe
+from conftest import draw
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from serving import CLASSES, Running, eventually, release, rows, running
 
 from kt.data.images import read_rgb, resize
 from kt.serve.page import HEADERS, page_routes
-from tests.conftest import draw
-from tests.serving import CLASSES, Running, eventually, release, rows, running
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

@@ -22,15 +22,8 @@ from PIL import Image
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 httpx = pytest.importorskip("httpx")
 
-from kt.data.images import read_rgb, resize  # noqa: E402
-from kt.errors import EnvironmentProblem, ReleaseError  # noqa: E402
-from kt.export.artifact import open_artifact  # noqa: E402
-from kt.export.tflite import TFLite  # noqa: E402
-from kt.serve import predict_files  # noqa: E402
-from kt.serve.server import serve  # noqa: E402
-from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
-from tests.conftest import Ran, draw, kt  # noqa: E402
-from tests.serving import (  # noqa: E402
+from conftest import Ran, draw, kt  # noqa: E402
+from serving import (  # noqa: E402
     CLASSES,
     PREDICT,
     SIZE,
@@ -46,6 +39,14 @@ from tests.serving import (  # noqa: E402
     scores,
     tiny,
 )
+
+from kt.data.images import read_rgb, resize  # noqa: E402
+from kt.errors import EnvironmentProblem, ReleaseError  # noqa: E402
+from kt.export.artifact import open_artifact  # noqa: E402
+from kt.export.tflite import TFLite  # noqa: E402
+from kt.serve import predict_files  # noqa: E402
+from kt.serve.server import serve  # noqa: E402
+from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
 
 
 @pytest.fixture(scope="module")

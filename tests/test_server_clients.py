@@ -21,10 +21,11 @@ pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 pytest.importorskip("tensorflow_serving", reason="needs the extra 'grpc'")
 pytest.importorskip("httpx")
 
+from conftest import REPOSITORY
+from serving import CLASSES, Running, encoded, release, running
+
 from kt.export.artifact import open_artifact
 from kt.serve import predict_files
-from tests.conftest import REPOSITORY
-from tests.serving import CLASSES, Running, encoded, release, running
 
 
 @pytest.fixture(scope="module")

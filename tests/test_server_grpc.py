@@ -13,6 +13,16 @@ pytest.importorskip("tensorflow_serving.apis", reason="needs the extra 'grpc'")
 pytest.importorskip("httpx")
 
 import tensorflow as tf  # noqa: E402
+from serving import (  # noqa: E402
+    CLASSES,
+    SIZE,
+    Running,
+    encoded,
+    pixels_of,
+    release,
+    running,
+    scores,
+)
 from tensorflow.core.framework import tensor_pb2  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
     classification_pb2,
@@ -25,16 +35,6 @@ from tensorflow_serving.apis import (  # noqa: E402
 )
 
 from kt.serve.settings import Limits  # noqa: E402
-from tests.serving import (  # noqa: E402
-    CLASSES,
-    SIZE,
-    Running,
-    encoded,
-    pixels_of,
-    release,
-    running,
-    scores,
-)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,7 +162,12 @@ def over_white(rgb: Any, alpha: Any) -> Any:
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Resize uint8 `[h, w, 3]` to `[*size, 3]`: the only resize there is."""
-    return np.asarray(_resizer(size)(pixels))
+    with _tracing:
+        resizer = _resizer(size)
+    return np.asarray(resizer(tf.constant(pixels)))
+
+
+_tracing = threading.Lock()  # threads that trace one function at the same time do it several times, with warnings
 
 
 @functools.cache
@@ -172,7 +178,7 @@ def _resizer(size: tuple[int, int]) -> Any:
         with tf.device("CPU:0"):
             return resize_in_graph(pixels, size)
 
-    return tf.function(in_graph, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
+    return tf.function(in_graph).get_concrete_function(tf.TensorSpec((None, None, 3), tf.uint8))
 
 
 def resize_in_graph(image: Any, size: tuple[int, int]) -> Any:
