@@ -4,9 +4,9 @@
     python benchmarks/features.py blocks ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
     python benchmarks/features.py float16 ../shared/data/{apples,apple_leaves,clothing,bean_leaves}
 
-`augmentation`: MobileNetV2 frozen at 160 px, 20 epochs of a head at 10, 30 and 100 training pictures a class; balanced
-accuracy on test, mean over the seeds (of the draw of pictures and of training), and seconds for one training. The same
-validation split decides on the epoch that is kept. `blocks`: the same where blocks train too (10 epochs of a head, 5
+`augmentation`: MobileNetV2 frozen at 160 px, 20 epochs of a head at 10, 30 and 100 training pictures a class
+(`--sizes`); balanced accuracy on test, mean over the seeds (of the draw of pictures and of training), and seconds for
+one training. The same validation split decides on the epoch that is kept. `blocks`: the same where blocks train too (10 epochs of a head, 5
 from block 13 on), with ordinary augmentation beside. `float16`: a head and then the blocks from 13 on, 5 + 5 epochs on
 all pictures, with stored outputs rounded to float16 and as they are.
 """
@@ -18,7 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-SIZES = (10, 30, 100)
 EPOCHS = 20
 
 
@@ -91,7 +90,7 @@ def balanced(truth, scores):
     return float(balanced_accuracy_score(truth, scores.argmax(axis=1)))
 
 
-def augmentation(folders, seeds):
+def augmentation(folders, seeds, sizes):
     import numpy as np
 
     from kt import Phase
@@ -104,11 +103,11 @@ def augmentation(folders, seeds):
         splits = read(folder)
         test = None
         print(f"\n{folder.name}, {len(splits.classes)} classes, {len(splits.test)} test pictures\n")
-        print("| augment | " + " | ".join(f"{size} a class | s" for size in SIZES) + " |")
-        print("| --- |" + " --- | --- |" * len(SIZES))
+        print("| augment | " + " | ".join(f"{size} a class | s" for size in sizes) + " |")
+        print("| --- |" + " --- | --- |" * len(sizes))
         for name, augment in ways().items():
             cells = []
-            for size in SIZES:
+            for size in sizes:
                 found, times = [], []
                 for seed in seeds:
                     built, seconds = trained(some(splits, size, seed), phases, augment, seed)
@@ -126,7 +125,7 @@ def augmentation(folders, seeds):
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def blocks(folders, seeds):
+def blocks(folders, seeds, sizes):
     import numpy as np
 
     from kt import Phase, Views, model
@@ -139,18 +138,18 @@ def blocks(folders, seeds):
     for folder in folders:
         splits = read(folder)
         print(f"\n{folder.name}, {len(splits.classes)} classes, {len(splits.test)} test pictures\n")
-        print("| augment | " + " | ".join(f"{size} a class | s" for size in SIZES) + " |")
-        print("| --- |" + " --- | --- |" * len(SIZES))
+        print("| augment | " + " | ".join(f"{size} a class | s" for size in sizes) + " |")
+        print("| --- |" + " --- | --- |" * len(sizes))
         for name, augment in {"none": None, "Views(4)": Views(flips(), 4), "ordinary": flips()}.items():
             cells = []
-            for size in SIZES:
+            for size in sizes:
                 runs = [trained(some(splits, size, seed), phases, augment, seed) for seed in seeds]
                 found = [balanced(splits.test.labels, model.predict(one.model, splits.test.pixels)) for one, _ in runs]
                 cells += [f"{np.mean(found):.3f}", f"{np.mean([seconds for _, seconds in runs]):.1f}"]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def float16(folders, seeds):
+def float16(folders, seeds, _):
     import numpy as np
 
     from kt import Phase, model
@@ -190,11 +189,14 @@ def main():
     parser.add_argument("what", choices=["augmentation", "blocks", "float16"])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 30, 100], help="training pictures a class")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["KT_HOME"] = home
         imports()
-        {"augmentation": augmentation, "blocks": blocks, "float16": float16}[args.what](args.data, args.seeds)
+        {"augmentation": augmentation, "blocks": blocks, "float16": float16}[args.what](
+            args.data, args.seeds, args.sizes
+        )
 
 
 if __name__ == "__main__":
