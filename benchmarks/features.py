@@ -6,9 +6,9 @@
 
 `augmentation`: MobileNetV2 frozen at 160 px, 20 epochs of a head at 10, 30 and 100 training pictures a class
 (`--sizes`); balanced accuracy on test, mean over the seeds (of the draw of pictures and of training), and seconds for
-one training. The same validation split decides on the epoch that is kept. `blocks`: the same where blocks train too (10 epochs of a head, 5
-from block 13 on), with ordinary augmentation beside. `float16`: a head and then the blocks from 13 on, 5 + 5 epochs on
-all pictures, with stored outputs rounded to float16 and as they are.
+one training. The same validation split decides on the epoch that is kept. `blocks`: the same where blocks train too
+(10 epochs of a head, 5 from block 13 on), with ordinary augmentation beside. `float16`: a head and then the blocks
+from 13 on, 5 + 5 epochs on all pictures, with stored outputs rounded to float16 and as they are.
 """
 
 import argparse
