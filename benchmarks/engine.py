@@ -295,6 +295,9 @@ def main():
     parser.add_argument("--images", type=int, nargs="+", default=[500, 2000])
     parser.add_argument("--backbone", choices=BLOCKS, default="MobileNetV2")
     parser.add_argument("--size", type=int, default=160)
+    parser.add_argument(
+        "--without", nargs="+", choices=["bottleneck", "no-cache"], default=[], help="rows to leave out"
+    )
     parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -315,7 +318,11 @@ def main():
                 weights="imagenet" if args.backbone == "MobileNetV2" else "none",
             )  # fmt: skip
             (folder / "row.py").write_text(recipe)
-            table(args, images, {method: in_child(method, folder, args) for method in METHODS})
+            table(
+                args,
+                images,
+                {method: in_child(method, folder, args) for method in METHODS if method not in args.without},
+            )
 
 
 if __name__ == "__main__":
