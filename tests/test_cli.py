@@ -21,7 +21,7 @@ from conftest import PHOTOS, REPOSITORY, make_folder
 from conftest import kt as run_kt
 
 import kt.errors
-from kt import backend
+from kt import Views, backend
 from kt.cli import VERBS, cli, main
 from kt.cli.new import count_pictures, render
 from kt.cli.options import own_pictures
@@ -402,7 +402,7 @@ def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, augme
     assert f"    kt run {file}" in loaded.description
     assert loaded.recipe.data.root == str(data)
     assert (loaded.recipe.class_weight == "balanced") is weighted
-    assert (loaded.recipe.augment is not None) is augmented
+    assert isinstance(loaded.recipe.augment, Views) is augmented
 
 
 @pytest.mark.parametrize(
