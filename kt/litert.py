@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.console import quiet
+from kt.traced import traced
 
 
 def converter(model: Any, *, batch_size: int, takes: str, gives: Sequence[str]) -> Any:
@@ -19,15 +20,7 @@ def converter(model: Any, *, batch_size: int, takes: str, gives: Sequence[str]) 
 
     takes: the name of the input. gives: the names of the outputs, in the model's order. Needs Keras on TensorFlow.
     """
-    (tensor,) = model.inputs
-    signature = [tf.TensorSpec([batch_size, *tensor.shape[1:]], tensor.dtype, name=takes)]
-
-    def answer(inputs: Any) -> dict[str, Any]:
-        return dict(zip(gives, tf.nest.flatten(model(inputs, training=False)), strict=True))
-
-    function = tf.function(answer, input_signature=signature)
-    module = tf.Module()
-    module.weights = [variable.value for variable in model.variables]  # what the converter may turn into constants
+    function, module = traced(model, batch_size=batch_size, takes=takes, gives=gives)
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
 
 

@@ -111,6 +111,22 @@ def ran(tmp_path_factory) -> Ran:
     return Ran(folder, json.loads(done.stdout), done.stdout, done.stderr)
 
 
+@pytest.fixture
+def kt_ends(monkeypatch, capsys):
+    """A function that calls `kt` as the shell does: exit code, standard output, standard error."""
+
+    from kt.cli import main
+
+    def ends(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kt", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return ends
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> list[Path]:
     """Three versions of a tiny model to serve, to be copied."""

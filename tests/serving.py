@@ -59,6 +59,14 @@ def release(version: Path, folder: Path, number: int) -> None:
     (folder / f".partial-{number}").rename(folder / str(number))
 
 
+def two_versions(exports: Sequence[Path], folder: Path) -> Path:
+    """Versions 1 and 2 in a model's folder, where 1 is stable."""
+    release(exports[0], folder, 1)
+    release(exports[1], folder, 2)
+    (folder / "labels.json").write_text('{"stable": 1}', encoding="utf-8")
+    return folder
+
+
 @dataclasses.dataclass(frozen=True)
 class Running:
     """A server in a thread of its own."""

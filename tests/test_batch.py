@@ -22,7 +22,6 @@ from conftest import PHOTOS
 from conftest import kt as run_kt
 from PIL import Image
 
-from kt.cli import main
 from kt.data.images import find_files
 from kt.errors import KtError, ReleaseError
 from kt.export.artifact import open_artifact
@@ -80,20 +79,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "007.png").write_bytes(b"no picture")
     (folder / "100.png").write_bytes(b"")
     return folder
-
-
-@pytest.fixture
-def kt_ends(monkeypatch, capsys):
-    """A function that calls `kt` as the shell does: exit code, standard output, standard error."""
-
-    def ends(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return ends
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -242,7 +227,7 @@ def test_odd_file_names_come_back_as_they_were(suffix, model, tmp_path, monkeypa
 
 
 def test_a_plain_path_stays_as_it_is():
-    for text in ("photos/a b.png", "/tmp/brûlé (1).JPG", "C:\\a.png"):
+    for text in ("photos/a b.png", "/photos/brûlé (1).JPG", "C:\\a.png"):
         assert text_of(Path(text)) == text
 
 

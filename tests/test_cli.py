@@ -71,20 +71,6 @@ def options_of(*words):
     }
 
 
-@pytest.fixture
-def kt_ends(monkeypatch, capsys):
-    """A function that calls `kt` as the shell does: exit code, standard output, standard error."""
-
-    def ends(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return ends
-
-
 # -------------------------------------------------------------------------------------------------------------- help
 
 

@@ -38,6 +38,7 @@ from serving import (  # noqa: E402
     running,
     scores,
     tiny,
+    two_versions,
 )
 
 from kt.data.images import read_rgb, resize  # noqa: E402
@@ -52,10 +53,7 @@ from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
 @pytest.fixture(scope="module")
 def server(exports: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Versions 1 and 2, where 1 is stable."""
-    folder = tmp_path_factory.mktemp("served") / "tiny"
-    release(exports[0], folder, 1)
-    release(exports[1], folder, 2)
-    (folder / "labels.json").write_text('{"stable": 1}', encoding="utf-8")
+    folder = two_versions(exports, tmp_path_factory.mktemp("served") / "tiny")
     with running(folder, limits=Limits(body_bytes=2**20, pixels=250_000, instances=8)) as made:
         yield made
 

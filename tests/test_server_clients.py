@@ -22,7 +22,7 @@ pytest.importorskip("tensorflow_serving", reason="needs the extra 'grpc'")
 pytest.importorskip("httpx")
 
 from conftest import REPOSITORY
-from serving import CLASSES, Running, encoded, release, running
+from serving import CLASSES, Running, encoded, running, two_versions
 
 from kt.export.artifact import open_artifact
 from kt.serve import predict_files
@@ -30,10 +30,7 @@ from kt.serve import predict_files
 
 @pytest.fixture(scope="module")
 def server(exports: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("served") / "tiny"
-    release(exports[0], folder, 1)
-    release(exports[1], folder, 2)
-    (folder / "labels.json").write_text('{"stable": 1}', encoding="utf-8")
+    folder = two_versions(exports, tmp_path_factory.mktemp("served") / "tiny")
     with running(folder) as made:
         yield made
 

@@ -22,6 +22,7 @@ from serving import (  # noqa: E402
     release,
     running,
     scores,
+    two_versions,
 )
 from tensorflow.core.framework import tensor_pb2  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
@@ -39,10 +40,7 @@ from kt.serve.settings import Limits  # noqa: E402
 
 @pytest.fixture(scope="module")
 def server(exports: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("served") / "tiny"
-    release(exports[0], folder, 1)
-    release(exports[1], folder, 2)
-    (folder / "labels.json").write_text('{"stable": 1}', encoding="utf-8")
+    folder = two_versions(exports, tmp_path_factory.mktemp("served") / "tiny")
     with running(folder, limits=Limits(body_bytes=2**20, pixels=250_000, instances=8)) as made:
         yield made
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from kt.export.labels import LABELS, to_text
+from kt.traced import traced
 
 OPSET = 17
 """The version of ONNX's operators: what ONNX Runtime has known since 1.12 (2022)."""
@@ -27,14 +26,11 @@ class Onnx:
         import onnx
         import tf2onnx
 
-        (tensor,) = model.inputs
-        signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name="pixels")]
-        function = tf.function(lambda pixels: {"scores": model(pixels, training=False)}, input_signature=signature)
-        made, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-        for end, width in ((made.graph.input[0], None), (made.graph.output[0], len(self.classes))):
-            end.type.tensor_type.shape.dim[0].dim_param = "N"  # tf2onnx numbers what it doesn't know
-            if width is not None:
-                end.type.tensor_type.shape.dim[1].dim_value = width
+        function, _ = traced(model, batch_size=None, takes="pixels", gives=["scores"])
+        made, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+        pixels, scores = (end.type.tensor_type.shape.dim for end in (made.graph.input[0], made.graph.output[0]))
+        pixels[0].dim_param = scores[0].dim_param = "N"  # tf2onnx numbers what it doesn't know
+        scores[1].dim_value = len(self.classes)
         onnx.helper.set_model_props(made, {LABELS: to_text(self.classes).decode()})
         path = directory / f"{self.name}.onnx"
         onnx.save(made, path)

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from kt.export.labels import LABELS, to_text
+from kt.traced import traced
 
 MODEL = "model.xml"
 
@@ -26,11 +27,7 @@ class OpenVino:
         """Write the folder for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
         import openvino
 
-        (tensor,) = model.inputs
-        signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name="pixels")]
-        function = tf.function(lambda pixels: {"scores": model(pixels, training=False)}, input_signature=signature)
-        module = tf.Module()
-        module.weights = [variable.value for variable in model.variables]
+        function, module = traced(model, batch_size=None, takes="pixels", gives=["scores"])
         with tempfile.TemporaryDirectory() as folder:
             tf.saved_model.save(module, folder, signatures={"serving_default": function})
             made = openvino.convert_model(folder)

@@ -41,13 +41,22 @@ def released(saved_models: Path, name: str | None = None) -> list[ReleasedVersio
     return [_described(folder, version) for folder in folders for version in versions(folder)]
 
 
+def read_card(version: Path) -> dict[str, Any]:
+    """What `kt.json` says of a version; nothing where it is missing or damaged, since the model answers without it."""
+    try:
+        card = json.loads((version / "kt.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
 def _described(folder: Path, version: int) -> ReleasedVersion:
     path = folder / str(version)
     labels = tuple(sorted(label for label, stands_for in version_labels(folder).items() if stands_for == version))
     test: dict[str, Any] = {}
     artifacts: tuple[str, ...] = ()
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        card = json.loads((path / "kt.json").read_text(encoding="utf-8"))
+    card = read_card(path)
+    with suppress(ValueError, KeyError, TypeError):
         artifacts = tuple(artifact["name"] for artifact in card["artifacts"] if artifact["released"])
         test = dict(card["test"])
     return ReleasedVersion(folder.name, version, path, labels, test, artifacts)

@@ -7,7 +7,6 @@ once.
 """
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from kt.data.images import read_rgb, resize
 from kt.errors import DataError, KtError, ReleaseError, one_line
 from kt.export.artifact import SavedModelArtifact, TFLiteArtifact, find_artifact
 from kt.export.gate import EXACT
+from kt.export.released import read_card
 
 BLOCK = 32
 """Pictures that are scored in one go; the last block may have fewer."""
@@ -88,14 +88,13 @@ def choose(model: Path, *, engine: str) -> Plan:
 def _equal_file(folder: Path) -> Path | None:
     """The TFLite file of a release that answers as its SavedModel does, going by what kt.json says of it."""
     try:
-        artifacts = json.loads((folder / "kt.json").read_text(encoding="utf-8"))["artifacts"]
-        for told in artifacts:
+        for told in read_card(folder)["artifacts"]:
             difference = told.get("largest_score_difference")
             exact = told["released"] and difference is not None and difference <= EXACT
             file = folder / str(told["path"])
             if exact and file.name.endswith("_float32.tflite") and file.is_file():
                 return file
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return None  # not a release of kt's
     return None
 

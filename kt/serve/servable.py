@@ -1,6 +1,5 @@
 """One version of a model, opened and warmed up: what it takes, what it gives, and who uses it now."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from kt.data.images import resize
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
+from kt.export.released import read_card
 from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
 from kt.serve.scorer import choose
 
@@ -39,7 +39,7 @@ class Servable:
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
         self.image_size = self._artifact.image_size
-        self.card = _card(folder)
+        self.card = read_card(folder)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
         self.queues = {signature: BatchQueue(scheduler, self._scores) for signature in SIGNATURES}
@@ -81,15 +81,6 @@ class Servable:
 def _sizes(largest: int) -> list[int]:
     """1, 2, 4, ... and the largest batch: TensorFlow takes longer for the first batch of a size, up to a second."""
     return [*(2**power for power in range((largest - 1).bit_length())), largest]
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    """What `kt.json` says of the version; nothing where there is none, since the model answers without it."""
-    try:
-        card = json.loads((folder / "kt.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
 
 
 def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> dict[str, Any]:
