@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from kt.augment import FeatureAugmentation, Views
 from kt.heads import Classifier
-from kt.recipe import Phase, Recipe
+from kt.recipe import LinearProbe, Phase, Recipe
 from kt.schedules import Cosine
 
 try:
@@ -12,4 +12,4 @@ try:
 except PackageNotFoundError:  # run from a checkout that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["Classifier", "Cosine", "FeatureAugmentation", "Phase", "Recipe", "Views", "__version__"]
+__all__ = ["Classifier", "Cosine", "FeatureAugmentation", "LinearProbe", "Phase", "Recipe", "Views", "__version__"]

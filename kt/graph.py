@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TAP = "tap_"
+"""How the names of layers begin that only take something out of a backbone for the head (`kt.model.tapped`)."""
+
 _BLOCK = re.compile(r"(expanded_conv(?:_\d+)?|block(?:8|17|35)_\d+|.*?block_?\d+[a-z]?|conv_(?:pad|dw|pw)_\d+)(?=_|$)")
 
 
@@ -81,11 +84,14 @@ def blocks(model: Any) -> tuple[Block, ...]:
 
 
 def stretches(model: Any) -> Iterator[tuple[Node, ...]]:
-    """The nodes of a functional model in the smallest stretches between which one tensor alone crosses."""
+    """The nodes of a functional model in the smallest stretches between which one tensor alone crosses.
+
+    What a tap takes to the head does not count: the network is the same without it.
+    """
     order = [*(_input_nodes(model)), *nodes(model.inputs, model.outputs)]
     last_use = {id(tensor): len(order) for tensor in model.outputs}
     for index, node in enumerate(order):
-        for tensor in node.inputs:
+        for tensor in () if _is_tap(node) else node.inputs:
             last_use[id(tensor)] = max(last_use.get(id(tensor), 0), index)
     stretch: list[Node] = []
     alive: set[int] = set()
@@ -106,10 +112,15 @@ def _input_nodes(model: Any) -> list[Node]:
 
 def block_name(stretch: Sequence[Node]) -> str | None:
     """By the names in it, else, for branches that meet again, by where they meet; None for a plain single layer."""
-    for node in reversed(stretch):
+    own = [node for node in stretch if not _is_tap(node)]
+    for node in reversed(own):
         if match := _BLOCK.match(node.operation.name):
             return re.sub(r"^conv_(pad|dw|pw)_", "conv_dw_", match[1])
-    return str(stretch[-1].operation.name) if len(stretch) > 1 else None
+    return str(own[-1].operation.name) if len(own) > 1 else None
+
+
+def _is_tap(node: Node) -> bool:
+    return str(node.operation.name).startswith(TAP)
 
 
 def leaves(layer: Any) -> list[Any]:

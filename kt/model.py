@@ -1,6 +1,7 @@
 """One model from pixels to scores: preprocessing, backbone and head, so that none can be left out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -11,16 +12,18 @@ from kt.backbones.build import Pretrained
 from kt.backbones.build import build as build_backbone
 from kt.backbones.preprocessing import preprocess
 from kt.data.splits import Pixels
-from kt.errors import RecipeError
-from kt.graph import leaves
-from kt.recipe import Recipe
+from kt.errors import RecipeError, did_you_mean
+from kt.freeze import blocks
+from kt.graph import TAP, leaves
+from kt.recipe import Recipe, depths_of
 
 
 @dataclass(frozen=True)
 class Built:
     """The whole model (pixels uint8 `[N, H, W, 3]` to scores float32 `[N, C]`) and its parts.
 
-    prepared and features: the symbolic tensors before and behind the backbone.
+    prepared and features: the symbolic tensors before and behind the backbone. taps: where the features come from, each
+    with its width, in their order, where that is not the backbone's end alone.
     """
 
     model: Any
@@ -28,6 +31,7 @@ class Built:
     pretrained: Pretrained
     prepared: Any
     features: Any
+    taps: tuple[tuple[str, int], ...] = ()
 
 
 def build(recipe: Recipe, *, image_size: tuple[int, int], num_classes: int) -> Built:
@@ -36,7 +40,50 @@ def build(recipe: Recipe, *, image_size: tuple[int, int], num_classes: int) -> B
     Raises WeightsError where the weights can't be had, RecipeError where the head does not fit.
     """
     pretrained = build_backbone(recipe.backbone, recipe.weights, image_size=image_size)
-    return _assemble(recipe, pretrained, image_size=image_size, num_classes=num_classes)
+    depths = depths_of(recipe)
+    taps: tuple[tuple[str, int], ...] = ()
+    if depths != ("top",):
+        model, taps = tapped(pretrained.model, depths)
+        pretrained = replace(pretrained, model=model)
+    built = _assemble(recipe, pretrained, image_size=image_size, num_classes=num_classes)
+    return replace(built, taps=taps)
+
+
+def tapped(backbone: Any, depths: Sequence[str]) -> tuple[Any, tuple[tuple[str, int], ...]]:
+    """The backbone with other outputs: what its blocks or layers give at these depths, pooled over the picture.
+
+    Several stand side by side in one row `[N, D]`; each depth is given back with its width. "top" is the backbone's own
+    end. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
+    """
+    found = [_pooled(_tensor_at(backbone, depth), depth) for depth in depths]
+    joined = found[0] if len(found) == 1 else keras.layers.Concatenate(name=f"{TAP}joined")(found)
+    widths = tuple((depth, int(tensor.shape[-1])) for depth, tensor in zip(depths, found, strict=True))
+    return keras.Model(backbone.inputs, joined, name=backbone.name), widths
+
+
+def _tensor_at(backbone: Any, depth: str) -> Any:
+    if depth == "top":
+        return backbone.outputs[0]
+    order = blocks(backbone)
+    for block in order:
+        for layer in block.layers:
+            if layer.name == depth:
+                return layer.output
+    ends = {block.name: block.layers[-1].output for block in order}
+    if depth not in ends:
+        raise RecipeError(
+            f"LinearProbe: {backbone.name} has no block or layer {depth!r}. {did_you_mean(depth, ['top', *ends])}"
+        )
+    return ends[depth]
+
+
+def _pooled(tensor: Any, depth: str) -> Any:
+    """A row of numbers `[N, c]` from a map `[N, h, w, c]`, or from what is one already."""
+    if len(tensor.shape) == 2:
+        return tensor
+    if len(tensor.shape) != 4:
+        raise RecipeError(f"LinearProbe: {depth!r} gives {tuple(tensor.shape)}; expected a map (N, height, width, c).")
+    return keras.layers.GlobalAveragePooling2D(name=f"{TAP}{depth}")(tensor)
 
 
 def _assemble(recipe: Recipe, pretrained: Pretrained, *, image_size: tuple[int, int], num_classes: int) -> Built:

@@ -46,14 +46,59 @@ class Phase:
     def __post_init__(self) -> None:
         check_types(self)
         where = f"Phase {self.name!r}"
-        if not _NAME.fullmatch(self.name):
-            raise RecipeError(f"{where}: a name has letters, digits, '_' and '-', and begins with a letter.")
+        _check_name(self.name, where)
         if self.epochs < 1:
             raise RecipeError(f"{where}: epochs must be at least 1, not {self.epochs}.")
         if not 0 < self.lr < 100:
             raise RecipeError(f"{where}: lr must be above 0, such as 1e-3, not {self.lr}.")
         if self.patience is not None and self.patience < 1:
             raise RecipeError(f"{where}: patience must be at least 1 epoch, not {self.patience}.")
+
+
+def _check_name(name: str, where: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise RecipeError(f"{where}: a name has letters, digits, '_' and '-', and begins with a letter.")
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A step like `Phase` that fits a convex classifier on frozen features, and puts its weights into the head.
+
+    classifier: "softmax" (multinomial logistic regression) or "svm" (a linear SVM, its margins scaled to
+    probabilities). C: the inverse strength of the L2 penalty on standardised features, as in scikit-learn; None chooses
+    it by cross-validation on train. features: "top", the pooled output of the backbone; or the name of a block or layer
+    of it, pooled; or several of these side by side, of which those are taken that cross-validation finds to pay
+    (Evci et al., Head2Toe, ICML 2022). A backbone of which the top is not taken ends at the last block that is.
+
+    Later phases go on from the probe's weights (Kumar et al., Fine-Tuning can Distort Pretrained Features and
+    Underperform Out-of-Distribution, ICLR 2022).
+    """
+
+    classifier: Literal["softmax", "svm"] = "softmax"
+    C: float | None = None
+    features: str | Sequence[str] = "top"
+    name: str = "probe"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        where = f"LinearProbe {self.name!r}"
+        _check_name(self.name, where)
+        if self.C is not None and self.C <= 0:
+            raise RecipeError(f"{where}: C must be above 0, such as 0.01, not {self.C}.")
+        if not self.depths or len(set(self.depths)) < len(self.depths):
+            raise RecipeError(f"{where}: features must be 'top', a block, or a list of different ones.")
+
+    @property
+    def depths(self) -> tuple[str, ...]:
+        """The places in the backbone that features are taken from."""
+        return (self.features,) if isinstance(self.features, str) else tuple(self.features)
+
+    def trainable(self, backbone: Any) -> None:
+        """Nothing of the backbone moves."""
+        backbone.trainable = False
+
+
+Step = Phase | LinearProbe
 
 
 @dataclass(frozen=True)
@@ -72,7 +117,7 @@ class Recipe:
     data: Callable[[], Any]
     backbone: Callable[..., Any]
     head: Callable[[Any, int], Any]
-    phases: Sequence[Phase]
+    phases: Sequence[Step]
     export: Sequence[str | Callable[[Any, Path], Path]] = ("saved_model", "tflite")
     weights: str | None = "imagenet"
     augment: Callable[[Any], Any] | None = None
@@ -90,6 +135,11 @@ class Recipe:
         names = [phase.name for phase in self.phases]
         if twice := {name for name in names if names.count(name) > 1}:
             raise RecipeError(f"Recipe: two phases are named {min(twice)!r}; names must differ.")
+        if len(depths := {step.depths for step in self.phases if isinstance(step, LinearProbe)}) > 1:
+            raise RecipeError(
+                f"Recipe: its probes take features at {' and at '.join(map(str, sorted(depths)))}; the head has one "
+                "place for them, so they must be the same."
+            )
         if clash := set(names) & {field.name for field in dataclasses.fields(self)}:
             raise RecipeError(f"Recipe: a phase can't be named {min(clash)!r}, as a field of the recipe is.")
         for export in self.export:
@@ -101,6 +151,11 @@ class Recipe:
             )
         if not 0 <= self.seed < 2**31:
             raise RecipeError(f"Recipe: seed must be from 0 to 2147483647, not {self.seed}.")
+
+
+def depths_of(recipe: Recipe) -> tuple[str, ...]:
+    """The places in the backbone that the head gets its features from: where the probe wants them, or else the top."""
+    return next((step.depths for step in recipe.phases if isinstance(step, LinearProbe)), ("top",))
 
 
 @dataclass(frozen=True)
@@ -253,7 +308,7 @@ def _explained(error: BaseException, names: Mapping[str, Any]) -> str:
     if isinstance(error, SyntaxError):
         return error.msg if error.filename == names["__file__"] else f"SyntaxError: {text}"
     if match := re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text):
-        cls = {"Phase": Phase, "Recipe": Recipe, **names}.get(match[1])
+        cls = {"Phase": Phase, "LinearProbe": LinearProbe, "Recipe": Recipe, **names}.get(match[1])
         known = [field.name for field in dataclasses.fields(cls)] if cls is not None and _is_part(cls) else []
         return f"{match[1]} has no field {match[2]!r}. {did_you_mean(match[2], known) if known else ''}".rstrip()
     if match := re.fullmatch(r"(\w+)\.__init__\(\) missing \d+ required positional arguments?: (.*)", text):

@@ -19,7 +19,8 @@ from kt.data.splits import Splits
 from kt.errors import TrainingError
 from kt.features.engine import Engine, Inputs, Work
 from kt.model import Built
-from kt.recipe import Phase, Recipe
+from kt.probe import probe, scores_layer, used
+from kt.recipe import LinearProbe, Phase, Recipe
 from kt.schedules import constant
 
 Labels = npt.NDArray[np.int64]
@@ -30,13 +31,14 @@ class PhaseResult:
     """What a phase did.
 
     inputs: what was trained on, pixels or stored outputs of frozen layers. history: a list for each of loss, accuracy,
-    val_loss, val_accuracy, lr, one value an epoch.
+    val_loss, val_accuracy, lr, one value an epoch. probe: what a linear probe chose; it counts as one epoch, and has no
+    learning rate.
     """
 
     name: str
     epochs: int
     epochs_run: int
-    lr: float
+    lr: float | None
     trainable_parameters: int
     total_parameters: int
     trainable_layers: int
@@ -46,6 +48,7 @@ class PhaseResult:
     history: dict[str, list[float]]
     best_epoch: int
     best_val_loss: float
+    probe: dict[str, Any] | None = None
 
 
 @dataclass
@@ -57,6 +60,12 @@ class Best:
     val_loss: float = float("inf")
     val_accuracy: float = 0.0
     weights: list[npt.NDArray[Any]] | None = None
+
+    def offer(self, phase: str, epoch: int, *, val_loss: float, val_accuracy: float, model: Any) -> None:
+        """Take the model's weights if its loss on validation is lower than any before."""
+        if val_loss < self.val_loss:
+            self.phase, self.epoch, self.val_loss, self.val_accuracy = phase, epoch, val_loss, val_accuracy
+            self.weights = model.get_weights()
 
     def figures(self) -> dict[str, Any]:
         """Where it was found and how good it was, for the report."""
@@ -84,23 +93,79 @@ def train(
     """
     best, results = Best(), []
     engine = Engine(built, recipe, splits, cached=cached)
-    for index in range(len(recipe.phases)):
-        results.append(_train_phase(built, recipe, splits, index=index, engine=engine, best=best, logs=logs))
+    for index, step in enumerate(recipe.phases):
+        step.trainable(built.backbone)
+        if isinstance(step, LinearProbe):
+            result = _probe(built, recipe, splits, step=step, work=engine.work(index), best=best)
+        else:
+            result = _train_phase(built, recipe, splits, index=index, engine=engine, best=best)
+        if logs:
+            _write_scalars(logs / step.name, result.history)
+        results.append(result)
         built.model.set_weights(best.weights)
     return results, best
 
 
 def check_phases(recipe: Recipe, built: Built) -> None:
-    """Set each phase's flags once, so that a block that does not exist is found before any training."""
-    for phase in recipe.phases:
-        phase.trainable(built.backbone)
+    """Set each phase's flags once, so that a block that does not exist is found before any training.
+
+    And look at the head where a linear probe is to go into it.
+    """
+    for step in recipe.phases:
+        step.trainable(built.backbone)
+        if isinstance(step, LinearProbe):
+            scores_layer(built)
+
+
+def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, work: Work, best: Best) -> PhaseResult:
+    started = time.perf_counter()
+    trains = freeze.count_trainable(built.model, built.backbone)
+    found, *scores = probe(built, recipe, step, work, splits)
+    figures: dict[str, float] = {}
+    head: Any = recipe.head
+    for prefix, part, given in zip(("", "val_"), (splits.train, splits.validation), scores, strict=True):
+        one_hot = np.eye(len(splits.classes), dtype=np.float32)[part.labels]
+        loss = head.loss()(one_hot, np.asarray(given, np.float32))
+        figures[f"{prefix}loss"] = float(keras.ops.convert_to_numpy(loss))
+        figures[f"{prefix}accuracy"] = float(np.mean(given.argmax(axis=1) == part.labels))
+    best.offer(
+        step.name, 1, val_loss=figures["val_loss"], val_accuracy=figures["val_accuracy"], model=built.model
+    )  # fmt: skip
+    taken = used(found, built.taps)
+    seconds = round(time.perf_counter() - started, 2)
+    features = " + ".join(f"{count} of {name}" for name, count in taken.items())
+    say(
+        f"phase {step.name}: linear classifier ({step.classifier}) on features {features}; C {found.C:.3g}, "
+        f"{seconds:.1f} s; validation loss {figures['val_loss']:.4f}"
+    )
+    return PhaseResult(
+        name=step.name,
+        epochs=1,
+        epochs_run=1,
+        lr=None,
+        trainable_parameters=trains.parameters,
+        total_parameters=trains.total_parameters,
+        trainable_layers=trains.layers,
+        first_trainable=trains.first,
+        inputs=work.inputs,
+        seconds=seconds,
+        history={name: [value] for name, value in figures.items()},
+        best_epoch=1,
+        best_val_loss=figures["val_loss"],
+        probe={
+            "classifier": step.classifier,
+            "C": found.C,
+            "features": taken,
+            "path": [list(one) for one in found.path],
+        },
+    )
 
 
 def _train_phase(
-    built: Built, recipe: Recipe, splits: Splits, *, index: int, engine: Engine, best: Best, logs: Path | None
+    built: Built, recipe: Recipe, splits: Splits, *, index: int, engine: Engine, best: Best
 ) -> PhaseResult:
     started, phase = time.perf_counter(), recipe.phases[index]
-    phase.trainable(built.backbone)
+    assert isinstance(phase, Phase)
     trains = freeze.count_trainable(built.model, built.backbone)
     say(
         f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}; trains {trains.layers} layers, "
@@ -143,8 +208,6 @@ def _train_phase(
         f"phase {phase.name}: {result.seconds:.0f} s; best validation loss {result.best_val_loss:.4f} in epoch "
         f"{result.best_epoch}"
     )
-    if logs:
-        _write_scalars(logs / phase.name, result.history)
     return result
 
 
@@ -269,10 +332,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
         self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
         if not np.isfinite(logs["val_loss"]):
             raise self._diverged(f"validation loss became {logs['val_loss']}", f"epoch {self.epoch}")
-        if logs["val_loss"] < self.best.val_loss:
-            self.best.phase, self.best.epoch = self.phase.name, self.epoch
-            self.best.val_loss, self.best.val_accuracy = float(logs["val_loss"]), float(logs.get("val_accuracy", 0.0))
-            self.best.weights = self.whole.get_weights()
+        accuracy = float(logs.get("val_accuracy", 0.0))
+        self.best.offer(
+            self.phase.name, self.epoch, val_loss=float(logs["val_loss"]), val_accuracy=accuracy, model=self.whole
+        )
 
     def _diverged(self, what: str, when: str) -> TrainingError:
         lower = f"--set {self.phase.name}.lr={self.phase.lr / 10:g}"

@@ -386,7 +386,7 @@ def test_the_last_of_two_settings_of_one_field_counts():
         ("backbone.alpha=1", "Cannot set 'backbone.alpha': 'backbone' has no fields of its own; "),
         ("fine_tune=1", "Cannot set 'fine_tune': 'fine_tune' is a phase; name one of its fields, such as fine_tune.lr"),
         ("phases.fine_tune.lr=1", "Cannot set 'phases.fine_tune.lr': begin with the name of a phase, such as"),
-        ("phases=x", "Cannot set 'phases' to 'x': it must be a list of Phase."),
+        ("phases=x", "Cannot set 'phases' to 'x': it must be a list of Phase or LinearProbe."),
         ("fine_tune.epochs=1.5", "Cannot set 'fine_tune.epochs' to '1.5': it must be an integer."),
         ("fine_tune.epochs=", "Cannot set 'fine_tune.epochs' to '': it must be an integer."),
         ("fine_tune.epochs=true", "Cannot set 'fine_tune.epochs' to 'true': it must be an integer."),

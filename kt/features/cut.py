@@ -168,7 +168,9 @@ def _sorted(built: Built, borders: Sequence[Border], found: Any) -> list[Any]:
     left = keras.tree.flatten(found)
     tensors: list[Any] = []
     for border in borders:
-        if border.in_head:
+        if border.in_head and border.tensors == (built.features,):
+            tensors.append(left[-1])  # Keras makes no model of nothing
+        elif border.in_head:
             tensors += keras.tree.flatten(_model([built.features], border.tensors)(left[-1]))
         else:
             tensors += [left.pop(0) for _ in border.tensors]

@@ -1,0 +1,1 @@
+"""Work that is made of runs: what to transfer, how much, and whether it helped."""
