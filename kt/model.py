@@ -53,12 +53,20 @@ def tapped(backbone: Any, depths: Sequence[str]) -> tuple[Any, tuple[tuple[str, 
     """The backbone with other outputs: what its blocks or layers give at these depths, pooled over the picture.
 
     Several stand side by side in one row `[N, D]`; each depth is given back with its width. "top" is the backbone's own
-    end. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
+    end, "all" every block. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
     """
+    depths = _all_depths(backbone) if tuple(depths) == ("all",) else depths
     found = [_pooled(_tensor_at(backbone, depth), depth) for depth in depths]
     joined = found[0] if len(found) == 1 else keras.layers.Concatenate(name=f"{TAP}joined")(found)
     widths = tuple((depth, int(tensor.shape[-1])) for depth, tensor in zip(depths, found, strict=True))
     return keras.Model(backbone.inputs, joined, name=backbone.name), widths
+
+
+def _all_depths(backbone: Any) -> list[str]:
+    """The ends of the backbone's blocks, 20 at most, evenly spaced, and the top, where the last one ends."""
+    names = [block.name for block in blocks(backbone)][:-1]
+    step = max(1, -(-len(names) // 20))
+    return [*names[::-step][::-1], "top"]
 
 
 def _tensor_at(backbone: Any, depth: str) -> Any:
@@ -72,7 +80,8 @@ def _tensor_at(backbone: Any, depth: str) -> Any:
     ends = {block.name: block.layers[-1].output for block in order}
     if depth not in ends:
         raise RecipeError(
-            f"LinearProbe: {backbone.name} has no block or layer {depth!r}. {did_you_mean(depth, ['top', *ends])}"
+            f"LinearProbe: {backbone.name} has no block or layer {depth!r}. "
+            f"{did_you_mean(depth, ['top', 'all', *ends])}"
         )
     return ends[depth]
 

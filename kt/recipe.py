@@ -67,8 +67,9 @@ class LinearProbe:
     classifier: "softmax" (multinomial logistic regression) or "svm" (a linear SVM, its margins scaled to
     probabilities). C: the inverse strength of the L2 penalty on standardised features, as in scikit-learn; None chooses
     it by cross-validation on train. features: "top", the pooled output of the backbone; or the name of a block or layer
-    of it, pooled; or several of these side by side, of which those are taken that cross-validation finds to pay
-    (Evci et al., Head2Toe, ICML 2022). A backbone of which the top is not taken ends at the last block that is.
+    of it, pooled; or several of these side by side; "all" for every block (20 at most, evenly spaced) and the top. Of
+    several depths the features are used that cross-validation finds to pay (Evci et al., Head2Toe, ICML 2022). A
+    backbone of which the top is not taken ends at the last block that is.
 
     Later phases go on from the probe's weights (Kumar et al., Fine-Tuning can Distort Pretrained Features and
     Underperform Out-of-Distribution, ICLR 2022).

@@ -1,0 +1,136 @@
+"""Which defaults are good on data that nobody tuned them for: ways to train, on the same splits, sets, sizes and seeds.
+
+    python benchmarks/defaults.py ../shared/data/{clothing,bean_leaves,apple_leaves,apples} --peers ../shared/peers
+
+The split is that of the peers' programs (a fifth of train is validation), so that their figures stand beside. A line of
+JSON for each way, set, size and seed goes to --out; what is there already is not run again. --table prints the means.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kt import Classifier, LinearProbe, Phase, Recipe, Views
+from kt.data import Folder
+from kt.evaluate import evaluate
+from kt.freeze import frozen, last_blocks
+from kt.model import build, predict
+from kt.train import seed_everything, train
+
+DEPTHS = [
+    *("block_1", "block_2", "block_3", "block_4", "block_5", "block_6_expand_relu", "block_6", "block_7", "block_8"),
+    *("block_9", "block_10", "block_11", "block_12", "block_13_expand_relu", "block_13", "block_14", "block_15"),
+    *("block_16_expand_relu", "block_16_project_BN", "top"),
+]
+FEW = ["block_6_expand_relu", "block_13_expand_relu", "block_16_expand_relu", "top"]
+turns = keras.Sequential([keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation(0.05, seed=2)])
+
+
+def blocks(lr=1e-4, epochs=5, count=4):
+    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr)
+
+
+HEAD = Phase("train_head", trainable=frozen, epochs=10, lr=1e-3)
+WAYS = {
+    "head": ([HEAD], {}),
+    "head, blocks 1e-4": ([HEAD, blocks()], {}),
+    "head, blocks 1e-4, 4 views": ([HEAD, blocks()], {"augment": Views(turns, views=4)}),
+    "probe top": ([LinearProbe()], {}),
+    "probe top, blocks 1e-4": ([LinearProbe(), blocks()], {}),
+    "probe 4 depths": ([LinearProbe(features=FEW)], {}),
+    "probe depths": ([LinearProbe(features=DEPTHS)], {}),
+    "probe all": ([LinearProbe(features="all")], {}),
+    "probe depths, 4 views": ([LinearProbe(features=DEPTHS)], {"augment": Views(turns, views=4)}),
+    "probe depths, blocks 3e-5": ([LinearProbe(features=DEPTHS), blocks(3e-5)], {}),
+    "probe depths, blocks 1e-4": ([LinearProbe(features=DEPTHS), blocks()], {}),
+    "probe depths, blocks 1e-4, smoothing": ([LinearProbe(features=DEPTHS), blocks()], {"smoothing": 0.1}),
+    "probe depths, blocks 3e-4": ([LinearProbe(features=DEPTHS), blocks(3e-4)], {}),
+    "probe depths, 8 blocks 1e-4": ([LinearProbe(features=DEPTHS), blocks(count=8)], {}),
+}
+
+
+def one(way, root, seed):
+    """Balanced accuracy on test of what validation chose, and of where each phase ended."""
+    phases, more = WAYS[way]
+    keras.backend.clear_session()
+    started, busy = time.perf_counter(), time.process_time()
+    seed_everything(seed)
+    splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
+    counts = np.bincount(splits.train.labels)
+    recipe = Recipe(
+        data=lambda: splits,
+        backbone=keras.applications.MobileNetV2,
+        head=Classifier(dropout=0.2, label_smoothing=more.get("smoothing", 0.0)),
+        phases=phases,
+        augment=more.get("augment"),
+        class_weight="balanced" if counts.max() >= 2 * counts.min() else None,
+        seed=seed,
+        export=[],
+    )
+    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    results, best = train(built, recipe, splits)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
+    test = evaluate(predict(built.model, splits.test.pixels), splits.test.labels, splits.classes, resamples=0)
+    return {
+        "balanced_accuracy": round(test["balanced_accuracy"], 4),
+        "log_loss": round(test["log_loss"], 4),
+        "kept": best.phase,
+        "val": {result.name: [round(value, 4) for value in result.history["val_loss"]] for result in results},
+        "features": results[0].probe and results[0].probe["features"],
+        "seconds": round(seconds, 1),
+        "cpu": round(cpu, 1),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--peers", type=Path, default=Path("../shared/peers"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 0], help="pictures of train; 0 for all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--out", type=Path, default=Path("runs/defaults.jsonl"))
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
+    options = parser.parse_args()
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    if not options.table:
+        sys.path.insert(0, str(options.peers))
+        from common import stage
+
+        there = {(row["way"], row["set"], row["size"], row["seed"]) for row in rows}
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        for size in options.sizes:
+            for seed in options.seeds:
+                for data in options.data:
+                    missing = [way for way in options.only if (way, data.name, size, seed) not in there]
+                    root = stage(data, seed, size or None)[0] if missing else None
+                    for way in missing:
+                        row = {"way": way, "set": data.name, "size": size, "seed": seed, **one(way, root, seed)}
+                        rows.append(row)
+                        with options.out.open("a") as file:
+                            file.write(json.dumps(row) + "\n")
+    table(rows, options)
+
+
+def table(rows, options):
+    sets = [data.name for data in options.data]
+    for size in options.sizes:
+        print(f"\n{size or 'all'} pictures\n\n| way | {' | '.join(sets)} | mean | CPU, s |")
+        print("| --- |" + " --- |" * (len(sets) + 2))
+        for way in options.only:
+            found = [
+                [row for row in rows if (row["way"], row["set"], row["size"]) == (way, name, size)] for name in sets
+            ]
+            if any(found):
+                means = [np.mean([row["balanced_accuracy"] for row in some]) if some else np.nan for some in found]
+                cpu = np.mean([row["cpu"] for some in found for row in some])
+                print(f"| {way} | {' | '.join(f'{mean:.3f}' for mean in means)} | {np.mean(means):.3f} | {cpu:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
