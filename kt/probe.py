@@ -23,13 +23,13 @@ _PASSES = (keras.layers.GlobalAveragePooling2D, keras.layers.Dropout)
 """What may stand between the backbone and the last layer."""
 
 
-def probe(built: Built, recipe: Recipe, step: LinearProbe, work: Work, splits: Splits) -> tuple[Linear, Any, Any]:
-    """Fit the classifier on train and put it into the head; the scores float64 `[N, C]` of train and validation too.
+def probe(built: Built, recipe: Recipe, step: LinearProbe, work: Work, splits: Splits) -> Linear:
+    """Fit the classifier on train, each view of a picture counting as one, and put it into the head.
 
-    With views, train's are those of the first view. Raises RecipeError for a head that is not linear.
+    Raises RecipeError for a head that is not linear.
     """
     layer = scores_layer(built)
-    train, validation = (_features(built, layer, inputs) for inputs in (work.train, work.validation))
+    train = _features(built, layer, work.train)
     views = len(train) // len(splits.train)
     found = linear.fit(
         train,
@@ -43,7 +43,7 @@ def probe(built: Built, recipe: Recipe, step: LinearProbe, work: Work, splits: S
         seed=recipe.seed,
     )
     layer.set_weights([found.weights.astype(np.float32), found.bias.astype(np.float32)])
-    return found, found.scores(train[: len(splits.train)]), found.scores(validation)
+    return found
 
 
 def scores_layer(built: Built) -> Any:

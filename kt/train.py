@@ -120,16 +120,16 @@ def check_phases(recipe: Recipe, built: Built) -> None:
 def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, work: Work, best: Best) -> PhaseResult:
     started = time.perf_counter()
     trains = freeze.count_trainable(built.model, built.backbone)
-    found, *scores = probe(built, recipe, step, work, splits)
-    figures: dict[str, float] = {}
+    found = probe(built, recipe, step, work, splits)
     head: Any = recipe.head
-    for prefix, part, given in zip(("", "val_"), (splits.train, splits.validation), scores, strict=True):
-        one_hot = np.eye(len(splits.classes), dtype=np.float32)[part.labels]
-        loss = head.loss()(one_hot, np.asarray(given, np.float32))
-        figures[f"{prefix}loss"] = float(keras.ops.convert_to_numpy(loss))
-        figures[f"{prefix}accuracy"] = float(np.mean(given.argmax(axis=1) == part.labels))
+    work.model.compile(loss=head.loss(), metrics=list(head.metrics()), jit_compile=_by_xla())
+    figures: dict[str, float] = {}
+    for prefix, split, inputs in (("", splits.train, work.train), ("val_", splits.validation, work.validation)):
+        pictures = batches(inputs, split.labels, classes=len(splits.classes), batch_size=splits.batch_size)
+        found_here = work.model.evaluate(pictures, verbose=0, return_dict=True)
+        figures |= {f"{prefix}{name}": float(value) for name, value in found_here.items()}
     best.offer(
-        step.name, 1, val_loss=figures["val_loss"], val_accuracy=figures["val_accuracy"], model=built.model
+        step.name, 1, val_loss=figures["val_loss"], val_accuracy=figures.get("val_accuracy", 0.0), model=built.model
     )  # fmt: skip
     taken = used(found, built.taps)
     seconds = round(time.perf_counter() - started, 2)
@@ -215,10 +215,13 @@ def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int) -> None
     """Compile the model for a phase: flags that changed after an earlier `compile` would be ignored by Keras."""
     rate = (phase.schedule or constant)(phase.lr, steps)
     optimizer = phase.optimizer(rate) if phase.optimizer else keras.optimizers.Adam(learning_rate=rate)
-    # XLA on a CPU makes depthwise convolutions about ten times slower; JAX has no other way.
-    jit = keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and accelerated())
     head: Any = recipe.head
-    model.compile(optimizer=optimizer, loss=head.loss(), metrics=list(head.metrics()), jit_compile=jit)
+    model.compile(optimizer=optimizer, loss=head.loss(), metrics=list(head.metrics()), jit_compile=_by_xla())
+
+
+def _by_xla() -> bool:
+    """XLA on a CPU makes depthwise convolutions about ten times slower; JAX has no other way."""
+    return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and accelerated())
 
 
 # --------------------------------------------------------------------------------------------------------- batches
