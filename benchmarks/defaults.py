@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kt import Classifier, LinearProbe, Phase, Recipe, Views
+from kt import Classifier, Cosine, LinearProbe, Phase, Recipe, Views
 from kt.data import Folder
 from kt.evaluate import evaluate
 from kt.freeze import frozen, last_blocks
@@ -31,8 +31,8 @@ FEW = ["block_6_expand_relu", "block_13_expand_relu", "block_16_expand_relu", "t
 turns = keras.Sequential([keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation(0.05, seed=2)])
 
 
-def blocks(lr=1e-4, epochs=5, count=4):
-    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr)
+def blocks(lr=1e-4, epochs=5, count=4, schedule=None):
+    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr, schedule=schedule)
 
 
 HEAD = Phase("train_head", trainable=frozen, epochs=10, lr=1e-3)
@@ -46,6 +46,7 @@ WAYS = {
     "probe depths": ([LinearProbe(features=DEPTHS)], {}),
     "probe all": ([LinearProbe(features="all")], {}),
     "probe depths, 4 views": ([LinearProbe(features=DEPTHS)], {"augment": Views(turns, views=4)}),
+    "probe depths, blocks 1e-5": ([LinearProbe(features=DEPTHS), blocks(1e-5, schedule=Cosine())], {}),
     "probe depths, blocks 3e-5": ([LinearProbe(features=DEPTHS), blocks(3e-5)], {}),
     "probe depths, blocks 1e-4": ([LinearProbe(features=DEPTHS), blocks()], {}),
     "probe depths, blocks 1e-4, smoothing": ([LinearProbe(features=DEPTHS), blocks()], {"smoothing": 0.1}),
