@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kt import freeze, graph
+from kt import graph
 from kt.errors import RecipeError
 from kt.recipe import Phase
 from kt.schedules import constant
