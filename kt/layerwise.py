@@ -103,7 +103,7 @@ def _rate(phase: Phase, layer_rates: Callable[[int, int], float], name: str, *, 
     where = f"Phase {phase.name!r}: layer_rates({place}, {blocks}), for {name},"
     try:
         factor = layer_rates(place, blocks)
-    except Exception as error:  # a function of the user's own may fail in any way
+    except Exception as error:  # noqa: BLE001 - a function of the user's own may fail in any way
         why = " ".join(str(error).split())
         raise RecipeError(f"{where} fails with {type(error).__name__}: {why}".rstrip(": ")) from None
     try:
