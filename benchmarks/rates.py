@@ -39,9 +39,6 @@ WAYS = {
     "gradual_unfreezing((1, 2, 4))": gradual_unfreezing((1, 2, 4), epochs=EPOCHS // 3, lr=LR),
     "everything, one rate": [Phase("fine_tune", everything, EPOCHS, LR)],
     "everything, LayerwiseDecay(0.8)": [Phase("fine_tune", everything, EPOCHS, LR, layer_rates=LayerwiseDecay(0.8))],
-    'gradual_unfreezing((2, 8, "all")), LayerwiseDecay(0.8)': gradual_unfreezing(
-        (2, 8, "all"), epochs=EPOCHS // 3, lr=LR, layer_rates=LayerwiseDecay(0.8)
-    ),
 }
 
 

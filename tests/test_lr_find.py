@@ -157,14 +157,18 @@ def test_a_phase_that_is_not_there_is_told_with_the_nearest():
 
 
 def test_a_linear_probe_has_no_rate_to_be_found():
-    with pytest.raises(RecipeError, match=r"'probe' is a linear probe, which has no learning rate\. There is: fine_tune"):
+    with pytest.raises(
+        RecipeError, match=r"'probe' is a linear probe, which has no learning rate\. There is: fine_tune"
+    ):
         lr_find(recipe_of(LinearProbe(), PHASES[1]), phase="probe")
     with pytest.raises(RecipeError, match=r"The recipe has no phase with a learning rate: a linear probe needs none"):
         lr_find(recipe_of(LinearProbe()))
 
 
 def test_a_phase_behind_a_linear_probe_starts_from_it():
-    one, two = (lr_find(recipe_of(*phases), over=Range(steps=20)) for phases in ([PHASES[1]], [LinearProbe(), PHASES[1]]))
+    one, two = (
+        lr_find(recipe_of(*phases), over=Range(steps=20)) for phases in ([PHASES[1]], [LinearProbe(), PHASES[1]])
+    )
     assert two.first_loss < one.first_loss
 
 

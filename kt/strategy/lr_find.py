@@ -94,8 +94,8 @@ class Found:
 def lr_find(recipe: Recipe, *, phase: str | None = None, over: Range | None = None) -> Found:
     """Try a range of rates in a phase and suggest one; nothing is kept of it.
 
-    phase: its name; the last one with a rate unless given. Phases before it are trained first, as in a run, since a rate
-    that suits a new head does not suit one that has learned. Raises RecipeError for a phase that is not there, and
+    phase: its name; the last one with a rate unless given. Phases before it are trained first, as in a run, since a
+    rate that suits a new head does not suit one that has learned. Raises RecipeError for a phase that is not there, and
     TrainingError where the loss is no number from the start.
     """
     index = _index_of(recipe, phase)
