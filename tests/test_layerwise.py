@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,12 +13,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 
 from kt import Classifier, LayerwiseDecay, Phase, Recipe, freeze, graph, model, train
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError
 from kt.layerwise import highest_rate, optimizer_of, rates_of
-from kt.recipe import describe, override
+from kt.recipe import describe, load, override
 
 SCRIPT = Path(__file__).parent / "facts" / "step_sizes.py"
 
@@ -265,6 +267,39 @@ def test_a_model_that_trained_with_rates_by_depth_is_saved_and_loaded_with_its_o
     assert highest_rate(loaded.optimizer) == pytest.approx(1e-2)
     assert {round(float(one.learning_rate), 6) for one in loaded.optimizer.optimizers} == {0.01, 0.005, 0.0025}
     assert np.array_equal(loaded.predict(SPLITS.test.pixels), built.model.predict(SPLITS.test.pixels))
+
+
+# ----------------------------------------------------------------------------------------------- documentation
+
+
+def blocks_of(page):
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("layerwise-rates.md", ["train_head", "fine_tune"]),
+        ("gradual-unfreezing.md", ["train_head", "unfreeze_1", "unfreeze_2", "unfreeze_4"]),
+    ],
+)
+def test_the_documented_recipes_load_and_fit_their_backbone(tmp_path, page, names):
+    file = tmp_path / "mushrooms.py"
+    file.write_text(blocks_of(page)[0], encoding="utf-8")
+    recipe = load(file).recipe
+    assert [phase.name for phase in recipe.phases] == names
+    plain = override(recipe, ["weights=none"])
+    train.check_phases(plain, model.build(plain, image_size=(64, 64), num_classes=2))
+
+
+def test_the_documented_factors_are_true():
+    names = {}
+    exec(blocks_of("layerwise-rates.md")[1], names)
+    assert [names["gentle_below"](block, 18) for block in (0, 9, 18)] == pytest.approx([0.1, 0.55, 1.0])
+    assert [LayerwiseDecay(0.8)(block, 18) for block in (18, 17, 16, 0)] == pytest.approx(
+        [1, 0.8, 0.64, 0.018], abs=1e-4
+    )
 
 
 # ------------------------------------------------------------------------------------------ gradual unfreezing
