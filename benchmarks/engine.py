@@ -220,7 +220,7 @@ def floor(folder):
     for phase, border, rows in zip(recipe.phases, borders, found, strict=True):
         phase.trainable(built.backbone)
         end = rest(built, border)
-        train.compile_for(end, recipe, phase, steps=1)
+        train.compile_for(end, recipe, phase, steps=1, backbone=built.backbone)
         with inference_where_frozen(built.backbone):
             step = tf.function(lambda x, y, end=end: end.train_step((x, y)))
             whole = len(labels) // BATCH * BATCH

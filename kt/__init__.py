@@ -5,11 +5,14 @@ from importlib.metadata import PackageNotFoundError, version
 from kt.augment import FeatureAugmentation, Views
 from kt.heads import Classifier
 from kt.recipe import LinearProbe, Phase, Recipe
-from kt.schedules import Cosine
+from kt.schedules import Cosine, LayerwiseDecay
 
 try:
     __version__ = version("kt-transfer")
 except PackageNotFoundError:  # run from a checkout that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["Classifier", "Cosine", "FeatureAugmentation", "LinearProbe", "Phase", "Recipe", "Views", "__version__"]
+__all__ = [
+    "Classifier", "Cosine", "FeatureAugmentation", "LayerwiseDecay", "LinearProbe", "Phase", "Recipe", "Views",
+    "__version__",
+]  # fmt: skip

@@ -1,20 +1,21 @@
 """Freezing: which layers of a backbone train, and that what is frozen answers as in inference.
 
-`frozen`, `everything`, `from_block(name)` and `last_blocks(n)` serve as `Phase.trainable`. BatchNorm layers stay frozen
-unless `batch_norm=True`: in Keras 3 their statistics move under `fit` wherever they are trainable, whatever `training`
-the backbone was called with (seen with keras 3.15.1).
+`frozen`, `everything`, `from_block(name)` and `last_blocks(n)` serve as `Phase.trainable`; `gradual_unfreezing` makes
+phases of them. BatchNorm layers stay frozen unless `batch_norm=True`: in Keras 3 their statistics move under `fit`
+wherever they are trainable, whatever `training` the backbone was called with (seen with keras 3.15.1).
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kt import graph
 from kt.errors import RecipeError, did_you_mean
 from kt.graph import Block, leaves
+from kt.recipe import Phase
 
 
 def frozen(backbone: Any) -> None:
@@ -64,6 +65,50 @@ def last_blocks(n: int, *, batch_norm: bool = False) -> Callable[[Any], None]:
 
     trainable.__qualname__ = f"last_blocks({n}{', batch_norm=True' if batch_norm else ''})"
     return trainable
+
+
+def gradual_unfreezing(
+    blocks: Sequence[int | Literal["all"]] = (1, 2, 4),
+    *,
+    epochs: int,
+    lr: float,
+    name: str = "unfreeze",
+    batch_norm: bool = False,
+    optimizer: Callable[[Any], Any] | None = None,
+    schedule: Callable[[float, int], Any] | None = None,
+    patience: int | None = None,
+    layer_rates: Callable[[int, int], float] | None = None,
+) -> list[Phase]:
+    """Phases that train more and more of the backbone from its end on, for `Recipe.phases` behind one for the head.
+
+    (Howard and Ruder, Universal Language Model Fine-tuning for Text Classification, ACL 2018.) blocks: how many of the
+    last blocks train in each phase, rising; "all", as the last, is the whole backbone. A phase is called by it, such as
+    `unfreeze_2`. The rest is as in `Phase`, the same for each; epochs is that of one phase.
+    """
+    if not blocks:
+        raise RecipeError("gradual_unfreezing: blocks is empty; write how many train in each phase, such as (1, 2, 4).")
+    numbers = [n for n in blocks if n != "all"]
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers) or "all" in blocks[:-1]:
+        raise RecipeError(
+            f'gradual_unfreezing: blocks are numbers from 1 on, and "all" at the end if at all, such as (1, 2, "all"); '
+            f"not {tuple(blocks)!r}."
+        )
+    if numbers != sorted(set(numbers)):
+        raise RecipeError(f"gradual_unfreezing: each phase must train more blocks than the one before, not {blocks!r}.")
+    whole = everything_with_batch_norm if batch_norm else everything
+    return [
+        Phase(
+            f"{name}_{n}",
+            trainable=whole if n == "all" else last_blocks(n, batch_norm=batch_norm),
+            epochs=epochs,
+            lr=lr,
+            optimizer=optimizer,
+            schedule=schedule,
+            patience=patience,
+            layer_rates=layer_rates,
+        )
+        for n in blocks
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------- blocks

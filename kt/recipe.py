@@ -32,7 +32,8 @@ class Phase:
     trainable: a function of the backbone that sets `layer.trainable`; the head always trains. lr: the peak learning
     rate. optimizer: a function of the learning rate that gives a Keras optimizer (default: Adam). schedule: a function
     `(lr, steps)` that gives a Keras schedule, such as `kt.Cosine()` (default: constant). patience: end the phase after
-    so many epochs without a better validation loss.
+    so many epochs without a better validation loss. layer_rates: a function `(block, blocks)` that gives the factor of
+    `lr` for each block, 0 being the stem and `blocks` the head, such as `kt.LayerwiseDecay()` (default: 1 for all).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Phase:
     optimizer: Callable[[Any], Any] | None = None
     schedule: Callable[[float, int], Any] | None = None
     patience: int | None = None
+    layer_rates: Callable[[int, int], float] | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules for `Phase.schedule`: a function of the peak rate and the number of steps."""
+"""Learning rates that change: over the steps, for `Phase.schedule`, and with depth, for `Phase.layer_rates`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,28 @@ class Cosine:
             warmup_target=lr if warmup else None,
             warmup_steps=warmup,
         )
+
+
+@dataclass(frozen=True)
+class LayerwiseDecay:
+    """Each block trains at `decay` times the rate of the next one; the head at the phase's `lr`.
+
+    So the last block has `lr * decay`, the one before it `lr * decay ** 2`. (Discriminative fine-tuning: Howard and
+    Ruder, Universal Language Model Fine-tuning for Text Classification, ACL 2018, with 1 / 2.6 a layer; the layer-wise
+    decay of ELECTRA, Clark et al., ICLR 2020, and BEiT, Bao et al., ICLR 2022, counts from the head as this does.)
+    decay: above 0, at most 1.
+    """
+
+    decay: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not 0 < self.decay <= 1:
+            raise RecipeError(f"LayerwiseDecay: decay is above 0 and at most 1, such as 0.8, not {self.decay}.")
+
+    def __call__(self, block: int, blocks: int) -> float:
+        """The factor of `lr` for a block: 0 is the stem, `blocks` the head."""
+        return float(self.decay ** (blocks - block))
 
 
 def constant(lr: float, steps: int) -> float:  # noqa: ARG001 - every schedule takes the steps

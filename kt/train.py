@@ -18,10 +18,10 @@ from kt.console import Bar, progress_bar, say
 from kt.data.splits import Splits
 from kt.errors import TrainingError
 from kt.features.engine import Engine, Inputs, Work
+from kt.layerwise import BlockRate, highest_rate, optimizer_of, rates_of
 from kt.model import Built
 from kt.probe import probe, scores_layer, used
 from kt.recipe import LinearProbe, Phase, Recipe
-from kt.schedules import constant
 
 Labels = npt.NDArray[np.int64]
 
@@ -31,8 +31,9 @@ class PhaseResult:
     """What a phase did.
 
     inputs: what was trained on, pixels or stored outputs of frozen layers. history: a list for each of loss, accuracy,
-    val_loss, val_accuracy, lr, one value an epoch. probe: what a linear probe chose; it counts as one epoch, and has no
-    learning rate.
+    val_loss, val_accuracy, lr (with layer_rates the highest), one value an epoch. probe: what a linear probe chose; it
+    counts as one epoch, and has no learning rate. layer_rates: the peak rate of each block that trains, the head last;
+    empty where all train at `lr`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PhaseResult:
     best_epoch: int
     best_val_loss: float
     probe: dict[str, Any] | None = None
+    layer_rates: tuple[BlockRate, ...] = ()
 
 
 @dataclass
@@ -107,7 +109,7 @@ def train(
 
 
 def check_phases(recipe: Recipe, built: Built) -> None:
-    """Set each phase's flags once, so that a block that does not exist is found before any training.
+    """Set each phase's flags and find its rates once, so that what does not fit the backbone is told at once.
 
     And look at the head where a linear probe is to go into it.
     """
@@ -115,6 +117,8 @@ def check_phases(recipe: Recipe, built: Built) -> None:
         step.trainable(built.backbone)
         if isinstance(step, LinearProbe):
             scores_layer(built)
+        else:
+            rates_of(step, built.model, built.backbone)
 
 
 def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, work: Work, best: Best) -> PhaseResult:
@@ -167,15 +171,17 @@ def _train_phase(
     started, phase = time.perf_counter(), recipe.phases[index]
     assert isinstance(phase, Phase)
     trains = freeze.count_trainable(built.model, built.backbone)
+    rates = rates_of(phase, built.model, built.backbone)
+    lowest = f", {rates[0].block} at {rates[0].lr:.2g}" if rates else ""
     say(
-        f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}; trains {trains.layers} layers, "
+        f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}{lowest}; trains {trains.layers} layers, "
         f"{trains.parameters:,} of {trains.total_parameters:,} parameters, from {trains.first} on"
     )
     work = engine.work(index)
     # Again for each phase: how much was random in what came before, such as building parts on torch, is of no matter.
     keras.utils.set_random_seed(recipe.seed + index)
     steps = -(-len(splits.train) // splits.batch_size)
-    compile_for(work.model, recipe, phase, steps=steps * phase.epochs)
+    compile_for(work.model, recipe, phase, steps=steps * phase.epochs, backbone=built.backbone)
     classes = len(splits.classes)
     views = len(work.train) // len(splits.train)
     order = Order(len(splits.train), splits.batch_size, seed=(recipe.seed, index), views=views)
@@ -194,6 +200,7 @@ def _train_phase(
         epochs=phase.epochs,
         epochs_run=len(history["loss"]),
         lr=phase.lr,
+        layer_rates=rates,
         trainable_parameters=trains.parameters,
         total_parameters=trains.total_parameters,
         trainable_layers=trains.layers,
@@ -211,10 +218,12 @@ def _train_phase(
     return result
 
 
-def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int) -> None:
-    """Compile the model for a phase: flags that changed after an earlier `compile` would be ignored by Keras."""
-    rate = (phase.schedule or constant)(phase.lr, steps)
-    optimizer = phase.optimizer(rate) if phase.optimizer else keras.optimizers.Adam(learning_rate=rate)
+def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int, backbone: Any) -> None:
+    """Compile the model for a phase: flags that changed after an earlier `compile` would be ignored by Keras.
+
+    model: the whole one or its end behind a border; backbone: the whole one's, on which the depth of a layer counts.
+    """
+    optimizer = optimizer_of(phase, model, backbone, steps=steps)
     head: Any = recipe.head
     model.compile(optimizer=optimizer, loss=head.loss(), metrics=list(head.metrics()), jit_compile=_by_xla())
 
@@ -332,7 +341,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         # Asking for self.model also brings JAX's state back into the weights, which the whole model shares.
-        self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+        self.rates.append(highest_rate(self.model.optimizer))
         if not np.isfinite(logs["val_loss"]):
             raise self._diverged(f"validation loss became {logs['val_loss']}", f"epoch {self.epoch}")
         accuracy = float(logs.get("val_accuracy", 0.0))

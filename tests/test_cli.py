@@ -62,6 +62,11 @@ def verbs():
             yield from ((verb, inner) for inner in command.commands)
 
 
+def file_of(verb):
+    """The module of a verb: `lr-find` is kt/cli/lr_find.py."""
+    return f"kt.cli.{verb.replace('-', '_')}"
+
+
 def options_of(*words):
     return {
         option
@@ -79,7 +84,7 @@ def test_help_lists_each_verb_with_a_whole_sentence(kt_ends):
         code, out, err = kt_ends(*arguments)
         assert code == 0, err
         assert max(map(len, out.splitlines())) <= 80
-        listed = dict(re.findall(r"^  (\w+) {2,}(.+)$", out.partition("Commands:")[2], re.MULTILINE))
+        listed = dict(re.findall(r"^  ([\w-]+) {2,}(.+)$", out.partition("Commands:")[2], re.MULTILINE))
         assert list(listed) == list(VERBS)
         for sentence in listed.values():
             assert sentence.endswith("."), sentence
@@ -102,14 +107,14 @@ def test_help_is_the_same_after_every_verb_was_loaded(kt_ends):
     """`kt.cli.list`, once loaded, is `list` in the names of `kt.cli`."""
     before = kt_ends("--help")
     for verb in VERBS:
-        importlib.import_module(f"kt.cli.{verb}")
+        importlib.import_module(file_of(verb))
     assert kt_ends("--help") == before
     assert before[0] == 0
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_is_a_file_of_its_own(verb):
-    assert command_of(verb) is importlib.import_module(f"kt.cli.{verb}").command
+    assert command_of(verb) is importlib.import_module(file_of(verb)).command
 
 
 def test_help_is_quick():
@@ -130,7 +135,7 @@ def test_the_version_is_the_package_s(kt_ends):
 # ------------------------------------------------------------------------------------------------- docs/cli.md
 
 
-SECTIONS = dict(re.findall(r"^## kt (\w+)\n(.*?)(?=^## |\Z)", DOCS, re.DOTALL | re.MULTILINE))
+SECTIONS = dict(re.findall(r"^## kt ([\w-]+)\n(.*?)(?=^## |\Z)", DOCS, re.DOTALL | re.MULTILINE))
 
 
 def test_the_documentation_has_each_verb():

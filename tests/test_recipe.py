@@ -602,7 +602,7 @@ def test_the_recipe_and_the_command_line_load_nothing_heavy():
         import importlib, sys
         import kt, kt.cli, kt.console, kt.environment, kt.errors, kt.recipe
         for verb in kt.cli.VERBS:
-            importlib.import_module(f"kt.cli.{verb}")
+            importlib.import_module(f"kt.cli.{verb.replace('-', '_')}")
         print(*{name.partition(".")[0] for name in sys.modules})
     """)
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()

@@ -49,13 +49,14 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "val_accuracy": [0.5, 0.7, 0.6], "lr": [1e-3] * 3,
     }  # fmt: skip
     phase = {
-        "name": "train_head", "epochs": 5, "epochs_run": 3, "lr": 1e-3, "trainable_parameters": 2562,
+        "name": "train_head", "epochs": 5, "epochs_run": 3, "lr": 1e-3, "layer_rates": [], "trainable_parameters": 2562,
         "total_parameters": 2260546, "trainable_layers": 1, "first_trainable": "predictions",
         "inputs": "pixels", "seconds": 4.0,
         "history": history, "best_epoch": 2, "best_val_loss": 0.6,
     }  # fmt: skip
-    tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "trainable_layers": 22, "first_trainable": "block_13_expand",
-             "best_epoch": 1, "best_val_loss": 0.52}  # fmt: skip
+    by_depth = [{"block": "block_15", "lr": 6.4e-6}, {"block": "head", "lr": 1e-5}]
+    tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "layer_rates": by_depth, "trainable_layers": 22,
+             "first_trainable": "block_13_expand", "best_epoch": 1, "best_val_loss": 0.52}  # fmt: skip
     artifact = {
         "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
@@ -249,6 +250,12 @@ def test_figures_stand_on_the_page_with_their_intervals(tmp_path):
         low, high = results["test"]["intervals"][name]
         assert f"{results['test'][name]:.3f} {low:.3f} to {high:.3f}" in text
     assert "40 test pictures of 20 things" in text
+
+
+def test_rates_by_depth_stand_on_the_page_from_the_lowest_to_the_highest(tmp_path):
+    text = visible(page_of(*made_up(), tmp_path))
+    assert "3 of 5 0.001 2\u202f562" in text
+    assert "3 of 5 6.4e-06 to 1e-05 by depth 2\u202f562" in text
 
 
 def test_few_things_are_cautioned_about_and_many_are_not(tmp_path):

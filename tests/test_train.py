@@ -158,10 +158,11 @@ def test_a_cosine_schedule_shapes_the_rates_of_a_phase():
 
 
 def test_a_phase_takes_the_optimizer_that_it_is_given():
-    made = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2).model
-    train.compile_for(made, recipe_of(HEAD), Phase("x", freeze.frozen, 1, 0.5, keras.optimizers.SGD), steps=4)
-    assert isinstance(made.optimizer, keras.optimizers.SGD)
-    assert float(made.optimizer.learning_rate) == 0.5
+    built = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2)
+    phase = Phase("x", freeze.frozen, 1, 0.5, keras.optimizers.SGD)
+    train.compile_for(built.model, recipe_of(HEAD), phase, steps=4, backbone=built.backbone)
+    assert isinstance(built.model.optimizer, keras.optimizers.SGD)
+    assert float(built.model.optimizer.learning_rate) == 0.5
 
 
 def test_balanced_class_weights_average_to_one_and_even_the_classes_out():

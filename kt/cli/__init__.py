@@ -14,7 +14,7 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """What a system says of a path that was asked for, and that no program can mend."""
 
 VERBS = (
-    *("run", "new", "show", "list", "predict", "serve", "evaluate", "export", "benchmark"),
+    *("run", "new", "show", "list", "predict", "serve", "evaluate", "export", "benchmark", "lr-find"),
     *("models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
 )
 
@@ -28,7 +28,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"kt.cli.{cmd_name}").command
+        command = importlib.import_module(f"kt.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

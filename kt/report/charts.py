@@ -132,6 +132,32 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> Markup:
         return _svg(figure, f"Calibration: {words}", "calibration")
 
 
+def against_rate(found: Mapping[str, Any]) -> Markup:
+    """A range test: the loss at each rate, with the suggested rate and the recipe's own marked."""
+    rates, first = found["rates"], found["first_loss"]
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "rates"}):
+        figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(rates, found["batch_losses"], color=_SECOND, linewidth=0.8, alpha=0.55, label="each step's batch")
+        axes.plot(rates, found["losses"], color=_FIRST, linestyle="none", marker="o", markersize=2.5, alpha=0.5)
+        smoothed = found["smoothed"]
+        axes.plot(rates[: len(smoothed)], smoothed, color=_FIRST, linewidth=2, label="same pictures, smoothed")
+        axes.axhline(first, color=_INK, linewidth=0.8, linestyle=":", label="before the first step")
+        axes.axvline(
+            found["lr"], color=_INK, linewidth=1, linestyle=(0, (4, 2)), label=f"lr in the recipe, {found['lr']:g}"
+        )
+        if found["suggested"]:
+            axes.axvline(found["suggested"], color=_SECOND, linewidth=2, label=f"suggested, {found['suggested']:g}")
+        axes.set_xscale("log")
+        axes.set_xlim(rates[0], rates[-1])
+        axes.set_ylim(0, 2 * first)  # past twice the first loss it makes no difference how bad a rate is
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        axes.legend(loc="upper left")
+        label = f"Loss against the learning rate, from {rates[0]:g} to {rates[-1]:g}; {found['why']}"
+        return _svg(figure, label, "rates")
+
+
 def heatmap(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
     """The confusion matrix of many classes: each row shaded by its shares, without numbers."""
     counts = np.asarray(matrix, dtype=float)

@@ -27,7 +27,44 @@ _FEW = 10
 
 def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> str:
     """The whole page as text; `report` is what `report.json` holds, `places` where its wrongest test pictures are."""
-    environment = jinja2.Environment(
+    phases, test = report.get("phases") or [], report.get("test") or {}
+    classes, matrix = splits.classes, test.get("confusion_matrix") or []
+    numbered = len(classes) <= _NUMBERED
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            report=report,
+            headlines=[(HEADLINES[key], test.get(key), (test.get("intervals") or {}).get(key)) for key in HEADLINES],
+            measured_on=measured_on(test) if test else "",
+            caution=_caution(splits.test, splits.classes),
+            classes=classes,
+            many=not numbered,
+            wide=len(classes) > _BESIDE,
+            splits=_sizes(splits),
+            grouped=any(things < pictures for _, pictures, things in _sizes(splits)),
+            counts=_counts(splits),
+            examples=_examples(splits),
+            curves=[charts.curves(phases, metric, best=report.get("best")) for metric in ("loss", "accuracy")],
+            calibration=charts.calibration(test.get("calibration") or []),
+            confusion=_shares(matrix) if numbered else [],
+            heatmap="" if numbered or not matrix else charts.heatmap(matrix, classes),
+            mistakes=_mistakes(matrix, classes) if len(classes) > 2 else [],
+            wrong=sum(map(sum, matrix)) - sum(row[i] for i, row in enumerate(matrix)),
+            per_class=_per_class(test.get("per_class") or [], worst_first=not numbered),
+            wrongest=[
+                {**row, "picture": _thumbnail(splits.test.pixels[i])}
+                for row, i in zip(report["wrongest"], places, strict=True)
+            ],
+            verdict=_verdict(phases, report.get("best") or {}),
+            resolved=json.dumps((report.get("recipe") or {}).get("resolved") or {}, indent=2, ensure_ascii=False),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """What makes pages of templates: those of this folder, with figures as a person reads them."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.ChainableUndefined,
@@ -35,36 +72,8 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
         lstrip_blocks=True,
     )
     for name in ("figure", "change", "scientific", "percent", "interval", "count", "size", "duration", "number"):
-        environment.filters[name] = getattr(numbers, name)
-    phases, test = report.get("phases") or [], report.get("test") or {}
-    classes, matrix = splits.classes, test.get("confusion_matrix") or []
-    numbered = len(classes) <= _NUMBERED
-    return environment.get_template("page.html.jinja").render(
-        report=report,
-        headlines=[(HEADLINES[key], test.get(key), (test.get("intervals") or {}).get(key)) for key in HEADLINES],
-        measured_on=measured_on(test) if test else "",
-        caution=_caution(splits.test, splits.classes),
-        classes=classes,
-        many=not numbered,
-        wide=len(classes) > _BESIDE,
-        splits=_sizes(splits),
-        grouped=any(things < pictures for _, pictures, things in _sizes(splits)),
-        counts=_counts(splits),
-        examples=_examples(splits),
-        curves=[charts.curves(phases, metric, best=report.get("best")) for metric in ("loss", "accuracy")],
-        calibration=charts.calibration(test.get("calibration") or []),
-        confusion=_shares(matrix) if numbered else [],
-        heatmap="" if numbered or not matrix else charts.heatmap(matrix, classes),
-        mistakes=_mistakes(matrix, classes) if len(classes) > 2 else [],
-        wrong=sum(map(sum, matrix)) - sum(row[i] for i, row in enumerate(matrix)),
-        per_class=_per_class(test.get("per_class") or [], worst_first=not numbered),
-        wrongest=[
-            {**row, "picture": _thumbnail(splits.test.pixels[i])}
-            for row, i in zip(report["wrongest"], places, strict=True)
-        ],
-        verdict=_verdict(phases, report.get("best") or {}),
-        resolved=json.dumps((report.get("recipe") or {}).get("resolved") or {}, indent=2, ensure_ascii=False),
-    )
+        found.filters[name] = getattr(numbers, name)
+    return found
 
 
 def wrongest_places(test: Split, scores: npt.NDArray[Any]) -> list[int]:

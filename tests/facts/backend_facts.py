@@ -86,7 +86,7 @@ def what_moves(trainable, weights):
     made = built(recipe, weights)
     trainable(made.backbone)
     before = state(made)
-    train.compile_for(made.model, recipe, phase, steps=6)
+    train.compile_for(made.model, recipe, phase, steps=6, backbone=made.backbone)
     with freeze.inference_where_frozen(made.backbone):
         fit(made.model, recipe)
     return moved(before, made)
@@ -143,7 +143,7 @@ def cached_and_ordinary(trainable, weights):
     train.train(cached, recipe, SPLITS)
     ordinary = built(recipe, weights)
     phase.trainable(ordinary.backbone)
-    train.compile_for(ordinary.model, recipe, phase, steps=6)
+    train.compile_for(ordinary.model, recipe, phase, steps=6, backbone=ordinary.backbone)
     with freeze.inference_where_frozen(ordinary.backbone):
         fit(ordinary.model, recipe)
     pairs = zip(cached.model.get_weights(), ordinary.model.get_weights(), strict=True)

@@ -1,0 +1,286 @@
+"""The learning-rate range test: a phase's rate rises at every step, and where the loss falls best tells the rate.
+
+(Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017.) The loss is that of the same training
+pictures after each step, so that what is seen is not the luck of a batch; the test split is never looked at.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+import kt
+from kt import freeze
+from kt.console import progress_bar
+from kt.data.splits import Splits
+from kt.errors import RecipeError, TrainingError, did_you_mean
+from kt.features.engine import Engine, Inputs, Work
+from kt.model import Built, build
+from kt.recipe import Phase, Recipe
+from kt.train import Order, check_phases, compile_for, seed_everything, train, training_batches
+
+FEWEST_STEPS = 20
+"""With fewer steps the rate would jump by more than half a decade at each, and nothing could be told from the curve."""
+
+DIVERGED = 4.0
+"""The test ends where the loss is so many times what it began with."""
+
+MEASURED_ON = 128
+"""Training pictures that are looked at after each step, at most."""
+
+LEAST_FALL = 0.02
+"""The share of the first loss by which it must fall for a rate to be suggested."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The rates that are tried: from the lowest to the highest in equal factors, a training step at each."""
+
+    lowest: float = 1e-7
+    highest: float = 10.0
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lowest < self.highest < 100:
+            raise RecipeError(
+                f"The rates must rise from above 0 to below 100, not from {self.lowest:g} to {self.highest:g}."
+            )
+        if self.steps < FEWEST_STEPS:
+            raise RecipeError(f"{self.steps} steps tell too little: at least {FEWEST_STEPS} are needed, 100 are usual.")
+
+    def rates(self) -> npt.NDArray[np.float64]:
+        """The rate of each step."""
+        return np.geomspace(self.lowest, self.highest, self.steps)
+
+    def __call__(self, lr: float, steps: int) -> Any:
+        """The Keras schedule that rises to `lr`: with layer-wise rates each block's rises to its own."""
+        rise = self.highest / self.lowest
+        return keras.optimizers.schedules.ExponentialDecay(lr / rise, decay_steps=steps - 1, decay_rate=rise)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a range test found.
+
+    rates, losses, batch_losses: one value a step, the loss being that on the same pictures after each step, as in
+    inference, and that on the step's batch, as in training. smoothed: the losses without their small ups and downs.
+    suggested: None where the loss fell at no rate; why says so, or by which rule it was chosen. diverged_at: the rate
+    at which the test ended early. layer_rates: whether blocks have rates of their own.
+    """
+
+    phase: str
+    lr: float
+    rates: list[float]
+    losses: list[float]
+    batch_losses: list[float]
+    smoothed: list[float]
+    first_loss: float
+    suggested: float | None
+    why: str
+    diverged_at: float | None
+    pictures: int
+    measured_on: int
+    layer_rates: bool
+
+
+def lr_find(recipe: Recipe, *, phase: str | None = None, over: Range | None = None) -> Found:
+    """Try a range of rates in a phase and suggest one; nothing is kept of it.
+
+    phase: its name; the last one with a rate unless given. Phases before it are trained first, as in a run, since a
+    rate that suits a new head does not suit one that has learned. Raises RecipeError for a phase that is not there, and
+    TrainingError where the loss is no number from the start.
+    """
+    index = _index_of(recipe, phase)
+    seed_everything(recipe.seed)
+    splits = recipe.data()
+    seed_everything(recipe.seed)
+    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    check_phases(recipe, built)
+    recipe = dataclasses.replace(recipe, phases=recipe.phases[: index + 1])
+    if index:
+        recipe.phases[0].trainable(built.backbone)
+        Engine(built, recipe, splits).work(0)  # what the phases before need and what this one needs, in one pass
+        train(built, dataclasses.replace(recipe, phases=recipe.phases[:index]), splits)
+    return range_test(built, recipe, splits, index=index, over=over or Range())
+
+
+def told(found: Found, recipe: Recipe, *, name: str, command: str, started: datetime) -> dict[str, Any]:
+    """The content of `lr-find.json`: what was found, how to apply it, and how to find it again."""
+    values = dataclasses.asdict(found)
+    for key in ("losses", "batch_losses"):  # a step that ended the test may have none, and JSON knows no NaN
+        values[key] = [value if math.isfinite(value) else None for value in values[key]]
+    return {
+        "recipe": name,
+        "phase": values.pop("phase"),
+        "suggested": values.pop("suggested"),
+        "set": f"--set {found.phase}.lr={found.suggested:g}" if found.suggested else None,
+        **values,
+        "seed": recipe.seed,
+        "backend": str(keras.backend.backend()),
+        "kt": kt.__version__,
+        "command": command,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+    }
+
+
+def range_test(built: Built, recipe: Recipe, splits: Splits, *, index: int, over: Range) -> Found:
+    """The range test of one phase from the model's weights as they are, which are the same again afterwards."""
+    phase = recipe.phases[index]
+    assert isinstance(phase, Phase)
+    phase.trainable(built.backbone)
+    work = Engine(built, recipe, splits).work(index)
+    keras.utils.set_random_seed(recipe.seed + index)
+    rising = dataclasses.replace(phase, lr=over.highest, schedule=over)
+    compile_for(work.model, recipe, rising, steps=over.steps, backbone=built.backbone)
+    looked_at = _looked_at(work.train, splits)
+    batches = _whole_batches(work, recipe, splits, seed=(recipe.seed, index))
+    kept = built.model.get_weights()
+    try:
+        with freeze.inference_where_frozen(built.backbone):
+            first = _loss(work.model, looked_at)
+            if not math.isfinite(first):
+                raise TrainingError(
+                    f"The loss in phase {phase.name!r} is {first} before the first step, so no rate can "
+                    f"mend it; look at the head's loss, and at the pictures."
+                )
+            losses, of_batches = _rise(work.model, batches, looked_at, over=over, limit=DIVERGED * first)
+    finally:
+        built.model.set_weights(kept)
+    measured_on = sum(len(labels) for _, labels in looked_at)
+    return _found(phase, over, first, losses, of_batches, pictures=len(splits.train), measured_on=measured_on)
+
+
+Batch = tuple[npt.NDArray[Any], ...]
+
+
+def _rise(
+    model: Any, batches: Iterator[Batch], looked_at: Sequence[Batch], *, over: Range, limit: float
+) -> tuple[list[float], list[float]]:
+    """The loss on the same pictures after each step, and on the batch of the step, until it is past the limit."""
+    losses: list[float] = []
+    of_batches: list[float] = []
+    with progress_bar("rates", over.steps, unit="step") as bar:
+        for rate, batch in zip(over.rates(), batches, strict=False):
+            of_batches.append(float(model.train_on_batch(*batch, return_dict=True)["loss"]))
+            losses.append(_loss(model, looked_at))
+            bar.advance(note=f"rate {rate:.1e}, loss {losses[-1]:.3f}")
+            if not losses[-1] <= limit:  # past it, or no number
+                break
+    return losses, of_batches
+
+
+def _loss(model: Any, looked_at: Sequence[Batch]) -> float:
+    """The mean loss over batches of one size, as in inference."""
+    return float(np.mean([model.test_on_batch(*batch, return_dict=True)["loss"] for batch in looked_at]))
+
+
+def _looked_at(inputs: Inputs, splits: Splits) -> list[Batch]:
+    """Training pictures at even steps, at most `MEASURED_ON`, in batches of one size, since each size compiles."""
+    labels = splits.train.labels
+    wanted = min(len(labels), MEASURED_ON)
+    count = -(-wanted // splits.batch_size)
+    places = np.linspace(0, len(labels) - 1, wanted // count * count).astype(np.int64)
+    one_hot = np.eye(len(splits.classes), dtype=np.float32)
+    return [(np.asarray(inputs[chosen]), one_hot[labels[chosen]]) for chosen in np.split(places, count)]
+
+
+def _whole_batches(work: Work, recipe: Recipe, splits: Splits, *, seed: tuple[int, ...]) -> Iterator[Batch]:
+    """Training batches of one size, as in the phase itself, epoch after epoch without end."""
+    views = len(work.train) // len(splits.train)
+    order = Order(len(splits.train), splits.batch_size, seed=seed, views=views)
+    pictures = training_batches(order, work, splits.train.labels, recipe=recipe, classes=len(splits.classes))
+    size = min(splits.batch_size, len(splits.train))
+    for epoch in itertools.count():
+        order.epoch = epoch
+        yield from (batch for batch in pictures.as_numpy_iterator() if len(batch[1]) == size)
+
+
+def _found(
+    phase: Phase,
+    over: Range,
+    first: float,
+    losses: list[float],
+    of_batches: list[float],
+    *,
+    pictures: int,
+    measured_on: int,
+) -> Found:
+    rates = over.rates()[: len(losses)]
+    diverged = not losses[-1] <= DIVERGED * first
+    told = losses[:-1] if diverged else losses
+    if len(told) < FEWEST_STEPS // 4:
+        raise TrainingError(
+            f"Phase {phase.name!r} diverges at once: the loss went from {first:.3g} to {losses[-1]:.3g} at the rate "
+            f"{rates[-1]:.1e}, after {len(losses)} steps. Begin lower, such as --from {over.lowest / 1000:.0e}."
+        )
+    smoothed = smooth(told, over)
+    suggested, why = suggestion(rates[: len(told)], smoothed, first)
+    return Found(
+        phase=phase.name,
+        lr=phase.lr,
+        rates=rates.tolist(),
+        losses=losses,
+        batch_losses=of_batches,
+        smoothed=smoothed.tolist(),
+        first_loss=first,
+        suggested=suggested,
+        why=why,
+        diverged_at=float(rates[-1]) if diverged else None,
+        pictures=pictures,
+        measured_on=measured_on,
+        layer_rates=phase.layer_rates is not None,
+    )
+
+
+def smooth(losses: Sequence[float], over: Range) -> npt.NDArray[np.float64]:
+    """The losses under a bell curve a quarter of a decade wide, which lags behind neither way.
+
+    It is their logarithm that is smoothed, so that the end, where the loss is ten times as high, does not hide a fall.
+    """
+    decades = math.log10(over.highest / over.lowest)
+    logarithms = np.log(np.maximum(losses, 1e-7))
+    return np.asarray(np.exp(gaussian_filter1d(logarithms, 0.25 * over.steps / decades, mode="nearest")), np.float64)
+
+
+def suggestion(
+    rates: npt.NDArray[np.float64], smoothed: npt.NDArray[np.float64], first: float
+) -> tuple[float | None, str]:
+    """The rate to take, of losses over rates that rise by equal factors, and the rule in words.
+
+    The rate at which the loss falls fastest for each factor of the rate, before it is lowest. None where it does not
+    fall by `LEAST_FALL`.
+    """
+    lowest = int(np.argmin(smoothed))
+    fall = 1 - smoothed[lowest] / first
+    if lowest < 2 or fall < LEAST_FALL:
+        return None, (
+            f"at no rate does the loss fall by {LEAST_FALL:.0%} of the {first:.3g} it begins with, so this phase has "
+            f"little to learn, or has too few steps to show it"
+        )
+    steepest = int(np.argmin(np.gradient(smoothed[: lowest + 1])))
+    return float(f"{rates[steepest]:.1e}"), (
+        f"where the loss falls fastest; it is lowest, {smoothed[lowest]:.3g}, at {rates[lowest]:.1e}"
+    )
+
+
+def _index_of(recipe: Recipe, name: str | None) -> int:
+    """The place of the phase of that name; without one, of the last that has a rate."""
+    with_rate = {step.name: index for index, step in enumerate(recipe.phases) if isinstance(step, Phase)}
+    if not with_rate:
+        raise RecipeError("The recipe has no phase with a learning rate: a linear probe needs none.")
+    if name is None:
+        return max(with_rate.values())
+    if name not in with_rate:
+        if name in [step.name for step in recipe.phases]:
+            raise RecipeError(f"{name!r} is a linear probe, which has no learning rate. {did_you_mean('', with_rate)}")
+        raise RecipeError(f"The recipe has no phase {name!r}. {did_you_mean(name, with_rate)}")
+    return with_rate[name]
