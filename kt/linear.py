@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Folds = list[tuple[Ints, Ints]]
 
-STRENGTHS = tuple(float(10.0**power) for power in np.arange(-5, 1.1, 0.5))
+STRENGTHS = tuple(float(10.0**power) for power in np.arange(-6, 1.1, 0.5))
 """The values of C that are tried, the strongest regularisation first; features are standardised."""
 
 FALLBACK = 0.01

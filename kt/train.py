@@ -137,9 +137,10 @@ def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, w
     )  # fmt: skip
     taken = used(found, built.taps)
     seconds = round(time.perf_counter() - started, 2)
-    features = " + ".join(f"{count} of {name}" for name, count in taken.items())
+    depths = f"{len(taken)} depths" if len(taken) > 1 else next(iter(taken))
+    features = f"{sum(taken.values()):,} of {len(found.weights):,} features of {depths}"
     say(
-        f"phase {step.name}: linear classifier ({step.classifier}) on features {features}; C {found.C:.3g}, "
+        f"phase {step.name}: linear classifier ({step.classifier}) on {features}; C {found.C:.3g}, "
         f"{seconds:.1f} s; validation loss {figures['val_loss']:.4f}"
     )
     return PhaseResult(

@@ -17,7 +17,7 @@ from conftest import REPOSITORY, kt, make_folder
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kt import Classifier, Cosine, Phase, Recipe
+from kt import Classifier, Cosine, LinearProbe, Phase, Recipe
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import describe, is_recipe, load, override, summary_of
 from kt.schedules import constant
@@ -290,8 +290,9 @@ def test_parts_are_frozen(part):
 # ------------------------------------------------------------------------------------------------- recipes that ship
 
 
-def test_six_recipes_ship():
-    assert [file.stem for file in RECIPES] == ["apples", "features_only", "flowers", "leaves", "phone", "whole_network"]
+def test_seven_recipes_ship():
+    names = ["apples", "apples_svm", "features_only", "flowers", "leaves", "phone", "whole_network"]
+    assert [file.stem for file in RECIPES] == names
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
@@ -639,7 +640,7 @@ def documented(name):
     return names[name]
 
 
-@pytest.mark.parametrize("part", [Recipe, Phase, Classifier])
+@pytest.mark.parametrize("part", [Recipe, Phase, LinearProbe, Classifier])
 def test_the_documentation_has_every_field_with_its_default(part):
     for field in dataclasses.fields(part):
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"

@@ -55,6 +55,8 @@ def curves(phases: Sequence[Mapping[str, Any]], metric: str, *, best: Mapping[st
     for phase in phases:
         borders.append(borders[-1] + max((len(v) for v in phase.get("history", {}).values()), default=0))
     train, validation = _joined(phases, metric, borders), _joined(phases, f"val_{metric}", borders)
+    if borders[-1] == 1:  # a linear probe alone: a point is no curve
+        return Markup()
     if not np.isfinite(train).any() and not np.isfinite(validation).any():
         return Markup()
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": metric}):
