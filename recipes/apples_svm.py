@@ -1,7 +1,9 @@
 """Features of a frozen backbone and a linear SVM: no gradient step, the answer of a convex problem.
 
-kt run recipes/apples_svm.py                    2 CPU cores
-kt run recipes/apples_svm.py --set probe.features=top
+Balanced accuracy on the embedded rendered apples: MEASURED; on photos of apples never seen: PHOTOS.
+
+    kt run recipes/apples_svm.py                    2 CPU cores
+    kt run recipes/apples_svm.py --set probe.features=top
 """
 
 import keras

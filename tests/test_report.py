@@ -254,8 +254,8 @@ def test_figures_stand_on_the_page_with_their_intervals(tmp_path):
 
 def test_rates_by_depth_stand_on_the_page_from_the_lowest_to_the_highest(tmp_path):
     text = visible(page_of(*made_up(), tmp_path))
-    assert "3 of 5 0.001 2\u202f562" in text
-    assert "3 of 5 6.4e-06 to 1e-05 by depth 2\u202f562" in text
+    assert "3 of 5 0.001 2 562" in text
+    assert "3 of 5 6.4e-06 to 1e-05 by depth 2 562" in text
 
 
 def test_few_things_are_cautioned_about_and_many_are_not(tmp_path):
