@@ -16,7 +16,7 @@ from kt import linear
 from kt.console import say, warn
 from kt.data.images import allocate
 from kt.data.splits import Split, Splits
-from kt.errors import DataError, TrainingError
+from kt.errors import DataError
 from kt.evaluate import CONFIDENCE, evaluate
 from kt.features.cut import Uncut, find_border
 from kt.features.engine import Engine, Inputs
@@ -90,7 +90,7 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     """Warn of few pictures, and probe the backbone as it is: before training moves it. It is left frozen.
 
     cached: whether frozen layers are computed once; where they are not, they are not for this alone either. Raises
-    TrainingError where the backbone gives the same for every picture.
+    DataError where the backbone gives the same for every picture.
     """
     warnings = few_pictures(splits)
     for warning in warnings:
@@ -100,7 +100,7 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
         say(f"no learning curve: {reason}")
         return Scarcity(warnings)
     train, validation = _features(built, recipe, splits)
-    _refuse_constant(train.features)
+    linear.refuse_constant(train.features)
     balanced = recipe.class_weight == "balanced"
     curve, sentence = learning_curve(train, splits.classes, balanced=balanced, seed=recipe.seed)
     say(sentence)
@@ -145,7 +145,7 @@ def _fewest(part: Split, classes: Sequence[str]) -> str:
 def _things(part: Split, classes: int) -> list[int]:
     """How many independent pictures each class has."""
     pairs = set(zip(part.labels.tolist(), part.groups, strict=True))
-    return np.bincount([label for label, _ in pairs], minlength=classes).tolist()
+    return [int(number) for number in np.bincount([label for label, _ in pairs], minlength=classes)]
 
 
 def _scarce(validation: Split, classes: int) -> bool:
@@ -207,14 +207,6 @@ def _drawn(part: Split, *, seed: int) -> Split:
         pixels[row] = part.pixels[index]
     names, groups = (tuple(np.asarray(found)[chosen].tolist()) for found in (part.names, part.groups))
     return Split(pixels, part.labels[chosen], names, groups)
-
-
-def _refuse_constant(features: Floats) -> None:
-    if np.ptp(features, axis=0).max() <= 1e-6 * max(1.0, float(np.abs(features).max())):
-        raise TrainingError(
-            f"The frozen backbone gives the same for all {len(features)} training pictures, so nothing can be learned "
-            "from it: look whether the pictures are all alike, and choose other weights or another backbone."
-        )
 
 
 # ---------------------------------------------------------------------------------------------------------- probes
@@ -337,7 +329,7 @@ def outlook(images_per_class: Sequence[float], accuracies: Floats) -> str:
             "help a linear probe; training more of the backbone, or another one, may."
         )
     return (
-        f"The learning curve still rises: from {most} ({1 - last:.3f}) to twice as many a linear probe would gain about "
-        f"{gains.mean():.1f} points ({gains[0]:.1f} to {gains[-1]:.1f}), if its errors go on falling as they did. That "
-        "is extrapolated, not measured."
+        f"The learning curve still rises: from {most} ({1 - last:.3f}) to twice as many a linear probe would gain "
+        f"about {gains.mean():.1f} points ({gains[0]:.1f} to {gains[-1]:.1f}), if its errors go on falling as they did. "
+        "That is extrapolated, not measured."
     )
