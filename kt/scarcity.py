@@ -30,21 +30,24 @@ FEW = 20
 FEW_TO_CHOOSE_BY = 100
 """With fewer independent validation pictures in all, or `FEW` of a class, a probe is cross-validated as well."""
 
-AT_MOST = 2000
-"""Pictures that probes learn from; of more, so many are drawn."""
+AT_MOST = 1000
+"""Training pictures that the learning curve is drawn from; of more, so many are taken."""
 
 WIDEST = 8192
 """Features of a picture past which probes take too long."""
 
 FOLDS = 5
 DRAWS = 3
+ONE_DRAW = 10_000
+"""Pictures times classes past which one draw has to do: probes of many classes take long."""
+
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Of what four folds of five have to learn from: 10, 20, 40 and 80 % of the training pictures."""
 
 GROWTH = 1.3
 """A size on the learning curve is as many times the one before, or left out: of few pictures, halves are the same."""
 
-RESAMPLES = 300
+RESAMPLES = 200
 WORTHWHILE = 0.005
 """The gain from twice the pictures, as a share, below which a learning curve is called flat."""
 
@@ -105,7 +108,7 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     curve, sentence = learning_curve(train, splits.classes, balanced=balanced, seed=recipe.seed)
     say(sentence)
     found = None
-    if _scarce(splits.validation, len(splits.classes)):
+    if len(train.labels) == len(splits.train) and _scarce(splits.validation, len(splits.classes)):
         found = cross_validation(train + validation, splits.classes, balanced=balanced, seed=recipe.seed)
     return Scarcity(warnings, tuple(curve), sentence, found)
 
@@ -243,8 +246,11 @@ def learning_curve(
     by a probe that learned from pictures of other folds; the pictures of a smaller size are among those of a larger.
     Empty, with the reason, where a class has too few things to learn from some and be judged on others.
     """
+    if alone := [label for number, label in enumerate(classes) if len(set(known.groups[known.labels == number])) < 2]:
+        return [], f"There is no learning curve: class {alone[0]!r} has a single independent picture to learn from."
+    number = DRAWS if len(known.labels) * len(classes) <= ONE_DRAW else 1
     try:
-        draws = [_draw(known, len(classes), balanced=balanced, seed=seed + number) for number in range(DRAWS)]
+        draws = [_draw(known, len(classes), balanced=balanced, seed=seed + draw) for draw in range(number)]
     except DataError as error:
         return [], f"There is no learning curve: {error}"
     curve, accuracies = [], []
@@ -279,23 +285,27 @@ class _Answers:
 def _draw(known: Known, classes: int, *, balanced: bool, seed: int) -> list[_Answers]:
     """The answers of probes for every size, the smallest first."""
     folds = linear.folds_of(known.labels, known.groups.tolist(), folds=FOLDS, seed=seed)
+    # Chosen once, from the first fold's pictures, as a choice for each probe would take ten times as long; it says how
+    # large weights are expected to be, which has little to do with how many pictures there are.
+    C = _probe(known[folds[0][0]], classes, C=None, balanced=balanced, seed=seed).C  # noqa: N806
     turns = [_turns(known[rest], seed=(seed, number)) for number, (rest, _) in enumerate(folds)]
     found: list[_Answers] = []
     for share in SHARES:
         scores, images = np.zeros((len(known.labels), classes), np.float32), 0.0
-        C = None  # noqa: N806 - chosen on the first fold's pictures and kept: as a choice for each it would take minutes
         for (rest, held_out), turn in zip(folds, turns, strict=True):
             learned = known[rest[turn <= share]]
-            probe = linear.fit(
-                learned.features, learned.labels, classes=classes, C=C, groups=learned.groups.tolist(),
-                balanced=balanced, seed=seed,
-            )  # fmt: skip
-            C = probe.C  # noqa: N806
+            probe = _probe(learned, classes, C=C, balanced=balanced, seed=seed)
             scores[held_out] = probe.scores(known.features[held_out])
             images += len(learned.labels) / len(folds)
         if not found or images > GROWTH * found[-1].images:
             found.append(_Answers(images, scores))
     return found
+
+
+def _probe(known: Known, classes: int, *, C: float | None, balanced: bool, seed: int) -> linear.Linear:  # noqa: N803
+    return linear.fit(
+        known.features, known.labels, classes=classes, C=C, groups=known.groups.tolist(), balanced=balanced, seed=seed
+    )
 
 
 def _turns(known: Known, *, seed: tuple[int, ...]) -> Floats:
@@ -330,6 +340,6 @@ def outlook(images_per_class: Sequence[float], accuracies: Floats) -> str:
         )
     return (
         f"The learning curve still rises: from {most} ({1 - last:.3f}) to twice as many a linear probe would gain "
-        f"about {gains.mean():.1f} points ({gains[0]:.1f} to {gains[-1]:.1f}), if its errors go on falling as they did. "
-        "That is extrapolated, not measured."
+        f"about {gains.mean():.1f} points ({gains[0]:.1f} to {gains[-1]:.1f}), if its errors go on falling as they "
+        "did. That is extrapolated, not measured."
     )
