@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from sklearn import metrics
 
 from kt.errors import DataError, TrainingError
@@ -12,6 +13,12 @@ from kt.errors import DataError, TrainingError
 HEADLINES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
 BINS = 15
 CONFIDENCE = 0.95
+
+FEW = 20
+"""Where a class has fewer test pictures, the intervals of both accuracies are those of a share too, if these are wider.
+
+Of three pictures, all answered rightly, every resample is right: the bootstrap would be sure of 1.0.
+"""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,8 +50,10 @@ def evaluate(
     Intervals are 95 % percentile bootstrap intervals. Frames of one thing are not independent, so whole groups are
     drawn, with replacement (a cluster bootstrap): 400 pictures of 4 apples tell about 4 apples. They are drawn within
     each class, so that no class vanishes from a resample; a group with pictures of several classes counts as one group
-    in each. Where a class has very few groups the interval is too narrow: a single group shows no spread at all. The
-    calibration error is biased upwards in small samples and more so in resamples, so its interval leans upwards too.
+    in each. Where a class has very few groups the interval is too narrow: a single group shows no spread at all. So
+    where a class has fewer than `FEW` pictures, the intervals of both accuracies also hold the interval of a share of
+    as many independent pictures (Jeffreys' prior; Brown et al., Interval Estimation for a Binomial Proportion, 2001).
+    The calibration error is biased upwards in small samples and more so in resamples, so its interval leans upwards.
 
     Raises DataError where the shapes or labels don't fit, TrainingError where scores are no probabilities.
     """
@@ -73,12 +82,13 @@ def evaluate(
     losses = -np.log(probabilities[np.arange(len(labels)), labels])
     draws = _bootstrap(scores, labels, clusters, right=right, losses=losses, gaps=top - right, bins=bins,
                        seed=seed, resamples=resamples)  # fmt: skip
+    intervals = {name: _interval(draws.get(name)) for name in HEADLINES}
     return {
         "images": len(labels),
         "groups": len(labels) if groups is None else len(set(groups)),
         **{name: _plain(figures[name]) for name in HEADLINES},
         "confidence": CONFIDENCE,
-        "intervals": {name: _interval(draws.get(name)) for name in HEADLINES},
+        "intervals": {**intervals, **_of_few(figures, intervals, clusters)},
         "per_class": [
             {
                 "label": str(label),
@@ -243,6 +253,24 @@ def _interval(draws: Floats | None) -> list[float] | None:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def _of_few(
+    figures: dict[str, float], intervals: dict[str, list[float] | None], clusters: list[tuple[Ints, Ints, int]]
+) -> dict[str, list[float]]:
+    """The intervals of both accuracies, widened where a class has few pictures."""
+    sizes = np.array([len(pictures) for pictures, _, _ in clusters])
+    groups = np.array([number for _, _, number in clusters])
+    if sizes.min() >= FEW:
+        return {}
+    found = {}
+    for name, shares in (("accuracy", sizes / sizes.sum()), ("balanced_accuracy", np.full(len(sizes), 1 / len(sizes)))):
+        # So many independent pictures of one class would leave as much open as these of several do.
+        number, share = 1 / (shares**2 / groups).sum(), float(figures[name])
+        ends = stats.beta.interval(CONFIDENCE, share * number + 0.5, (1 - share) * number + 0.5)
+        low, high = intervals[name] or (share, share)
+        found[name] = [float(min(low, ends[0], share)), float(max(high, ends[1], share))]
+    return found
 
 
 def _plain(value: float | None) -> float | None:

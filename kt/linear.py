@@ -40,6 +40,9 @@ FOLDS = 5
 ENOUGH = 1000
 """Pictures on which C is chosen, at most; a draw of them where there are more."""
 
+_ATTEMPTS = 20
+"""Shuffles that are tried: with few groups, one may hold all of a class out at once."""
+
 _ROUGH, _EXACT = 3e-3, 1e-5
 """Where a solver stops: while C is chosen, and at last."""
 
@@ -185,10 +188,11 @@ def folds_of(labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, fold
             f"Class {scarce[0]} (counting from 0) has a single independent picture, so nothing can be cross-validated; "
             "add pictures of it. (Copies, and pictures of one group, count as one.)"
         )
-    found = _split(labels, names, folds=min(folds, *independent.values()), seed=seed)
-    if not found:
-        raise DataError("The groups of pictures can't be shared out so that every class is learnt; split them up.")
-    return found
+    for attempt in range(_ATTEMPTS):
+        found = _split(labels, names, folds=min(folds, *independent.values()), seed=seed + 1000 * attempt)
+        if sum(len(held_out) for _, held_out in found) == len(labels):
+            return found
+    raise DataError("The groups of pictures can't be shared out so that every class is learnt; split them up.")
 
 
 def _held_out(labels: Ints, groups: Sequence[str] | None, *, seed: int) -> Folds:
@@ -238,7 +242,13 @@ def _check(rows: Floats, labels: Ints, *, classes: int) -> None:
         raise DataError(f"Class {absent[0]} (counting from 0) has no picture to learn from.")
     if classes < 2:
         raise DataError("There is one class only; a classifier needs at least two.")
-    if not np.ptp(rows, axis=0).any():
+    refuse_constant(rows)
+
+
+def refuse_constant(features: npt.ArrayLike) -> None:
+    """Raise DataError where all rows of features `[N, D]` are the same, but for rounding."""
+    rows = np.asarray(features)
+    if np.ptp(rows, axis=0).max() <= 1e-6 * np.abs(rows).max():
         raise DataError(
             "All pictures have the same features, so nothing tells the classes apart. Are all pictures the same, or "
             "are the backbone's weights all zero?"

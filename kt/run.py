@@ -11,6 +11,7 @@ from kt.evaluate import evaluate
 from kt.export import from_run, release
 from kt.model import build, in_float32, predict
 from kt.recipe import Recipe
+from kt.scarcity import scarcity
 from kt.train import check_phases, seed_everything, train
 
 
@@ -45,6 +46,7 @@ def run(
     built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
     say(report.weights_line(built.pretrained.source))
     check_phases(recipe, built)
+    scarce = scarcity(built, recipe, splits, cached=origin.cached)
     phases, best = train(built, recipe, splits, logs=out / "logs", cached=origin.cached)
     model = in_float32(built, recipe)
     model.save(out / "model.keras")
@@ -55,7 +57,7 @@ def run(
     released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
     results = report.compose(
         origin=origin, recipe=recipe, splits=splits, built=built, phases=phases, best=best, test=test,
-        artifacts=artifacts, released_to=released_to, started=started,
+        artifacts=artifacts, released_to=released_to, started=started, scarce=scarce,
     )  # fmt: skip
     report.write(results, splits, scores, out)
     return results

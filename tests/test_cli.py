@@ -371,9 +371,9 @@ def stand_ins(root, counts):
 @pytest.mark.parametrize(
     ("counts", "weighted", "augmented"),
     [
-        ({"good": 20, "bad": 20}, False, True),
-        ({"good": 39, "bad": 20}, False, True),
-        ({"good": 40, "bad": 20}, True, True),
+        ({"good": 30, "bad": 30}, False, True),
+        ({"good": 59, "bad": 30}, False, True),
+        ({"good": 60, "bad": 30}, True, True),
         ({"good": 500, "bad": 499}, False, True),
         ({"good": 500, "bad": 500}, False, False),
         ({"good": 900, "bad": 100}, True, False),
@@ -408,12 +408,31 @@ def test_new_takes_any_folder_s_name(name, tmp_path, kt_ends):
     data = stand_ins(tmp_path / name, {name: 3, "other": 3})
     file = tmp_path / name / "fruit.py"
     code, out, err = kt_ends("new", file, "--data", data)
-    assert (code, err) == (0, "")
+    assert code == 0
     assert len(out.splitlines()) == 2
+    assert len(err.splitlines()) == 1  # the pictures are few
     recipe = load(file).recipe
     assert recipe.data.root == str(data)
     assert recipe.data._items is not None
     assert sum(1 for _ in recipe.data._items(Path(recipe.data.root))) == 6
+
+
+@pytest.mark.parametrize(
+    ("smallest", "told"),
+    [
+        (1, r"class 'b' has 1 picture, and kt run needs 3 of each, one each for train, validation and test"),
+        (2, r"class 'b' has 2 pictures, and kt run needs 3 of each"),
+        (3, r"class 'b' has 3 pictures: with fewer than about 30, the figures of kt run hang on which pictures"),
+        (29, r"class 'b' has 29 pictures: with fewer than about 30"),
+        (30, None),
+    ],
+)
+def test_new_warns_of_few_pictures_and_still_writes_the_recipe(smallest, told, tmp_path, kt_ends):
+    data, file = stand_ins(tmp_path / "photos", {"a": 50, "b": smallest, "c": 50}), tmp_path / "fruit.py"
+    code, out, err = kt_ends("new", file, "--data", data)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert load(file).recipe.data.root == str(data)
+    assert re.match(f"warning: {told}", err) if told else err == ""
 
 
 def test_new_recipes_read_well(tmp_path):
@@ -463,7 +482,7 @@ def test_new_wants_classes(tmp_path, kt_ends):
     (data / "b" / "README.txt").touch()
     code, _, err = kt_ends("new", file, "--data", data)
     assert code == 3
-    assert "photos has 1 classes; expected a sub-folder for each of at least two." in err
+    assert "photos has only one class with pictures; expected a sub-folder for each of at least two." in err
     assert not file.exists()
 
 

@@ -418,7 +418,7 @@ def test_one_picture_under_two_labels_is_told_and_stays_in_one_split(tmp_path: P
     write(tmp_path / "a" / "twice_a.png", 777)
     write(tmp_path / "b" / "twice_b.png", 777)
     splits = load(tmp_path)
-    assert "1 pictures look the same as one with another label, such as b/twice_b.png and a/twice_a.png" in said(splits)
+    assert "1 picture looks the same as one with another label, such as b/twice_b.png and a/twice_a.png" in said(splits)
     where = split_of(splits)
     assert where["a/twice_a.png"] == where["b/twice_b.png"]
 

@@ -82,7 +82,17 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
                     "licence": "Apache-2.0", "note": "", "preprocessing": "[-1, 1]"},
         "phases": [phase, tuned],
         "best": {"phase": "fine_tune", "epoch": 1, "val_loss": 0.52, "val_accuracy": 0.7},
-        "notes": ["a note on training"], "test": test, "validation": {"accuracy": 0.7},
+        "notes": ["only 13 pictures", "a note on training"], "few_pictures": ["only 13 pictures"],
+        "learning_curve": [
+            {"images_per_class": n, "images": 2 * n, "balanced_accuracy": a, "low": a - 0.1, "high": a + 0.05}
+            for n, a in ((8, 0.71), (16, 0.78), (32, 0.834))
+        ],
+        "outlook": "it rises still: twice the pictures would bring more",
+        "cross_validation": {
+            "images": 120, "groups": 60, "accuracy": 0.83, "balanced_accuracy": 0.8125, "confidence": 0.95,
+            "intervals": {"accuracy": [0.77, 0.87], "balanced_accuracy": [0.7433, 0.8714]},
+        },
+        "test": test, "validation": {"accuracy": 0.7},
         "artifacts": [artifact, {**artifact, "name": "int8", "format": "tflite_int8", "path": None, "released": False,
                                  "reason": "balanced accuracy fell by 0.034"}],
         "version": 3, "released_to": "saved_models/apples/3",
@@ -426,7 +436,8 @@ def test_numbers_are_written_for_people(text, expected):
 # Below these, keys are names that depend on the run; the docs write them like this.
 OPEN = {
     "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
-    "test.intervals": "<figure>", "validation": "<figure>", "recipe.resolved": "<setting>",
+    "test.intervals": "<figure>", "cross_validation.intervals": "<figure>", "validation": "<figure>",
+    "recipe.resolved": "<setting>",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kt.console import warn
 from kt.errors import DataError, RecipeError
 
 IMBALANCED = 2.0
@@ -16,6 +17,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 FEW = 1000
 """Below so many pictures, the new recipe augments them."""
+
+NEEDED = 3
+"""Pictures that a class needs so that train, validation and test have one each."""
+
+SCARCE = 30
+"""Below so many pictures of a class it is told that they are few: about 20 of them train (docs/few-images.md)."""
 
 
 @click.command("new")
@@ -38,6 +45,22 @@ def command(recipe: Path, data: Path) -> None:
     classes = ", ".join(map(_in_words, counts))
     click.echo(f"{_in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
     click.echo(f"next: kt run {_in_words(shlex.quote(str(recipe)))}")
+    if few := scarce(counts):
+        warn(few)
+
+
+def scarce(counts: Mapping[str, int]) -> str:
+    """What to tell where the smallest class has few pictures; empty where it has enough."""
+    label, number = min(counts.items(), key=lambda item: item[1])
+    found = f"class {_in_words(label)!r} has {number} picture{'s' if number != 1 else ''}"
+    if number < NEEDED:
+        return f"{found}, and kt run needs {NEEDED} of each, one each for train, validation and test; add some first"
+    if number < SCARCE:
+        return (
+            f"{found}: with fewer than about {SCARCE}, the figures of kt run hang on which pictures were drawn; it "
+            "will show how far, and whether more would help"
+        )
+    return ""
 
 
 def count_pictures(data: Path) -> dict[str, int]:
@@ -55,7 +78,8 @@ def count_pictures(data: Path) -> dict[str, int]:
                 counts[path.name] = counts.get(path.name, 0) + number
     counts = {label: number for label, number in sorted(counts.items()) if number}
     if len(counts) < 2:
-        raise DataError(f"{data} has {len(counts)} classes; expected a sub-folder for each of at least two.")
+        found = "only one class" if counts else "no class"
+        raise DataError(f"{data} has {found} with pictures; expected a sub-folder for each of at least two.")
     return counts
 
 

@@ -278,11 +278,7 @@ def _complete(
         members = np.flatnonzero((labels == label) & pool)
         numbers = random.permutation(np.unique(groups[members]))
         if 0 < len(numbers) < 1 + len(missing):
-            raise DataError(
-                f"Class {name!r} has {len(numbers)} independent pictures, and {1 + len(missing)} are needed for "
-                f"{', '.join(['train', *sorted(missing)])}; add pictures, or give the splits as train/, validation/ "
-                "and test/ folders. (Copies, and pictures of one group, count as one.)"
-            )
+            raise DataError(_too_few(name, pictures=len(members), things=len(numbers), missing=missing))
         sizes = Counter(groups[members].tolist())
         for split in missing:
             goal = wanted[split] * len(members)
@@ -299,6 +295,17 @@ def _complete(
     return splits
 
 
+def _too_few(name: str, *, pictures: int, things: int, missing: Sequence[str]) -> str:
+    """Why a class can't be split, and what to do; pictures that look the same are told apart from ones too few."""
+    splits = ["train", *sorted(missing)]
+    found = f"{things} independent picture{'s' if things != 1 else ''}"
+    copies = f" among {pictures} (copies, and pictures of one group, count as one)" if things < pictures else ""
+    return (
+        f"Class {name!r} has {found}{copies}, and {len(splits)} are needed for {', '.join(splits)}; add pictures, or "
+        "give the splits as train/, validation/ and test/ folders."
+    )
+
+
 def _unread(skipped: Sequence[Skipped]) -> list[str]:
     return [f"{len(skipped)} files could not be read and were skipped"] if skipped else []
 
@@ -309,7 +316,11 @@ def _two_labels(labels: npt.NDArray[np.int64], alike: npt.NDArray[np.int64], ite
     if not len(clash):
         return []
     one, other = items[first[clash[0]]].name, items[clash[0]].name
-    return [f"{len(clash)} pictures look the same as one with another label, such as {other} and {one}"]
+    look = "1 picture looks" if len(clash) == 1 else f"{len(clash)} pictures look"
+    return [
+        f"{look} the same as one with another label, such as {other} and {one}; no model can tell those apart: "
+        "keep each under one label"
+    ]
 
 
 def _part(

@@ -107,6 +107,30 @@ def _mark_best(
                   markeredgewidth=1.6, linestyle="none", label="kept")  # fmt: skip
 
 
+def learning_curve(points: Sequence[Mapping[str, Any]]) -> Markup:
+    """A probe's balanced accuracy against the training pictures of a class that it learned from, with its band.
+
+    points: the report's `learning_curve`. Empty with fewer than two points, which are no curve.
+    """
+    if len(points) < 2:
+        return Markup()
+    pictures, accuracy = [p["images_per_class"] for p in points], [p["balanced_accuracy"] for p in points]
+    low, high = [p["low"] for p in points], [p["high"] for p in points]
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning"}):
+        figure, axes = _empty()
+        axes.fill_between(pictures, low, high, color=_FIRST, alpha=0.18, linewidth=0, label="95 % interval")
+        axes.plot(pictures, accuracy, color=_FIRST, linewidth=2, marker="o", markersize=4, label="linear probe")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(pictures, [f"{n:g}" for n in pictures])
+        axes.minorticks_off()
+        axes.set_ylim(max(0.0, min(low) - 0.05), min(1.02, max(high) + 0.05))
+        axes.set_xlabel("training pictures of a class")
+        axes.set_title("balanced accuracy")
+        axes.legend(loc="lower right")
+        words = "; ".join(f"{n:g} pictures {a:.3f}" for n, a in zip(pictures, accuracy, strict=True))
+        return _svg(figure, f"Balanced accuracy of a linear probe by training pictures of a class: {words}", "learning")
+
+
 def calibration(bins: Sequence[Mapping[str, Any]]) -> Markup:
     """How often the model was right against how sure it was, with the number of pictures in each bin below."""
     filled = [row for row in bins if row["count"]]

@@ -21,7 +21,8 @@ def summary(results: Mapping[str, Any], page: Path | None = None) -> str:
 
     results: as for `write`. page: the report's path, which becomes the last line.
     """
-    lines = [*_figures(results.get("test") or {}), *(_row("note", note) for note in results.get("notes") or [])]
+    lines = [*_figures(results.get("test") or {}), *_cross_validated(results.get("cross_validation") or {})]
+    lines += [_row("note", note) for note in results.get("notes") or []]
     if (results.get("data") or {}).get("rendered"):
         lines.append(_row("note", "rendered pictures, not photos: these figures say nothing about real ones"))
     lines += [_artifact(artifact) for artifact in results.get("artifacts") or []]
@@ -51,6 +52,22 @@ def _figures(test: Mapping[str, Any]) -> list[str]:
     if lines:
         lines.append(_row("measured on", measured_on(test)))
     return lines
+
+
+def _cross_validated(found: Mapping[str, Any]) -> list[str]:
+    """What a probe reached where validation is small: balanced accuracy with its interval."""
+    if not known(found.get("balanced_accuracy")):
+        return []
+    low_to_high = interval((found.get("intervals") or {}).get("balanced_accuracy"))
+    return [
+        _row("cross-validated", f"{figure(found['balanced_accuracy'])}  ({low_to_high})  {cross_validated_on(found)}")
+    ]
+
+
+def cross_validated_on(found: Mapping[str, Any]) -> str:
+    """What the cross-validated figure is of, `balanced accuracy of a linear probe on 120 pictures of train and ...`."""
+    pictures = count(found.get("images"))
+    return f"balanced accuracy of a linear probe on {pictures} pictures of train and validation"
 
 
 def measured_on(test: Mapping[str, Any]) -> str:

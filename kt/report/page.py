@@ -14,7 +14,7 @@ from PIL import Image
 
 from kt.data.splits import Pixels, Split, Splits
 from kt.report import charts, numbers
-from kt.report.closing import HEADLINES, measured_on
+from kt.report.closing import HEADLINES, cross_validated_on, measured_on
 
 _THUMBNAIL = 112
 _EXAMPLES = 24
@@ -46,6 +46,8 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
             counts=_counts(splits),
             examples=_examples(splits),
             curves=[charts.curves(phases, metric, best=report.get("best")) for metric in ("loss", "accuracy")],
+            learning_curve=charts.learning_curve(report.get("learning_curve") or []),
+            cross_validated_on=cross_validated_on(report.get("cross_validation") or {}),
             calibration=charts.calibration(test.get("calibration") or []),
             confusion=_shares(matrix) if numbered else [],
             heatmap="" if numbered or not matrix else charts.heatmap(matrix, classes),

@@ -15,6 +15,7 @@ from kt.export import ArtifactResult
 from kt.export.release import place
 from kt.model import Built
 from kt.recipe import Recipe, describe
+from kt.scarcity import Scarcity
 from kt.train import Best, PhaseResult
 
 
@@ -30,9 +31,10 @@ def compose(
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
+    scarce: Scarcity | None = None,
 ) -> dict[str, Any]:
     """The whole content of `report.json`, as plain data; the run ends here."""
-    found = versions()
+    found, scarce = versions(), scarce or Scarcity()
     return {
         "kt": found.get("kt-transfer", "unknown"),
         "recipe": {
@@ -55,7 +57,8 @@ def compose(
         "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
-        "notes": _notes(phases, best),
+        "notes": [*scarce.few_pictures, *_notes(phases, best), *_one_answer(test)],
+        **asdict(scarce),
         "test": test,
         "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
@@ -116,6 +119,18 @@ def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
         f"phase {name!r} did not help: no epoch of it had a lower validation loss than {best.phase!r} "
         f"({best.val_loss:.4f}), so its weights were not kept"
         for name in useless
+    ]
+
+
+def _one_answer(test: dict[str, Any]) -> list[str]:
+    """Says so where pictures of several classes all get the same answer."""
+    matrix = np.asarray(test["confusion_matrix"])
+    if (matrix.sum(axis=1) > 0).sum() < 2 or (matrix.sum(axis=0) > 0).sum() != 1:
+        return []
+    answer = test["per_class"][int(matrix.sum(axis=0).argmax())]["label"]
+    return [
+        f"every test picture was answered with {answer!r}: the model has found nothing to tell the classes by; look at "
+        "labels, preprocessing and lr, or add pictures"
     ]
 
 
