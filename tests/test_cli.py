@@ -21,7 +21,7 @@ from conftest import PHOTOS, REPOSITORY, make_folder
 from conftest import kt as run_kt
 
 import kt.errors
-from kt import Views, backend
+from kt import LinearProbe, backend
 from kt.cli import VERBS, cli, main
 from kt.cli.new import count_pictures, render
 from kt.cli.options import own_pictures
@@ -369,17 +369,17 @@ def stand_ins(root, counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "weighted", "augmented"),
+    ("counts", "weighted", "tuned"),
     [
-        ({"good": 30, "bad": 30}, False, True),
-        ({"good": 59, "bad": 30}, False, True),
-        ({"good": 60, "bad": 30}, True, True),
-        ({"good": 500, "bad": 499}, False, True),
-        ({"good": 500, "bad": 500}, False, False),
+        ({"good": 30, "bad": 30}, False, False),
+        ({"good": 59, "bad": 30}, False, False),
+        ({"good": 60, "bad": 30}, True, False),
+        ({"good": 300, "bad": 299}, False, False),
+        ({"good": 300, "bad": 300}, False, True),
         ({"good": 900, "bad": 100}, True, False),
     ],
 )
-def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, augmented, tmp_path, kt_ends):
+def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, tuned, tmp_path, kt_ends):
     data, file = stand_ins(tmp_path / "photos", counts), tmp_path / "deep" / "fruit.py"
     code, out, err = kt_ends("new", file, "--data", data)
     assert (code, err) == (0, "")
@@ -393,7 +393,9 @@ def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, augme
     assert f"    kt run {file}" in loaded.description
     assert loaded.recipe.data.root == str(data)
     assert (loaded.recipe.class_weight == "balanced") is weighted
-    assert isinstance(loaded.recipe.augment, Views) is augmented
+    assert loaded.recipe.phases[0] == LinearProbe(features="all")
+    assert [step.name for step in loaded.recipe.phases[1:]] == ["fine_tune"] * tuned
+    assert (loaded.recipe.data.validation < 0.1) is not tuned
 
 
 @pytest.mark.parametrize(
@@ -449,7 +451,7 @@ def test_new_recipes_read_well(tmp_path):
         ''')
     )
     assert text.endswith(")\n")
-    assert 'data=Folder("photos", image_size=(224, 224), batch_size=32),' in text
+    assert 'data=Folder("photos", image_size=(224, 224), batch_size=32, validation=0.05),' in text
     assert "\n\n\n" not in text
     assert not any(line != line.rstrip() for line in text.splitlines())
 

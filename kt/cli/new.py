@@ -15,8 +15,8 @@ IMBALANCED = 2.0
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 """Those of `kt.data.images`, which loads the heavy libraries; a test holds the two against each other."""
 
-FEW = 1000
-"""Below so many pictures, the new recipe augments them."""
+MANY = 300
+"""From so many pictures of the smallest class on, the new recipe trains blocks of the network behind the probe."""
 
 NEEDED = 3
 """Pictures that a class needs so that train, validation and test have one each."""
@@ -32,8 +32,9 @@ SCARCE = 30
 def command(recipe: Path, data: Path) -> None:
     """Write a recipe for your own pictures.
 
-    RECIPE is the file to write, such as recipes/mushrooms.py. The pictures are counted, not read: few are augmented,
-    and classes that differ much in size are weighted. The recipe is yours to change.
+    RECIPE is the file to write, such as recipes/mushrooms.py. The pictures are counted, not read: a linear probe on the
+    features of all depths is all there is for few; with 300 of each class or more, the last blocks train too. Classes
+    that differ much in size are weighted. The recipe is yours to change.
     """
     if recipe.suffix != ".py" or not recipe.stem.isidentifier():
         raise RecipeError(f"{recipe}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
@@ -102,7 +103,7 @@ def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
         classes=len(counts),
         counts=", ".join(f"{number} {_in_words(label)}" for label, number in counts.items()),
         weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
-        augment=sum(counts.values()) < FEW,
+        tune=min(counts.values()) >= MANY,
     ) + "\n"  # fmt: skip
 
 
