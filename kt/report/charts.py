@@ -190,7 +190,7 @@ def strategies(rows: Sequence[Mapping[str, Any]], *, baseline: str = "") -> Mark
     if not drawn:
         return Markup()
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "strategies"}):
-        figure = Figure(figsize=(5.6, 0.9 + 0.42 * len(drawn)), layout="constrained")
+        figure = Figure(figsize=(4.6, 0.9 + 0.42 * len(drawn)), layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(drawn):
             value, (low, high) = row["balanced_accuracy"], row["interval"]

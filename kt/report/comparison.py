@@ -32,8 +32,13 @@ def render(results: Mapping[str, Any]) -> str:
         sentences=sentences(results),
         strategies=charts.strategies(results["strategies"], baseline=BASELINE),
         curves=charts.learning_curves(results["curves"], titles, baseline=BASELINE),
-        titles=titles,
+        equal=len({_epochs(row) for row in results["strategies"]} - {0}) == 1,
     )
+
+
+def _epochs(row: Mapping[str, Any]) -> int:
+    """The epochs of a strategy in total; 0 for one that is solved and not trained."""
+    return sum(phase.get("epochs") or 0 for phase in row["phases"])
 
 
 def points(difference: Any) -> str:
