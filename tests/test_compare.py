@@ -202,7 +202,7 @@ def test_each_strategy_trains_for_as_many_epochs_and_keeps_the_rest_of_the_recip
     asked = strategies(tiny, epochs=9, scratch_epochs=30)
     assert [phase.epochs for phase in asked["fine_tune_top"].phases] == [4, 5]
     assert [phase.epochs for phase in asked["scratch"].phases] == [30]
-    with pytest.raises(RecipeError, match="Strategies need at least 2 epochs, one for the head .* not 1"):
+    with pytest.raises(RecipeError, match=r"Strategies need at least 2 epochs, one for the head .* not 1"):
         strategies(tiny, epochs=1)
 
 
@@ -396,7 +396,7 @@ def test_one_seed_is_too_few_and_the_same_twice_is_one(tmp_path):
 @pytest.mark.parametrize("weights", ["none", None])
 def test_without_weights_there_is_nothing_to_transfer(weights, tmp_path):
     named = strategies(recipe_of(some_splits(), weights=weights))
-    with pytest.raises(RecipeError, match="there is nothing to transfer .* --set weights=imagenet"):
+    with pytest.raises(RecipeError, match=r"there is nothing to transfer .* --set weights=imagenet"):
         compare(named, tmp_path)
 
 
