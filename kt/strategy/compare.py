@@ -106,11 +106,10 @@ def compare(
     splits = first.data()
     say(report.data_line(splits))
     _check_test(splits)
-    for name, recipe in named.items():
-        _check_buildable(name, recipe, splits)
+    named, notes = _buildable(named, splits)
     out.mkdir(parents=True, exist_ok=True)
     done = Comparison(named, titles or {}, splits, seeds, origin, out, datetime.now(UTC))
-    done.notes += splits.notes
+    done.notes += [*splits.notes, *notes]
     for turn, seed in enumerate(seeds):
         for name in named:
             if name not in done.failed:
@@ -147,15 +146,28 @@ def _check_test(splits: Splits) -> None:
         )
 
 
-def _check_buildable(name: str, recipe: Recipe, splits: Splits) -> None:
-    """Build it once, so that weights that can't be had, or a block that isn't there, are found before any training."""
-    try:
-        built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
-        check_phases(recipe, built)
-    except RecipeError as error:
-        raise RecipeError(f"Strategy {name!r}: {error} Name those to compare with --only.") from None
-    finally:
-        _forget()
+def _buildable(named: Mapping[str, Recipe], splits: Splits) -> tuple[dict[str, Recipe], list[str]]:
+    """Build each once, so that weights that can't be had are found before any training.
+
+    A strategy that this backbone or head does not allow (no blocks, a head that is not linear) is left out with a note;
+    RecipeError where none is left.
+    """
+    found: dict[str, Recipe] = {}
+    notes: list[str] = []
+    refusal = RecipeError("There is nothing to compare.")
+    for name, recipe in named.items():
+        try:
+            check_phases(recipe, build(recipe, image_size=splits.image_size, num_classes=len(splits.classes)))
+            found[name] = recipe
+        except RecipeError as error:
+            refusal = error
+            notes.append(f"{name} is left out: {error}")
+            warn(notes[-1])
+        finally:
+            _forget()
+    if not found:
+        raise refusal
+    return found, notes
 
 
 # ----------------------------------------------------------------------------------------------------------- training

@@ -12,8 +12,8 @@ from typing import Any
 from kt.errors import RecipeError
 from kt.freeze import blocks, everything, everything_with_batch_norm, frozen, last_blocks
 from kt.graph import leaves
-from kt.recipe import Phase, Recipe
-from kt.schedules import Cosine
+from kt.recipe import LinearProbe, Phase, Recipe, Step
+from kt.schedules import Cosine, LayerwiseDecay
 
 TITLES = {
     "scratch": "from scratch",
@@ -25,8 +25,11 @@ TITLES = {
 }
 """Each strategy's name with its words for a person, from what transfers nothing to what adapts all."""
 
+EPOCHS = 10
+
 HEAD_LR = 1e-3
 FINE_TUNE_LR = 1e-4
+LAYER_WISE_LR = 3e-4  # at the head; the mean over MobileNetV2's blocks is a quarter of it
 SCRATCH_LR = 1e-3
 
 MOMENTUM = 0.9
@@ -40,34 +43,36 @@ quarters of the statistics would still be those of the first step, and the netwo
 def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int | None = None) -> dict[str, Recipe]:
     """Each strategy of `TITLES` by its name.
 
-    epochs: of each strategy in total; those of the recipe's phases unless given. scratch_epochs: of `scratch` alone,
+    epochs: of each strategy in total; those of the recipe's phases unless given, or 10 where it has none, a linear probe
+    alone. scratch_epochs: of `scratch` alone,
     which may need more than those that begin with knowledge. Optimisers, schedules and patience of the recipe's own
     phases are left out: what each may do is to be equal.
 
     Raises RecipeError where there are fewer than 2 epochs, one for the head and one for the backbone.
     """
-    total = epochs_of(recipe) if epochs is None else epochs
+    total = (epochs_of(recipe) or EPOCHS) if epochs is None else epochs
     if total < 2:
         raise RecipeError(f"Strategies need at least 2 epochs, one for the head and one for the rest, not {total}.")
     head = Phase("train_head", trainable=frozen, epochs=total // 2, lr=HEAD_LR)
     rest = total - head.epochs
-    phases: dict[str, Sequence[Any]] = {
+    whole = _annealed("fine_tune", everything, epochs=rest, lr=FINE_TUNE_LR)
+    phases: dict[str, Sequence[Step]] = {
         "scratch": [_annealed("train_all", from_scratch, epochs=scratch_epochs or total, lr=SCRATCH_LR)],
         "frozen": [dataclasses.replace(head, epochs=total)],
+        "probe": [LinearProbe()],
         "fine_tune_top": [head, _annealed("fine_tune", top_quarter, epochs=rest, lr=FINE_TUNE_LR)],
-        "fine_tune_all": [head, _annealed("fine_tune", everything, epochs=rest, lr=FINE_TUNE_LR)],
+        "fine_tune_all": [head, whole],
+        "layer_wise": [head, dataclasses.replace(whole, lr=LAYER_WISE_LR, layer_rates=LayerwiseDecay())],
     }
-    weights = {"scratch": "none"}
     return {
-        name: dataclasses.replace(recipe, phases=phases[name], weights=weights.get(name, recipe.weights))
-        for name in TITLES
-        if name in phases
+        name: dataclasses.replace(recipe, phases=steps, weights="none" if name == "scratch" else recipe.weights)
+        for name, steps in phases.items()
     }
 
 
 def epochs_of(recipe: Recipe) -> int:
-    """The epochs of all phases together."""
-    return sum(phase.epochs for phase in recipe.phases)
+    """The epochs of all phases together; a linear probe is solved and has none."""
+    return sum(phase.epochs for phase in recipe.phases if isinstance(phase, Phase))
 
 
 def _annealed(name: str, trainable: Any, *, epochs: int, lr: float) -> Phase:
