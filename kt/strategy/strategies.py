@@ -13,7 +13,7 @@ from kt.errors import RecipeError
 from kt.freeze import blocks, everything, everything_with_batch_norm, frozen, last_blocks
 from kt.graph import leaves
 from kt.recipe import LinearProbe, Phase, Recipe, Step
-from kt.schedules import Cosine, LayerwiseDecay
+from kt.schedules import Cosine
 
 TITLES = {
     "scratch": "from scratch",
@@ -21,7 +21,6 @@ TITLES = {
     "probe": "linear probe",
     "fine_tune_top": "fine-tune top",
     "fine_tune_all": "fine-tune all",
-    "layer_wise": "layer-wise rates",
 }
 """Each strategy's name with its words for a person, from what transfers nothing to what adapts all."""
 
@@ -29,7 +28,6 @@ EPOCHS = 10
 
 HEAD_LR = 1e-3
 FINE_TUNE_LR = 1e-4
-LAYER_WISE_LR = 3e-4  # at the head; the mean over MobileNetV2's blocks is a quarter of it
 SCRATCH_LR = 1e-3
 
 MOMENTUM = 0.9
@@ -43,10 +41,9 @@ quarters of the statistics would still be those of the first step, and the netwo
 def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int | None = None) -> dict[str, Recipe]:
     """Each strategy of `TITLES` by its name.
 
-    epochs: of each strategy in total; those of the recipe's phases unless given, or 10 where it has none, a linear probe
-    alone. scratch_epochs: of `scratch` alone,
-    which may need more than those that begin with knowledge. Optimisers, schedules and patience of the recipe's own
-    phases are left out: what each may do is to be equal.
+    epochs: of each strategy in total; those of the recipe's phases unless given, 10 where it has a linear probe alone.
+    scratch_epochs: of `scratch` alone, which may need more than those that begin with knowledge. Optimisers, schedules
+    and patience of the recipe's own phases are left out: what each may do is to be equal.
 
     Raises RecipeError where there are fewer than 2 epochs, one for the head and one for the backbone.
     """
@@ -62,7 +59,6 @@ def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int
         "probe": [LinearProbe()],
         "fine_tune_top": [head, _annealed("fine_tune", top_quarter, epochs=rest, lr=FINE_TUNE_LR)],
         "fine_tune_all": [head, whole],
-        "layer_wise": [head, dataclasses.replace(whole, lr=LAYER_WISE_LR, layer_rates=LayerwiseDecay())],
     }
     return {
         name: dataclasses.replace(recipe, phases=steps, weights="none" if name == "scratch" else recipe.weights)
