@@ -27,7 +27,7 @@ from kt.errors import DataError, KtError, RecipeError, TrainingError
 from kt.evaluate import CONFIDENCE, evaluate
 from kt.files import replace_text
 from kt.model import build, in_float32, predict
-from kt.recipe import Phase, Recipe, describe
+from kt.recipe import Phase, Recipe, describe, epochs_of
 from kt.report.comparison import render
 from kt.run import Origin
 from kt.strategy.paired import Estimate, Match, Resamples, match  # the statistics of this room's own question
@@ -41,8 +41,8 @@ BASELINE = "scratch"
 SHARES = (0.05, 0.1, 0.25, 0.5)
 """Of the training pictures, for the learning curves, beside all of them."""
 
-FITTED = 0.9
-"""Below this accuracy on its own training pictures, a network that began from nothing may just lack epochs."""
+ENOUGH_STEPS = 1000
+"""With fewer training steps than this, a network that begins from nothing lacks steps before it lacks pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,7 +358,7 @@ def _composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
         "curves": _curve_rows(done, draws, seeds) if gain else [],
         "transfer_gain": gain,
         "verdict": gain["verdict"] if gain else None,
-        "notes": [*done.notes, *_cautions(done, whole)],
+        "notes": [*done.notes, *_cautions(done, gain)],
     }
 
 
@@ -466,13 +466,21 @@ def _curve_rows(done: Comparison, draws: Resamples, seeds: Sequence[int]) -> lis
     return rows
 
 
-def _cautions(done: Comparison, whole: Mapping[str, Sequence[Trained]]) -> list[str]:
+def _cautions(done: Comparison, gain: Mapping[str, Any] | None) -> list[str]:
     """What makes the figures less than they look."""
     found = [report.caution(done.splits.test, done.splits.classes)]
-    fits = [one.fitted for one in whole.get(BASELINE, []) if one.fitted is not None]
-    if fits and np.mean(fits) < FITTED:
-        found.append(
-            f"from scratch, the network tells {np.mean(fits):.0%} of its own training pictures: it may lack epochs "
-            "rather than pictures; --scratch-epochs gives it more."
-        )
+    if gain and gain["verdict"] == "positive":
+        found.append(_too_few_steps(done))
     return [note for note in found if note]
+
+
+def _too_few_steps(done: Comparison) -> str:
+    """A word where scratch stopped long before it had learned what it could: the gain is real, its size is not."""
+    steps = -(-len(done.splits.train) // done.splits.batch_size) * epochs_of(done.named[BASELINE])
+    if steps >= ENOUGH_STEPS:
+        return ""
+    epochs = math.ceil(ENOUGH_STEPS / steps * epochs_of(done.named[BASELINE]))
+    return (
+        f"scratch had {steps} steps, and a network that begins from nothing goes on learning for thousands: with more "
+        f"of them the gain may be smaller. --scratch-epochs {epochs} gives it {ENOUGH_STEPS:,}."
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from kt.errors import RecipeError
 from kt.freeze import blocks, everything, everything_with_batch_norm, frozen, last_blocks
 from kt.graph import leaves
-from kt.recipe import LinearProbe, Phase, Recipe, Step
+from kt.recipe import LinearProbe, Phase, Recipe, Step, epochs_of
 from kt.schedules import Cosine
 
 TITLES = {
@@ -64,11 +64,6 @@ def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int
         name: dataclasses.replace(recipe, phases=steps, weights="none" if name == "scratch" else recipe.weights)
         for name, steps in phases.items()
     }
-
-
-def epochs_of(recipe: Recipe) -> int:
-    """The epochs of all phases together; a linear probe is solved and has none."""
-    return sum(phase.epochs for phase in recipe.phases if isinstance(phase, Phase))
 
 
 def _annealed(name: str, trainable: Any, *, epochs: int, lr: float) -> Phase:
