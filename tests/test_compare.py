@@ -455,7 +455,7 @@ def test_a_gain_over_a_scratch_of_few_steps_is_cautioned_about(epochs, verdict, 
     done = room.Comparison(named, TITLES, splits, (0, 1), Origin("x"), tmp_path, datetime.now(UTC))
     found = room._cautions(done, {"verdict": verdict})
     assert bool(found) == noted
-    assert not noted or "scratch had 30 steps" in found[0] and "--scratch-epochs 200 gives it 1,000" in found[0]
+    assert not noted or ("scratch had 30 steps" in found[0] and "--scratch-epochs 200 gives it 1,000" in found[0])
 
 
 # -------------------------------------------------------------------------------------------------- the command line
