@@ -487,14 +487,15 @@ def test_a_folder_with_one_class_is_refused(tiny, kt_ends, tmp_path):
 
 
 def test_the_command_prints_a_table_a_verdict_and_the_page(tiny, kt_ends):
-    asked = ("compare", "tiny.py", "--only", "frozen,scratch", "--seeds", "2", "--seed", "5", "--epochs", "2")
-    code, out, err = kt_ends(*asked, "--no-curve")
+    asked = ("compare", "tiny.py", "--only", "layer-wise,scratch", "--only", "probe", "--seeds", "2", "--seed", "5")
+    code, out, err = kt_ends(*asked, "--epochs", "2", "--no-curve")
     assert code == 0, err
     lines = out.splitlines()
-    assert max(len(line) for line in lines if re.match(r" (strategy|from scratch|frozen)", line)) <= 80
+    assert max(len(line) for line in lines if re.match(r" (strategy|from scratch|l)", line)) <= 80
     assert re.search(r"^ from scratch +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)", out, re.MULTILINE)
-    assert re.search(r"^ frozen features \* +\d\.\d{3} ", out, re.MULTILINE)
-    assert "frozen features against scratch" in out
+    assert re.search(r"^ linear probe( \*)? +\d\.\d{3} ", out, re.MULTILINE)
+    assert re.search(r"^ layer-wise rates( \*)? +\d\.\d{3} ", out, re.MULTILINE)
+    assert re.search(r"(linear probe|layer-wise rates) against scratch [\u2212+]?\d+\.\d points", out)
     page = Path(lines[-1].removeprefix("page: "))
     assert page.is_file() and page.name == "compare.html"
     results = json.loads(page.with_name("compare.json").read_text(encoding="utf-8"))

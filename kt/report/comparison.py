@@ -1,12 +1,10 @@
 """The page of a comparison, one HTML file that needs nothing else, and the sentences it shares with the terminal."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from kt.report import charts, numbers
+from kt.report.page import environment
 
 BASELINE = "scratch"
 _HEADS = {
@@ -18,14 +16,10 @@ _HEADS = {
 
 def render(results: Mapping[str, Any]) -> str:
     """The page as text; results: what `compare.json` holds."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    for name in ("figure", "percent", "interval", "count", "duration", "number"):
-        environment.filters[name] = getattr(numbers, name)
-    environment.filters["points"] = points
+    pages = environment()
+    pages.filters["points"] = points
     titles = {row["name"]: row["title"] for row in results["strategies"]}
-    return environment.get_template("comparison.html.jinja").render(
+    return pages.get_template("comparison.html.jinja").render(
         results=results,
         data=results["data"],
         gain=results["transfer_gain"],

@@ -13,7 +13,7 @@ from kt.errors import RecipeError
 from kt.freeze import blocks, everything, everything_with_batch_norm, frozen, last_blocks
 from kt.graph import leaves
 from kt.recipe import LinearProbe, Phase, Recipe, Step, epochs_of
-from kt.schedules import Cosine
+from kt.schedules import Cosine, LayerwiseDecay
 
 TITLES = {
     "scratch": "from scratch",
@@ -21,6 +21,7 @@ TITLES = {
     "probe": "linear probe",
     "fine_tune_top": "fine-tune top",
     "fine_tune_all": "fine-tune all",
+    "layer_wise": "layer-wise rates",
 }
 """Each strategy's name with its words for a person, from what transfers nothing to what adapts all."""
 
@@ -28,6 +29,7 @@ EPOCHS = 10
 
 HEAD_LR = 1e-3
 FINE_TUNE_LR = 1e-4
+LAYER_WISE_LR = 3e-4  # at the head; the mean over MobileNetV2's blocks is a quarter of it
 SCRATCH_LR = 1e-3
 
 MOMENTUM = 0.9
@@ -59,6 +61,7 @@ def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int
         "probe": [LinearProbe()],
         "fine_tune_top": [head, _annealed("fine_tune", top_quarter, epochs=rest, lr=FINE_TUNE_LR)],
         "fine_tune_all": [head, whole],
+        "layer_wise": [head, dataclasses.replace(whole, lr=LAYER_WISE_LR, layer_rates=LayerwiseDecay())],
     }
     return {
         name: dataclasses.replace(recipe, phases=steps, weights="none" if name == "scratch" else recipe.weights)
