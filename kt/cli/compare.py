@@ -52,11 +52,11 @@ def command(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Train a recipe's network from scratch and by transfer, and compare.
+    """Say whether transfer helps, and which way.
 
-    From scratch, on frozen features, with a linear probe, fine-tuned at the top or in all, with layer-wise rates: each
-    on the same pictures, for as many epochs, with several seeds. Ends in a table with intervals and a verdict: positive
-    transfer, none or negative. The page goes to runs/RECIPE/compare/.
+    Trains the network from scratch, on frozen features, with a linear probe, fine-tuned at the top or in all, and with
+    layer-wise rates: on the same pictures, for as many epochs, with several seeds. Ends in a table with intervals and a
+    verdict: positive transfer, none or negative. The page goes to runs/RECIPE/compare/.
     """
     loaded = load_recipe(recipe, backend=backend)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
