@@ -78,7 +78,7 @@ def evaluate(
             row["count"] / len(labels) * abs(row["confidence"] - row["accuracy"]) for row in calibration if row["count"]
         ),
     }
-    clusters = _clusters(labels, groups)
+    clusters = clusters_of(labels, groups)
     losses = -np.log(probabilities[np.arange(len(labels)), labels])
     draws = _bootstrap(scores, labels, clusters, right=right, losses=losses, gaps=top - right, bins=bins,
                        seed=seed, resamples=resamples)  # fmt: skip
@@ -169,7 +169,7 @@ def _roc_auc(scores: npt.NDArray[Any], labels: Ints, present: Ints) -> float | N
     return float(np.mean([metrics.roc_auc_score(labels == i, scores[:, i]) for i in columns])) if columns else None
 
 
-def _clusters(labels: Ints, groups: Sequence[str] | None) -> list[tuple[Ints, Ints, int]]:
+def clusters_of(labels: Ints, groups: Sequence[str] | None) -> list[tuple[Ints, Ints, int]]:
     """For each class its pictures, for each of them its group, counted from 0, and the number of groups."""
     ids = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     found = []
@@ -180,7 +180,7 @@ def _clusters(labels: Ints, groups: Sequence[str] | None) -> list[tuple[Ints, In
     return found
 
 
-def _draw(clusters: list[tuple[Ints, Ints, int]], resamples: int, rng: np.random.Generator) -> Floats:
+def draw(clusters: list[tuple[Ints, Ints, int]], resamples: int, rng: np.random.Generator) -> Floats:
     """How often each picture comes up in each resample, `[pictures, resamples]`."""
     weights = np.empty((sum(len(pictures) for pictures, _, _ in clusters), resamples))
     for pictures, group, number in clusters:
@@ -212,7 +212,7 @@ def _bootstrap(
     block = max(1, _BLOCK // len(labels))
     blocks: list[dict[str, Floats]] = []
     for start in range(0, resamples, block):
-        weights = _draw(clusters, min(block, resamples - start), rng)
+        weights = draw(clusters, min(block, resamples - start), rng)
         total = weights.sum(axis=0)
         recalls = [right[p] @ weights[p] / weights[p].sum(axis=0) for p, _, _ in clusters]
         blocks.append(

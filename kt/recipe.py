@@ -161,6 +161,11 @@ def depths_of(recipe: Recipe) -> tuple[str, ...]:
     return next((step.depths for step in recipe.phases if isinstance(step, LinearProbe)), ("top",))
 
 
+def epochs_of(recipe: Recipe) -> int:
+    """The epochs of all phases together; a linear probe is solved and has none."""
+    return sum(phase.epochs for phase in recipe.phases if isinstance(phase, Phase))
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any."""

@@ -69,9 +69,9 @@ def test_each_resample_has_the_figures_that_scikit_learn_gives_it(classes, monke
     """The drawn weights are caught, and every figure of every resample is computed again one by one."""
     import kt.evaluate as room
 
-    caught, draw = [], room._draw
+    caught, draw = [], room.draw
     intervals = {}
-    monkeypatch.setattr(room, "_draw", lambda *arguments: caught.append(draw(*arguments)) or caught[-1])
+    monkeypatch.setattr(room, "draw", lambda *arguments: caught.append(draw(*arguments)) or caught[-1])
     monkeypatch.setattr(room, "FEW", 0)
     monkeypatch.setattr(room, "_interval", lambda draws: intervals.setdefault(len(intervals), draws).tolist())
     scores, labels = guesses(60, classes, dtype=np.float64)

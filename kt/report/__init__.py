@@ -13,10 +13,10 @@ from kt.data.splits import Splits
 from kt.errors import DataError
 from kt.files import replace_text
 from kt.report.closing import figures, summary
-from kt.report.page import described, render, wrongest_places
+from kt.report.page import caution, described, render, wrongest_places
 from kt.report.results import card, compose, data_line, placed, weights_line
 
-__all__ = ["FORMAT", "card", "compose", "data_line", "figures", "placed", "summary", "weights_line", "write"]
+__all__ = ["FORMAT", "card", "caution", "compose", "data_line", "figures", "placed", "summary", "weights_line", "write"]
 
 FORMAT = 1
 """Goes up when a key of `report.json` changes its meaning or goes away; a new key leaves it as it is."""

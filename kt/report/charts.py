@@ -207,6 +207,65 @@ def heatmap(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
         return _svg(figure, f"Confusion matrix of {len(classes)} classes, rows are the true ones", "confusion")
 
 
+def strategies(rows: Sequence[Mapping[str, Any]], *, baseline: str = "") -> Markup:
+    """Each strategy's figure with its interval, and a dot for each seed; a line at the baseline's figure.
+
+    rows: with `name`, `title`, `balanced_accuracy`, `interval`, and `runs`; those without a figure are left out.
+    """
+    drawn = [row for row in rows if row["balanced_accuracy"] is not None]
+    if not drawn:
+        return Markup()
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "strategies"}):
+        figure = Figure(figsize=(4.6, 0.9 + 0.42 * len(drawn)), layout="constrained")
+        axes = figure.subplots()
+        for place, row in enumerate(drawn):
+            value, (low, high) = row["balanced_accuracy"], row["interval"]
+            colour = _SECOND if row["name"] == baseline else _FIRST
+            seeds = [run["balanced_accuracy"] for run in row["runs"]]
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot(value, place, "o", color=colour, markersize=6)
+            axes.plot(seeds, [place + 0.25] * len(seeds), "|", color=colour, markersize=6)
+            if row["name"] == baseline:
+                axes.axvline(value, color=_SECOND, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(drawn)), [str(row["title"]) for row in drawn], parse_math=False)
+        axes.set_ylim(len(drawn) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("balanced accuracy on test")
+        words = "; ".join(
+            f"{row['title']} {row['balanced_accuracy']:.3f}, {row['interval'][0]:.3f} to {row['interval'][1]:.3f}"
+            for row in drawn
+        )
+        return _svg(figure, f"Balanced accuracy of each strategy with its interval: {words}", "strategies")
+
+
+def learning_curves(points: Sequence[Mapping[str, Any]], titles: Mapping[str, str], *, baseline: str = "") -> Markup:
+    """Balanced accuracy over the number of training pictures, on a logarithmic axis, a line with a band a strategy.
+
+    points: with `strategy`, `pictures`, `balanced_accuracy` and `interval`, rising in each strategy.
+    """
+    if not points:
+        return Markup()
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning"}):
+        figure, axes = _empty()
+        for name in dict.fromkeys(point["strategy"] for point in points):
+            own = [point for point in points if point["strategy"] == name]
+            sizes = [point["pictures"] for point in own]
+            colour = _SECOND if name == baseline else _FIRST
+            low, high = zip(*(point["interval"] for point in own), strict=True)
+            axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(sizes, [point["balanced_accuracy"] for point in own], color=colour, marker="o", markersize=4,
+                      linewidth=2, linestyle=(0, (4, 2)) if name == baseline else "-", label=titles[name])  # fmt: skip
+        axes.set_xscale("log")
+        sizes = sorted({point["pictures"] for point in points})
+        axes.set_xticks(sizes, [f"{size}" for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("training pictures")
+        axes.set_ylabel("balanced accuracy on test")
+        axes.legend(loc="best")
+        words = "; ".join(f"{titles[p['strategy']]} with {p['pictures']}: {p['balanced_accuracy']:.3f}" for p in points)
+        return _svg(figure, f"Learning curves: {words}", "learning")
+
+
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

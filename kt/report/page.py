@@ -37,7 +37,7 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
             report=report,
             headlines=[(HEADLINES[key], test.get(key), (test.get("intervals") or {}).get(key)) for key in HEADLINES],
             measured_on=measured_on(test) if test else "",
-            caution=_caution(splits.test, splits.classes),
+            caution=caution(splits.test, splits.classes),
             classes=classes,
             many=not numbered,
             wide=len(classes) > _BESIDE,
@@ -140,7 +140,7 @@ def _counts(splits: Splits) -> list[tuple[str, list[int]]]:
     return [(label, [int(part[i]) for part in parts]) for i, label in enumerate(splits.classes)]
 
 
-def _caution(test: Split, classes: Sequence[str]) -> str:
+def caution(test: Split, classes: Sequence[str]) -> str:
     """A word where the test pictures show so few things that the intervals promise too much."""
     if len(set(test.groups)) == len(test):
         return ""
