@@ -1,6 +1,6 @@
 """Gathers what a run found into the content of `report.json`, whose keys docs/report.md explains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +26,16 @@ def compose(
     built: Built,
     phases: Sequence[PhaseResult],
     best: Best,
+    told: Mapping[str, Any],
     test: dict[str, Any],
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
 ) -> dict[str, Any]:
-    """The whole content of `report.json`, as plain data; the run ends here."""
+    """The whole content of `report.json`, as plain data; the run ends here.
+
+    told: what the training step has to tell besides, keys of `report.json`; its `notes` come first.
+    """
     found = versions()
     return {
         "kt": found.get("kt-transfer", "unknown"),
@@ -55,7 +59,8 @@ def compose(
         "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
-        "notes": _notes(phases, best),
+        **told,
+        "notes": [*told.get("notes", ()), *_notes(phases, best)],
         "test": test,
         "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
