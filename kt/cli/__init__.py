@@ -14,7 +14,7 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """What a system says of a path that was asked for, and that no program can mend."""
 
 VERBS = (
-    *("run", "new", "show", "list", "predict", "serve", "evaluate", "export", "benchmark", "lr-find"),
+    *("run", "new", "advise", "show", "list", "predict", "serve", "evaluate", "export", "benchmark", "lr-find"),
     *("models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
 )
 

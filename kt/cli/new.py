@@ -35,9 +35,9 @@ def command(recipe: Path, data: Path) -> None:
     counts = count_pictures(data)
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(render(recipe, data, counts), encoding="utf-8")
-    classes = ", ".join(map(_in_words, counts))
-    click.echo(f"{_in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
-    click.echo(f"next: kt run {_in_words(shlex.quote(str(recipe)))}")
+    classes = ", ".join(map(in_words, counts))
+    click.echo(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
+    click.echo(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
 
 
 def count_pictures(data: Path) -> dict[str, int]:
@@ -73,21 +73,22 @@ def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
     ).get_template("recipe.py.jinja")
     return template.render(
         title=recipe.stem.replace("_", " "),
-        file=_in_words(shlex.quote(recipe.as_posix())),
-        data=_as_literal(data.as_posix()),
+        file=in_words(shlex.quote(recipe.as_posix())),
+        data=as_literal(data.as_posix()),
         classes=len(counts),
-        counts=", ".join(f"{number} {_in_words(label)}" for label, number in counts.items()),
+        counts=", ".join(f"{number} {in_words(label)}" for label, number in counts.items()),
         weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
         augment=sum(counts.values()) < FEW,
     ) + "\n"  # fmt: skip
 
 
-def _in_words(name: str) -> str:
+def in_words(name: str) -> str:
     """A file's name that can stand in a docstring and on a terminal: nothing that ends, escapes or breaks a line."""
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return plain.replace('"', "'").replace("\\", "/")
 
 
-def _as_literal(text: str) -> str:
+def as_literal(text: str) -> str:
+    """The text as Python writes it, in the quotes that the formatter would take where that is possible."""
     plain = text.isprintable() and not set(text) & {'"', "\\"}
     return f'"{text}"' if plain else repr(text)
