@@ -152,7 +152,7 @@ def test_the_best_depth_is_the_simplest_of_those_that_are_close(one, depth):
         (measured(middle=0.99), 30, "small/different", "probe", "block_2"),
         (measured(several=0.99), 30, "small/different", "probe", ("block_1", "block_2", "top")),
         (measured(), 300, "large/similar", "probe_then_top", "top"),
-        (measured(middle=0.99), 300, "large/different", "probe_then_all", "top"),
+        (measured(middle=0.99), 300, "large/different", "probe_then_all", "block_2"),
     ],
 )
 def test_size_and_similarity_give_the_quadrant_and_the_strategy(one, each, quadrant, chosen, features):

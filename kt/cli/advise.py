@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kt import backend as backends
 from kt.cli.new import IMBALANCED, as_literal, in_words
 from kt.cli.options import backend_option, json_option, load_recipe
-from kt.errors import DataError, RecipeError, did_you_mean
+from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folde
     """The pictures' source, split as the written recipe will. Keras loads once it is known that there is something."""
     if not data.exists():
         raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
+    from kt import backend as backends
+
     backends.start(backend)
     from kt.data.sources import Folder, Table
 

@@ -70,7 +70,7 @@ class Candidate:
 
 
 def pretrained(names: Sequence[str]) -> dict[str, Candidate]:
-    """Backbones of keras.applications and kt.backbones by their names, with ImageNet weights; RecipeError for others."""
+    """Backbones of keras.applications and kt.backbones by their names, with ImageNet weights; else RecipeError."""
     for name in names:
         if name not in PREPROCESSING_OF:
             raise RecipeError(f"No backbone {name!r}. {did_you_mean(name, PREPROCESSING_OF)}")
@@ -400,12 +400,9 @@ def place(found: Sequence[Measured], splits: Splits, *, measured_pictures: int, 
     best = first.best.depth
     depths = tuple(probe.depth for probe in first.probes if probe.depth not in ("pixels", "several"))
     features = depths if best == "several" else best
+    strategy = ("probe_then_top" if similar else "probe_then_all") if large else "probe"
     if not anything:
         strategy, features = "probe", "top"
-    elif large:
-        strategy, features = ("probe_then_top" if similar else "probe_then_all"), "top"
-    else:
-        strategy = "probe"
     return Advice(
         origin=splits.origin,
         image_size=splits.image_size,
@@ -482,14 +479,15 @@ def _of_backbones(found: Sequence[Measured]) -> list[str]:
 
 
 def _of_strategy(strategy: str, features: str | tuple[str, ...], *, anything: bool) -> str:
-    where = "several depths" if isinstance(features, tuple) else "the top" if features == "top" else features
     if not anything:
-        return "Strategy: the cheapest, a linear probe, to check again once the labels are."
+        return "Strategy: the cheapest, a linear probe, to be judged again when the labels are sure."
+    where = "several depths" if isinstance(features, tuple) else "the top" if features == "top" else features
+    first = f"Strategy: a linear probe on frozen features of {where}"
     texts = {
-        "probe": f"Strategy: a linear probe on frozen features of {where}; too few pictures to move the network.",
-        "probe_then_top": "Strategy: a linear probe, then fine-tune the last blocks from there; the rest serves as is.",
-        "probe_then_all": "Strategy: a linear probe, then fine-tune the whole network from there, early layers least: "
-        "there are pictures enough to change what does not fit.",
+        "probe": f"{first} and no more: too few pictures to move the network without harm.",
+        "probe_then_top": f"{first}, then fine-tune the last blocks from there; the earlier ones serve as they are.",
+        "probe_then_all": f"{first}, then fine-tune the whole network from there: there are pictures enough to change "
+        "what does not fit.",
     }
     return texts[strategy]
 
