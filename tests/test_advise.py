@@ -77,10 +77,10 @@ def test_a_probe_of_separate_clouds_is_right_and_one_of_noise_is_at_chance():
 def test_the_best_of_many_depths_of_noise_is_not_taken_for_more_than_luck():
     labels = np.arange(60) % 2
     lucky = 0
-    for seed in range(4):
+    for seed in range(2):
         tries = [probed(clouds(labels, 5, apart=0.0, seed=10 * seed + one), labels) for one in range(3)]
         lucky += learnable(tries, classes=2)
-    assert lucky <= 1
+    assert lucky == 0
 
 
 def test_copies_in_one_group_do_not_make_noise_learnable():
@@ -150,6 +150,7 @@ def test_the_best_depth_is_the_simplest_of_those_that_are_close(one, depth):
     [
         (measured(), 30, "small/similar", "probe", "top"),
         (measured(middle=0.99), 30, "small/different", "probe", "block_2"),
+        (measured(middle=0.95, several=0.94), 30, "small/similar", "probe", ("block_1", "block_2", "top")),
         (measured(several=0.99), 30, "small/different", "probe", ("block_1", "block_2", "top")),
         (measured(), 300, "large/similar", "probe_then_top", "top"),
         (measured(middle=0.99), 300, "large/different", "probe_then_all", "block_2"),
@@ -163,7 +164,7 @@ def test_size_and_similarity_give_the_quadrant_and_the_strategy(one, each, quadr
 
 def test_the_reasons_have_the_numbers():
     why = placed(measured(), [10, 30]).as_json()["why"]
-    for part in ("40 pictures", "10 to 30", "line is at 100", "0.90 (0.87 to 0.93)", "80% of the way", "0.60"):
+    for part in ("40 pictures", "10 to 30", "line is at 300", "0.90 (0.87 to 0.93)", "80% of the way", "0.60"):
         assert part in why, part
 
 
@@ -252,10 +253,16 @@ def test_the_command_measures_a_recipe_s_pictures_under_its_backbone(tiny, kt_en
     assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "top", "several"]
     assert found["probes"][0]["balanced_accuracy"] > 0.9
     assert sum(found["per_class"].values()) == found["pictures"] < 36  # test pictures are left out
-    code, again, _ = kt_ends("advise", "tiny.py", "--json")
-    assert json.loads(again) == found
 
 
+@pytest.mark.slow
+def test_the_same_question_gets_the_same_answer(tiny, kt_ends):
+    make_folder(tiny / "pictures", {"red": 12, "green": 12})
+    answers = {kt_ends("advise", "tiny.py", "--json")[1] for _ in range(2)}
+    assert len(answers) == 1
+
+
+@pytest.mark.slow
 def test_test_pictures_are_never_looked_at(tiny):
     make_folder(tiny / "pictures", {"red": 12, "green": 12})
     recipe = load(tiny / "tiny.py").recipe
@@ -276,6 +283,7 @@ def test_many_pictures_are_drawn_class_by_class_in_whole_groups(monkeypatch):
     assert all(pairs.groups.count(group) == count for group, count in sizes.items())
 
 
+@pytest.mark.slow
 def test_random_pixels_get_the_advice_that_nothing_helps(tiny, kt_ends):
     random = np.random.default_rng(0)
     for index in range(80):
@@ -319,6 +327,7 @@ def test_pictures_that_can_t_be_compared_end_in_one_line_of_advice(tiny, kt_ends
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_the_same_pictures_in_two_classes_are_told_with_the_advice(tiny, kt_ends):
     copies(tiny)
     code, out, err = kt_ends("advise", "tiny.py", "--json")
@@ -326,6 +335,14 @@ def test_the_same_pictures_in_two_classes_are_told_with_the_advice(tiny, kt_ends
     found = json.loads(out)
     assert "look the same as one with another label" in found["why"]
     assert not found["learnable"]
+
+
+def test_what_the_source_has_to_tell_stands_in_the_reasons():
+    splits = replace(
+        splits_of([30, 30]), notes=("2 pictures look the same as one with another label, such as a and b",)
+    )
+    found = place([measured()], splits, measured_pictures=60, seed=0).as_json()
+    assert "Look at this first: 2 pictures look the same" in found["why"]
 
 
 def test_a_class_with_one_picture_to_learn_from_is_named():

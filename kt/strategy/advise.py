@@ -35,8 +35,8 @@ from kt.train import seed_everything
 FEW = 20
 """Below so many pictures a class every figure is shaky, which is said."""
 
-LARGE = 100
-"""From so many pictures a class on a data set is large: training blocks pays (benchmarks/README.md, Advice)."""
+LARGE = 300
+"""From so many pictures in the middle class on a data set is large: training blocks pays (benchmarks/README.md)."""
 
 TOP_HOLDS = 0.9
 """The source is similar where the top goes at least this share of the way that the best depth goes."""
@@ -132,6 +132,18 @@ class Measured:
             (probe for probe in mine if probe.balanced_accuracy >= reach),
             key=lambda probe: {"top": 3.0, "several": 2.0}.get(probe.depth, probe.place or 0.0),
         )
+
+    @property
+    def advised(self) -> Probe:
+        """The probe whose features are to be taken: the top where several depths add less than a point, else several.
+
+        A single depth below the top only where it beats several beyond their interval: the best of many is best by
+        luck too, and several, from which the probe selects, need no such choice.
+        """
+        best, several = self.best, next((probe for probe in self.probes if probe.depth == "several"), self.top)
+        if best.balanced_accuracy > several.interval[1]:
+            return best
+        return self.top if self.top.balanced_accuracy >= several.balanced_accuracy - CLOSE else several
 
     def named(self, depth: str) -> Probe:
         """The probe of a depth."""
@@ -397,9 +409,9 @@ def place(found: Sequence[Measured], splits: Splits, *, measured_pictures: int, 
     large = float(np.median(list(per_class.values()))) >= LARGE
     similar = is_similar(first, classes=classes)
     anything = learnable(first.probes, classes=classes)
-    best = first.best.depth
+    advised = first.advised.depth
     depths = tuple(probe.depth for probe in first.probes if probe.depth not in ("pixels", "several"))
-    features = depths if best == "several" else best
+    features = depths if advised == "several" else advised
     strategy = ("probe_then_top" if similar else "probe_then_all") if large else "probe"
     if not anything:
         strategy, features = "probe", "top"
