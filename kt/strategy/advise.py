@@ -498,8 +498,8 @@ def _of_strategy(strategy: str, features: str | tuple[str, ...], *, anything: bo
     texts = {
         "probe": f"{first} and no more: too few pictures to move the network without harm.",
         "probe_then_top": f"{first}, then fine-tune the last blocks from there; the earlier ones serve as they are.",
-        "probe_then_all": f"{first}, then fine-tune the whole network from there: there are pictures enough to change "
-        "what does not fit.",
+        "probe_then_all": f"{first}, then fine-tune the whole network from there, early blocks least: there are "
+        "pictures enough to change what does not fit.",
     }
     return texts[strategy]
 
