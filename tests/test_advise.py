@@ -83,6 +83,13 @@ def test_the_best_of_many_depths_of_noise_is_not_taken_for_more_than_luck():
     assert lucky == 0
 
 
+def test_the_luck_of_random_pixels_is_not_enough():
+    """Probes of 300 pictures of noise with two labels, as they were measured."""
+    noise = [of("block_5", 0.577, width=0.0535), *(of("top", 0.5, width=0.057) for _ in range(8))]
+    assert not learnable(noise, classes=2)
+    assert learnable([of("block_5", 0.64, width=0.0535), *noise[1:]], classes=2)
+
+
 def test_copies_in_one_group_do_not_make_noise_learnable():
     labels = np.random.default_rng(0).integers(0, 2, 40)
     rows, twice = np.repeat(clouds(labels, 30, apart=0.0), 2, axis=0), np.repeat(labels, 2)
