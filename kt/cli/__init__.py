@@ -14,7 +14,20 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """What a system says of a path that was asked for, and that no program can mend."""
 
 VERBS = (
-    *("run", "compare", "new", "show", "list", "predict", "serve", "evaluate", "export", "benchmark", "lr-find"),
+    *(
+        "run",
+        "advise",
+        "compare",
+        "lr-find",
+        "new",
+        "show",
+        "list",
+        "predict",
+        "serve",
+        "evaluate",
+        "export",
+        "benchmark",
+    ),
     *("models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
 )
 

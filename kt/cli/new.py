@@ -43,9 +43,9 @@ def command(recipe: Path, data: Path) -> None:
     counts = count_pictures(data)
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(render(recipe, data, counts), encoding="utf-8")
-    classes = ", ".join(map(_in_words, counts))
-    click.echo(f"{_in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
-    click.echo(f"next: kt run {_in_words(shlex.quote(str(recipe)))}")
+    classes = ", ".join(map(in_words, counts))
+    click.echo(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
+    click.echo(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
     if few := scarce(counts):
         warn(few)
 
@@ -53,7 +53,7 @@ def command(recipe: Path, data: Path) -> None:
 def scarce(counts: Mapping[str, int]) -> str:
     """What to tell where the smallest class has few pictures; empty where it has enough."""
     label, number = min(counts.items(), key=lambda item: item[1])
-    found = f"class {_in_words(label)!r} has {number} picture{'s' if number != 1 else ''}"
+    found = f"class {in_words(label)!r} has {number} picture{'s' if number != 1 else ''}"
     if number < NEEDED:
         return f"{found}, and kt run needs {NEEDED} of each, one each for train, validation and test; add some first"
     if number < SCARCE:
@@ -98,21 +98,22 @@ def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
     ).get_template("recipe.py.jinja")
     return template.render(
         title=recipe.stem.replace("_", " "),
-        file=_in_words(shlex.quote(recipe.as_posix())),
-        data=_as_literal(data.as_posix()),
+        file=in_words(shlex.quote(recipe.as_posix())),
+        data=as_literal(data.as_posix()),
         classes=len(counts),
-        counts=", ".join(f"{number} {_in_words(label)}" for label, number in counts.items()),
+        counts=", ".join(f"{number} {in_words(label)}" for label, number in counts.items()),
         weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
         tune=min(counts.values()) >= MANY,
     ) + "\n"  # fmt: skip
 
 
-def _in_words(name: str) -> str:
+def in_words(name: str) -> str:
     """A file's name that can stand in a docstring and on a terminal: nothing that ends, escapes or breaks a line."""
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return plain.replace('"', "'").replace("\\", "/")
 
 
-def _as_literal(text: str) -> str:
+def as_literal(text: str) -> str:
+    """The text as Python writes it, in the quotes that the formatter would take where that is possible."""
     plain = text.isprintable() and not set(text) & {'"', "\\"}
     return f'"{text}"' if plain else repr(text)

@@ -1,0 +1,176 @@
+"""`kt advise`: where one's pictures lie between small and large, similar and different, and what to do with them."""
+
+import json
+import shlex
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kt.cli.new import IMBALANCED, as_literal, in_words
+from kt.cli.options import backend_option, json_option, load_recipe
+from kt.errors import DataError, RecipeError
+from kt.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kt.data.sources import Folder, Table
+    from kt.strategy.advise import Advice, Candidate, Probe
+
+
+@click.command("advise")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--backbones", metavar="NAMES",
+              help="Those to compare, with commas between. Default: all at hand.")  # fmt: skip
+@click.option("--image-size", metavar="HxW", default="224x224", show_default=True,
+              help="Height and width of the pictures, in pixels.")  # fmt: skip
+@click.option("--write", type=click.Path(path_type=Path), metavar="RECIPE", help="Write the advised recipe here.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the folds and the intervals.")
+@backend_option
+@json_option
+def command(
+    data: Path,
+    backbones: str | None,
+    image_size: str,
+    write: Path | None,
+    seed: int,
+    backend: str | None,
+    as_json: bool,
+) -> None:
+    """Say what to transfer, and how much.
+
+    DATA is a folder with one sub-folder a class, a CSV of path,label, or a recipe, whose pictures, size and backbone
+    are taken. How many there are of each class, and how well frozen features of several depths tell the classes apart,
+    gives the strategy. No network is trained, and test pictures are not looked at.
+    """
+    size = _size(image_size)
+    if write is not None:
+        _check_new(write, data=data)
+    if not 0 <= seed < 2**31:
+        raise RecipeError(f"--seed must be from 0 to 2147483647, not {seed}.")
+    named = None if backbones is None else [name.strip() for name in backbones.split(",") if name.strip()]
+    if named is not None and (not named or len(set(named)) < len(named)):
+        raise RecipeError(
+            f"--backbones must be different names, such as MobileNetV2,EfficientNetLite0, not {backbones!r}."
+        )
+    recipe = load_recipe(data, backend=backend).recipe if data.suffix == ".py" else None
+    source = _source(data, size=size, backend=backend) if recipe is None else recipe.data
+
+    from kt.strategy.advise import advise, pretrained
+
+    candidates = _own(recipe) if recipe is not None and named is None else pretrained(named or at_hand())
+    advice = advise(source(), candidates, seed=seed)
+    if write is not None:
+        text = render(write, data, advice)
+        write.parent.mkdir(parents=True, exist_ok=True)
+        write.write_text(text, encoding="utf-8")
+    click.echo(json.dumps({**advice.as_json(), "recipe": None if write is None else str(write)}, ensure_ascii=False)
+               if as_json else for_people(advice, write))  # fmt: skip
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) in (1, 2) and all(side.isascii() and side.isdigit() for side in sides):
+        found = int(sides[0]), int(sides[-1])
+        if all(8 <= side <= 4096 for side in found):
+            return found
+    raise RecipeError(f"--image-size must be height and width from 8 to 4096 pixels, such as 224x224, not {text!r}.")
+
+
+def _check_new(file: Path, *, data: Path) -> None:
+    if data.suffix == ".py":
+        raise RecipeError(f"--write needs a folder or a CSV; {data} is a recipe already, so change that one instead.")
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise RecipeError(f"{file}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
+    if file.exists():
+        raise RecipeError(f"{file} is there already; remove it first, or choose another name.")
+
+
+def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folder | Table":
+    """The pictures' source, split as the written recipe will. Keras loads once it is known that there is something."""
+    if not data.exists():
+        raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
+    from kt import backend as backends
+
+    backends.start(backend)
+    from kt.data.sources import Folder, Table
+
+    kind = Table if data.suffix.lower() == ".csv" else Folder
+    return kind(str(data), image_size=size)
+
+
+# ----------------------------------------------------------------------------------------------------------- backbones
+
+
+def at_hand() -> list[str]:
+    """The backbones of the catalogue whose weights are in the cache, or else MobileNetV2, to be fetched."""
+    from kt.backbones.catalogue import CATALOGUE
+    from kt.backbones.fetch import locate
+
+    return [entry.constructor for entry in CATALOGUE if locate(entry)] or ["MobileNetV2"]
+
+
+def _own(recipe: Recipe) -> dict[str, "Candidate"]:
+    """The recipe's own backbone with the recipe's weights."""
+    from kt.strategy.advise import Candidate
+
+    name = getattr(recipe.backbone, "__name__", type(recipe.backbone).__name__)
+    return {name: Candidate(recipe.backbone, recipe.weights)}
+
+
+def _library(name: str) -> str:
+    from kt import backbones
+
+    return "kt.backbones" if name in backbones.__all__ else "keras.applications"
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+
+
+def for_people(advice: "Advice", recipe: Path | None) -> str:
+    """What is printed: the place, the reasons, the probes, the strategy and what comes next."""
+    first = advice.measured[0]
+    lines = [f"{advice.quadrant}, {advice.strategy}", "", *advice.why, "", _HEADINGS]
+    for one in advice.measured:
+        lines += [f"{one.backbone}", *map(_line, one.probes if one is first else one.probes[1:])]
+    if recipe is not None:
+        place = in_words(shlex.quote(str(recipe)))
+        lines += ["", f"{place} is written; next: kt run {place}"]
+    return "\n".join(lines)
+
+
+_HEADINGS = f"{'depth':<22}{'features':>9}{'balanced accuracy':>24}{'5 nearest':>11}{'LogME':>8}{'H-score':>9}"
+
+
+def _line(probe: "Probe") -> str:
+    accuracy = f"{probe.balanced_accuracy:.3f} ({probe.interval[0]:.3f} to {probe.interval[1]:.3f})"
+    scores = f"{probe.neighbours:>11.3f}{probe.logme:>8.3f}{probe.h_score:>9.3f}"
+    return f"  {probe.depth:<20}{probe.features:>9,}{accuracy:>24}{scores}"
+
+
+def render(recipe: Path, data: Path, advice: "Advice") -> str:
+    """The advised recipe's text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    template = Environment(  # noqa: S701 - this is Python, not HTML
+        loader=PackageLoader("kt", "cli"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("advised.py.jinja")
+    library = _library(advice.measured[0].backbone)
+    counts = advice.per_class
+    features = "" if advice.features == "top" else f"features={json.dumps(advice.features)}"
+    return template.render(
+        title=recipe.stem.replace("_", " "),
+        summary=textwrap.fill(f"Written by `kt advise`: {advice.quadrant}. {advice.why[-1]}", 118),
+        file=in_words(shlex.quote(recipe.as_posix())),
+        source="Table" if data.suffix.lower() == ".csv" else "Folder",
+        data=as_literal(data.as_posix()),
+        height=advice.image_size[0],
+        width=advice.image_size[1],
+        classes=len(counts),
+        counts=", ".join(f"{number} {in_words(label)}" for label, number in counts.items()),
+        library=library,
+        backbone=advice.measured[0].backbone,
+        features=features,
+        tuned={"probe_then_top": "top", "probe_then_all": "all"}.get(advice.strategy, ""),
+        weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
+    ) + "\n"  # fmt: skip

@@ -1,0 +1,398 @@
+"""`kt advise`: the place in the matrix, the reasons, the recipe that it writes, and where nothing helps."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import PHOTOS, TINY_RECIPE, make_folder
+from PIL import Image
+
+from kt import LinearProbe, Phase
+from kt.cli import advise as cli
+from kt.data.splits import Split, Splits
+from kt.errors import DataError
+from kt.recipe import load
+from kt.strategy import advise as strategy
+from kt.strategy.advise import Candidate, Depth, Measured, Probe, advise, is_similar, learnable, place, probe, way
+
+
+def of(depth, accuracy, *, at=None, width=0.03):
+    """A probe of this accuracy, with an interval of `width` to both sides."""
+    return Probe(depth, at, 64, accuracy, (accuracy - width, accuracy + width), accuracy, 0.0, 1.0)
+
+
+def measured(*, pixels=0.6, early=0.7, middle=0.8, top=0.9, several=0.8, name="Net"):
+    return Measured(
+        name,
+        (
+            of("pixels", pixels, at=0.0),
+            of("block_1", early, at=0.3),
+            of("block_2", middle, at=0.7),
+            of("top", top, at=1.0),
+            of("several", several),
+        ),
+    )
+
+
+def splits_of(counts):
+    """Splits with so many pictures to learn from in each class; their pixels are of no matter."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+
+    def part(chosen):
+        names = tuple(f"{index}" for index in np.flatnonzero(chosen))
+        return Split(np.zeros((chosen.sum(), 8, 8, 3), np.uint8), labels[chosen], names, names)
+
+    held_out = np.arange(len(labels)) % 5 == 0
+    classes = tuple(f"class_{index}" for index in range(len(counts)))
+    return Splits(part(~held_out), part(held_out), None, classes, 32, "folder somewhere", "0")
+
+
+def placed(one, counts):
+    return place([one], splits_of(counts), measured_pictures=sum(counts), seed=0)
+
+
+# ------------------------------------------------------------------------------------------------------------- probes
+
+
+def clouds(labels, width, *, apart, seed=0):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(labels.max() + 1, width))[labels] * apart + random.normal(size=(len(labels), width))
+
+
+def probed(rows, labels, groups=None, **depth):
+    groups = groups or [str(index) for index in range(len(labels))]
+    classes = tuple(map(str, range(labels.max() + 1)))
+    return probe(Depth(depth.get("name", "top"), 1.0, rows), labels, groups, classes=classes)
+
+
+def test_a_probe_of_separate_clouds_is_right_and_one_of_noise_is_at_chance():
+    labels = np.arange(90) % 3
+    good, noise = probed(clouds(labels, 10, apart=4.0), labels), probed(clouds(labels, 10, apart=0.0), labels)
+    assert good.balanced_accuracy == good.neighbours == 1.0
+    assert noise.interval[0] < 1 / 3 < noise.interval[1]
+    assert learnable([good, noise], classes=3)
+
+
+def test_the_best_of_many_depths_of_noise_is_not_taken_for_more_than_luck():
+    labels = np.arange(60) % 2
+    lucky = 0
+    for seed in range(2):
+        tries = [probed(clouds(labels, 5, apart=0.0, seed=10 * seed + one), labels) for one in range(3)]
+        lucky += learnable(tries, classes=2)
+    assert lucky == 0
+
+
+def test_the_luck_of_random_pixels_is_not_enough():
+    """Probes of 300 pictures of noise with two labels, as they were measured."""
+    noise = [of("block_5", 0.577, width=0.0535), *(of("top", 0.5, width=0.057) for _ in range(8))]
+    assert not learnable(noise, classes=2)
+    assert learnable([of("block_5", 0.64, width=0.0535), *noise[1:]], classes=2)
+
+
+def test_copies_in_one_group_do_not_make_noise_learnable():
+    labels = np.random.default_rng(0).integers(0, 2, 40)
+    rows, twice = np.repeat(clouds(labels, 30, apart=0.0), 2, axis=0), np.repeat(labels, 2)
+    groups = [str(index // 2) for index in range(80)]
+    assert probed(rows, twice).neighbours > probed(rows, twice, groups).neighbours
+    assert not learnable([probed(rows, twice, groups)], classes=2)
+
+
+def test_constant_features_get_the_figures_of_a_guess_and_no_nan():
+    labels = np.arange(30) % 3
+    found = probed(np.full((30, 4), 2.5), labels)
+    assert found.balanced_accuracy == pytest.approx(1 / 3)
+    assert found.h_score == 0.0
+    assert not learnable([found], classes=3)
+    json.dumps(strategy._row(found), allow_nan=False)
+
+
+def test_identical_pictures_in_two_classes_are_no_nan_either():
+    rows, labels = np.repeat(clouds(np.arange(15) % 3, 6, apart=1.0), 2, axis=0), np.arange(30) % 2
+    groups = [str(index // 2) for index in range(30)]
+    json.dumps(strategy._row(probed(rows, labels, groups)), allow_nan=False)
+
+
+# ---------------------------------------------------------------------------------------------------------- similarity
+
+
+def test_the_way_goes_from_guessing_to_perfect():
+    assert [way(accuracy, classes=4) for accuracy in (0.25, 0.625, 1.0)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("one", "similar"),
+    [
+        (measured(), True),
+        (measured(top=0.99, pixels=0.99), True),  # solved, though colours do as well
+        (measured(middle=0.99, top=0.9), False),  # a depth below does better
+        (measured(top=0.75, pixels=0.74, middle=0.75), False),  # no better than pixels
+        (measured(several=0.99, top=0.85), False),
+    ],
+)
+def test_similar_is_where_the_top_is_best_and_better_than_pixels(one, similar):
+    assert is_similar(one, classes=2) is similar
+
+
+@pytest.mark.parametrize(
+    ("one", "depth"),
+    [
+        (measured(), "top"),
+        (measured(middle=0.905), "top"),  # close enough
+        (measured(middle=0.95), "block_2"),
+        (measured(early=0.95), "block_1"),
+        (measured(several=0.95), "several"),
+        (measured(pixels=0.99), "top"),  # pixels are no depth of the network
+    ],
+)
+def test_the_best_depth_is_the_simplest_of_those_that_are_close(one, depth):
+    assert one.best.depth == depth
+
+
+# ------------------------------------------------------------------------------------------------------ place and words
+
+
+@pytest.mark.parametrize(
+    ("one", "each", "quadrant", "chosen", "features"),
+    [
+        (measured(), 30, "small/similar", "probe", "top"),
+        (measured(middle=0.99), 30, "small/different", "probe", "block_2"),
+        (measured(middle=0.95, several=0.94), 30, "small/similar", "probe", ("block_1", "block_2", "top")),
+        (measured(several=0.99), 30, "small/different", "probe", ("block_1", "block_2", "top")),
+        (measured(), 300, "large/similar", "probe_then_top", "top"),
+        (measured(middle=0.99), 300, "large/different", "probe_then_all", "block_2"),
+    ],
+)
+def test_size_and_similarity_give_the_quadrant_and_the_strategy(one, each, quadrant, chosen, features):
+    advice = placed(one, [each, each])
+    assert (advice.quadrant, advice.strategy, advice.features) == (quadrant, chosen, features)
+    assert advice.per_class == {"class_0": each, "class_1": each}
+
+
+def test_the_reasons_have_the_numbers():
+    why = placed(measured(), [10, 30]).as_json()["why"]
+    for part in ("40 pictures", "10 to 30", "line is at 300", "0.90 (0.87 to 0.93)", "80% of the way", "0.60"):
+        assert part in why, part
+
+
+def test_below_twenty_pictures_a_class_the_advice_warns():
+    assert "Below 20 a class every figure here is shaky" in placed(measured(), [19, 30]).as_json()["why"]
+    assert "shaky" not in placed(measured(), [20, 30]).as_json()["why"]
+
+
+def test_where_nothing_beats_guessing_the_advice_says_so_and_takes_the_cheapest():
+    advice = placed(measured(pixels=0.5, early=0.51, middle=0.52, top=0.49, several=0.5), [500, 500])
+    assert not advice.learnable
+    assert (advice.strategy, advice.features) == ("probe", "top")
+    assert "No strategy will do better than chance" in advice.as_json()["why"]
+
+
+def test_backbones_are_ranked_by_their_best_depth_and_close_ones_are_called_so():
+    both = [measured(top=0.85, name="Worse"), measured(top=0.87, name="Better")]
+    found = place(both, splits_of([30, 30]), measured_pictures=60, seed=0).as_json()
+    assert [one["name"] for one in found["backbones"]] == ["Better", "Worse"]
+    assert found["backbone"] == "Better"
+    assert "too close to call" in found["why"]
+
+
+def test_the_json_has_what_a_script_needs():
+    found = json.loads(json.dumps(placed(measured(), [30, 30]).as_json(), allow_nan=False))
+    assert {"quadrant", "per_class", "probes", "backbones", "strategy", "why", "seed"} <= set(found)
+    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "block_2", "top", "several"]
+    assert all(low <= row["balanced_accuracy"] <= high for row in found["probes"] for low, high in [row["interval"]])
+
+
+# -------------------------------------------------------------------------------------------------------------- recipes
+
+
+@pytest.mark.parametrize(
+    ("one", "each", "steps"),
+    [
+        (measured(), 30, [LinearProbe]),
+        (measured(middle=0.99), 30, [LinearProbe]),
+        (measured(several=0.99), 30, [LinearProbe]),
+        (measured(), 300, [LinearProbe, Phase]),
+        (measured(middle=0.99), 300, [LinearProbe, Phase]),
+    ],
+)
+@pytest.mark.parametrize("backbone", ["MobileNetV2", "EfficientNetLite0"])
+def test_the_recipe_of_each_strategy_loads_and_does_what_was_advised(tmp_path, one, each, steps, backbone):
+    advice = placed(replace(one, backbone=backbone), [each, 3 * each])
+    file, pictures = tmp_path / "advised.py", tmp_path / 'my "photos"'
+    file.write_text(cli.render(file, pictures, advice), encoding="utf-8")
+    recipe = load(file).recipe
+    assert recipe.backbone.__name__ == backbone
+    assert [type(step) for step in recipe.phases] == steps
+    probe_step = recipe.phases[0]
+    assert probe_step.depths == (advice.features if isinstance(advice.features, tuple) else (advice.features,))
+    assert (recipe.data.root, recipe.data.image_size) == (pictures.as_posix(), (8, 8))
+    assert recipe.class_weight == "balanced"
+    assert all(bool(step.layer_rates) == (advice.strategy == "probe_then_all") for step in recipe.phases[1:])
+    assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 120 + len(str(tmp_path))
+
+
+def test_a_table_is_written_as_a_table(tmp_path):
+    from kt.data import Table
+
+    file = tmp_path / "advised.py"
+    file.write_text(
+        cli.render(file, tmp_path / "labels.csv", placed(measured(name="ResNet50"), [30, 30])), encoding="utf-8"
+    )
+    assert isinstance(load(file).recipe.data, Table)
+
+
+# ------------------------------------------------------------------------------------------------------------ real work
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A folder with a recipe of a tiny random network, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_command_measures_a_recipe_s_pictures_under_its_backbone(tiny, kt_ends):
+    make_folder(tiny / "pictures", {"red": 12, "green": 12, "blue": 12})
+    code, out, err = kt_ends("advise", "tiny.py", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["backbone"] == "tiny"
+    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "top", "several"]
+    assert found["probes"][0]["balanced_accuracy"] > 0.9
+    assert sum(found["per_class"].values()) == found["pictures"] < 36  # test pictures are left out
+
+
+@pytest.mark.slow
+def test_the_same_question_gets_the_same_answer(tiny, kt_ends):
+    make_folder(tiny / "pictures", {"red": 12, "green": 12})
+    answers = {kt_ends("advise", "tiny.py", "--json")[1] for _ in range(2)}
+    assert len(answers) == 1
+
+
+@pytest.mark.slow
+def test_test_pictures_are_never_looked_at(tiny):
+    make_folder(tiny / "pictures", {"red": 12, "green": 12})
+    recipe = load(tiny / "tiny.py").recipe
+    splits = replace(recipe.data(), test=None)
+    assert advise(splits, {"tiny": Candidate(recipe.backbone, None)}).pictures == len(splits.train) + len(
+        splits.validation
+    )
+
+
+def test_many_pictures_are_drawn_class_by_class_in_whole_groups(monkeypatch):
+    monkeypatch.setattr(strategy, "MOST", 40)
+    splits = splits_of([100, 300])
+    pairs = replace(splits.train, groups=tuple(str(index // 4) for index in range(len(splits.train))))
+    drawn = strategy._drawn(replace(splits, train=pairs), seed=0)
+    assert 40 <= len(drawn.train) + len(drawn.validation) <= 60
+    assert {0, 1} == set(drawn.train.labels.tolist()) == set(drawn.validation.labels.tolist())
+    sizes = {group: drawn.train.groups.count(group) for group in drawn.train.groups}
+    assert all(pairs.groups.count(group) == count for group, count in sizes.items())
+
+
+@pytest.mark.slow
+def test_random_pixels_get_the_advice_that_nothing_helps(tiny, kt_ends):
+    random = np.random.default_rng(0)
+    for index in range(80):
+        folder = tiny / "pictures" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    code, out, _ = kt_ends("advise", "tiny.py")
+    assert code == 0
+    assert "No strategy will do better than chance" in out
+
+
+def black(folder, count):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (32, 32)).save(folder / f"{index}.png")
+
+
+def copies(tiny):
+    """The same pictures in two classes."""
+    make_folder(tiny / "pictures", {"red": 20})
+    make_folder(tiny / "other", {"red": 20})
+    (tiny / "other" / "red").rename(tiny / "pictures" / "red_too")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "says"),
+    [
+        (lambda tiny: make_folder(tiny / "pictures", {"red": 9}), "At least two classes are needed"),
+        (lambda tiny: make_folder(tiny / "pictures", {"red": 9, "blue": 1}), "Class 'blue' has 1 independent pictures"),
+        (lambda tiny: [black(tiny / "pictures" / name, 9) for name in "ab"], "Class 'a' has 1 independent pictures"),
+        (lambda tiny: (tiny / "pictures").mkdir(), "expected one sub-folder a class"),
+    ],
+)
+def test_pictures_that_can_t_be_compared_end_in_one_line_of_advice(tiny, kt_ends, arrange, says):
+    arrange(tiny)
+    for data in ("pictures", "tiny.py"):
+        code, out, err = kt_ends("advise", data)
+        assert code == 3
+        assert says in err
+        assert out == ""
+        assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_the_same_pictures_in_two_classes_are_told_with_the_advice(tiny, kt_ends):
+    copies(tiny)
+    code, out, err = kt_ends("advise", "tiny.py", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert "look the same as one with another label" in found["why"]
+    assert not found["learnable"]
+
+
+def test_what_the_source_has_to_tell_stands_in_the_reasons():
+    splits = replace(
+        splits_of([30, 30]), notes=("2 pictures look the same as one with another label, such as a and b",)
+    )
+    found = place([measured()], splits, measured_pictures=60, seed=0).as_json()
+    assert "Look at this first: 2 pictures look the same" in found["why"]
+
+
+def test_a_class_with_one_picture_to_learn_from_is_named():
+    splits = splits_of([30, 30, 1])
+    with pytest.raises(DataError, match=r"Class 'class_2' has 1 independent pictures to learn from.*collect about 20"):
+        advise(splits, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nowhere"], 3, "There is no nowhere"),
+        (["pictures", "--image-size", "huge"], 2, "such as 224x224, not 'huge'"),
+        (["pictures", "--image-size", "4x4"], 2, "from 8 to 4096"),
+        (["pictures", "--backbones", "MobileNetV9"], 2, "No backbone 'MobileNetV9'. Did you mean 'MobileNetV2'?"),
+        (["pictures", "--backbones", "MobileNetV2,MobileNetV2"], 2, "must be different names"),
+        (["pictures", "--seed", "-1"], 2, "--seed must be from 0"),
+        (["pictures", "--write", "tiny.py"], 2, "tiny.py is there already"),
+        (["pictures", "--write", "tiny.txt"], 2, "a recipe is a Python file"),
+        (["tiny.py", "--write", "new.py"], 2, "is a recipe already"),
+    ],
+)
+def test_mistakes_on_the_command_line_end_in_one_line(tiny, kt_ends, arguments, code, says):
+    make_folder(tiny / "pictures", {"red": 2, "blue": 2})
+    found, out, err = kt_ends("advise", *arguments)
+    assert (found, out) == (code, "")
+    assert says in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos beside the project")
+def test_leaf_photos_are_placed_by_what_imagenet_s_features_tell(tmp_path, monkeypatch, kt_ends):
+    """Leaves in a laboratory: a depth below the top does better, and a recipe follows."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("healthy", "scab", "black_rot", "rust"):
+        (tmp_path / "leaves" / label).mkdir(parents=True)
+        for file in sorted((PHOTOS / "apple_leaves" / "train" / label).iterdir())[:40]:
+            (tmp_path / "leaves" / label / file.name).symlink_to(file)
+    code, out, err = kt_ends("advise", "leaves", "--image-size", "96x96", "--write", "leaves.py", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    rows = {row["depth"]: row["balanced_accuracy"] for row in found["probes"]}
+    assert found["quadrant"].startswith("small/")
+    assert max(rows.values()) > 0.9 > rows["pixels"]
+    assert load(tmp_path / "leaves.py").recipe.data.image_size == (96, 96)
