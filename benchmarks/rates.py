@@ -57,14 +57,26 @@ def some(data, folder, pictures):
     return folder
 
 
-def run(phases, splits, seed):
-    phases = [Phase("train_head", frozen, epochs=10, lr=1e-3), *phases]
+def head_of(splits, seed):
+    """A model whose head is trained, with the best that was found: what all ways begin with."""
+    phases = [Phase("train_head", frozen, epochs=10, lr=1e-3)]
     recipe = Recipe(lambda: splits, keras.applications.MobileNetV2, Classifier(dropout=0.2), phases, seed=seed)
     seed_everything(seed)
-    started = time.perf_counter()
     built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
     _, best = train(built, recipe, splits)
+    return recipe, built, best
+
+
+def run(phases, splits, recipe, built, head):
+    """One way from the trained head on, whose weights stay where nothing has a lower validation loss."""
+    built.model.set_weights(head.weights)
+    best, started = head, time.perf_counter()
+    if phases:
+        _, best = train(built, dataclasses.replace(recipe, phases=phases), splits)
+        if head.val_loss <= best.val_loss:
+            best = head
     seconds = time.perf_counter() - started
+    built.model.set_weights(best.weights)
     test = evaluate(predict(built.model, splits.test.pixels), splits.test.labels, splits.classes)
     return {"test": test["balanced_accuracy"], "loss": best.val_loss, "kept": best.phase, "seconds": seconds}
 
@@ -84,19 +96,24 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         source = Folder(some(args.data, Path(folder), args.pictures), image_size=(args.size, args.size))
         splits = dataclasses.replace(source(), origin=args.data.name)
-    print("| way | balanced test accuracy | validation loss | kept phase | seconds |")
-    print("| --- | --- | --- | --- | --- |")
-    for name in args.only:
-        done = [run(WAYS[name], splits, seed) for seed in args.seeds]
-        cells = [
-            f"`{name}`" if "(" in name else name,
-            spread([one["test"] for one in done], 3),
-            spread([one["loss"] for one in done], 3),
-            ", ".join(one["kept"] for one in done),
-            spread([one["seconds"] for one in done], 0),
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
     print(splits.origin, {part: len(split) for part, split in splits.parts().items()}, file=sys.stderr)
+    done = {name: [] for name in args.only}
+    for seed in args.seeds:
+        begun = head_of(splits, seed)
+        for name in args.only:
+            done[name].append(run(WAYS[name], splits, *begun))
+            print(f"seed {seed}, {name}: {done[name][-1]}", file=sys.stderr, flush=True)
+    print("| way | balanced test accuracy | validation loss | kept phase | seconds behind the head |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, runs in done.items():
+        cells = [
+            f"`{name}`" if name.startswith("gradual") else name,
+            spread([one["test"] for one in runs], 3),
+            spread([one["loss"] for one in runs], 3),
+            ", ".join(one["kept"] for one in runs),
+            spread([one["seconds"] for one in runs], 0),
+        ]
+        print("| " + " | ".join(cells) + " |")
 
 
 main()

@@ -179,7 +179,7 @@ def against_rate(found: Mapping[str, Any]) -> Markup:
         axes.set_ylim(0, 2 * first)  # past twice the first loss it makes no difference how bad a rate is
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=3)
         label = f"Loss against the learning rate, from {rates[0]:g} to {rates[-1]:g}; {found['why']}"
         return _svg(figure, label, "rates")
 

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ FEWEST_STEPS = 20
 """With fewer steps the rate would jump by more than half a decade at each, and nothing could be told from the curve."""
 
 DIVERGED = 4.0
-"""The test ends where the loss is so many times what it began with."""
+"""The test ends where the loss is so many times what it began with, and above that of guessing."""
 
 MEASURED_ON = 128
 """Training pictures that are looked at after each step, at most."""
@@ -80,15 +80,15 @@ class Found:
     lr: float
     rates: list[float]
     losses: list[float]
-    batch_losses: list[float]
     smoothed: list[float]
     first_loss: float
     suggested: float | None
     why: str
     diverged_at: float | None
-    pictures: int
-    measured_on: int
     layer_rates: bool
+    batch_losses: list[float] = field(default_factory=list)
+    pictures: int = 0
+    measured_on: int = 0
 
 
 def lr_find(recipe: Recipe, *, phase: str | None = None, over: Range | None = None) -> Found:
@@ -152,11 +152,13 @@ def range_test(built: Built, recipe: Recipe, splits: Splits, *, index: int, over
                     f"The loss in phase {phase.name!r} is {first} before the first step, so no rate can "
                     f"mend it; look at the head's loss, and at the pictures."
                 )
-            losses, of_batches = _rise(work.model, batches, looked_at, over=over, limit=DIVERGED * first)
+            limit = max(DIVERGED * first, math.log(len(splits.classes)))
+            losses, of_batches = _rise(work.model, batches, looked_at, over=over, limit=limit)
     finally:
         built.model.set_weights(kept)
     measured_on = sum(len(labels) for _, labels in looked_at)
-    return _found(phase, over, first, losses, of_batches, pictures=len(splits.train), measured_on=measured_on)
+    found = _found(phase, over, first, losses, diverged=not losses[-1] <= limit)
+    return dataclasses.replace(found, batch_losses=of_batches, pictures=len(splits.train), measured_on=measured_on)
 
 
 Batch = tuple[npt.NDArray[Any], ...]
@@ -204,18 +206,8 @@ def _whole_batches(work: Work, recipe: Recipe, splits: Splits, *, seed: tuple[in
         yield from (batch for batch in pictures.as_numpy_iterator() if len(batch[1]) == size)
 
 
-def _found(
-    phase: Phase,
-    over: Range,
-    first: float,
-    losses: list[float],
-    of_batches: list[float],
-    *,
-    pictures: int,
-    measured_on: int,
-) -> Found:
+def _found(phase: Phase, over: Range, first: float, losses: list[float], *, diverged: bool) -> Found:
     rates = over.rates()[: len(losses)]
-    diverged = not losses[-1] <= DIVERGED * first
     told = losses[:-1] if diverged else losses
     if len(told) < FEWEST_STEPS // 4:
         raise TrainingError(
@@ -229,14 +221,11 @@ def _found(
         lr=phase.lr,
         rates=rates.tolist(),
         losses=losses,
-        batch_losses=of_batches,
         smoothed=smoothed.tolist(),
         first_loss=first,
         suggested=suggested,
         why=why,
         diverged_at=float(rates[-1]) if diverged else None,
-        pictures=pictures,
-        measured_on=measured_on,
         layer_rates=phase.layer_rates is not None,
     )
 
