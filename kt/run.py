@@ -1,18 +1,20 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kt import report
 from kt.console import say
+from kt.data.splits import Splits
 from kt.evaluate import evaluate
 from kt.export import from_run, release
-from kt.model import build, in_float32, predict
+from kt.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
-from kt.scarcity import scarcity
-from kt.train import check_phases, seed_everything, train
+from kt.scarcity import Scarcity, scarcity
+from kt.train import Best, PhaseResult, check_phases, seed_everything, train
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,51 @@ class Origin:
     cached: bool = True
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: the model with its best weights, the recipe as it was trained, its phases.
+
+    scarce: what the number of pictures means. told: further keys of `report.json`; its `notes` join those of the run.
+    """
+
+    recipe: Recipe
+    built: Built
+    phases: Sequence[PhaseResult]
+    best: Best
+    scarce: Scarcity = field(default_factory=Scarcity)
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Training(Protocol):
+    """The training step of a run: `as_written`, or one that tries several ways (`kt.strategy`) and gives the best."""
+
+    def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
+        """Build and train on train and validation alone. logs: a folder for TensorBoard."""
+        ...
+
+
+def as_written(recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
+    """Train the phases of the recipe in turn."""
+    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    say(report.weights_line(built.pretrained.source))
+    check_phases(recipe, built)
+    scarce = scarcity(built, recipe, splits, cached=cached)
+    phases, best = train(built, recipe, splits, logs=logs, cached=cached)
+    return Trained(recipe, built, phases, best, scarce)
+
+
 def run(
-    recipe: Recipe, out: Path, *, origin: Origin | None = None, saved_models: Path = Path("saved_models")
+    recipe: Recipe,
+    out: Path,
+    *,
+    origin: Origin | None = None,
+    saved_models: Path = Path("saved_models"),
+    training: Training = as_written,
 ) -> dict[str, Any]:
     """Do the whole job of a recipe and return its results, the content of `out/report.json`.
 
     out: the run's folder, `runs/<recipe>/<time>`. What passes the gate goes to `saved_models/<recipe>/<version>`.
+    training: what trains; it never sees the test split's results, which are measured once, on what it gives.
     """
     started = datetime.now(UTC)
     origin = origin or Origin(name=out.parent.name)
@@ -43,12 +84,8 @@ def run(
     seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
     from_run.record(out, splits, origin.file)
     say(report.data_line(splits))
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
-    say(report.weights_line(built.pretrained.source))
-    check_phases(recipe, built)
-    scarce = scarcity(built, recipe, splits, cached=origin.cached)
-    phases, best = train(built, recipe, splits, logs=out / "logs", cached=origin.cached)
-    model = in_float32(built, recipe)
+    trained = training(recipe, splits, logs=out / "logs", cached=origin.cached)
+    model = in_float32(trained.built, trained.recipe)
     model.save(out / "model.keras")
     scores = predict(model, splits.test.pixels)
     test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
@@ -56,8 +93,9 @@ def run(
     card = report.card(origin.name, origin.description, splits, test)
     released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
     results = report.compose(
-        origin=origin, recipe=recipe, splits=splits, built=built, phases=phases, best=best, test=test,
-        artifacts=artifacts, released_to=released_to, started=started, scarce=scarce,
+        origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
+        best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,
+        released_to=released_to, started=started,
     )  # fmt: skip
     report.write(results, splits, scores, out)
     return results

@@ -80,6 +80,17 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         },
         "weights": {"name": "MobileNetV2", "origin": "package", "file": "w.h5", "sha256": "3e" * 32,
                     "licence": "Apache-2.0", "note": "", "preprocessing": "[-1, 1]"},
+        "goal": {"metric": "balanced_accuracy", "target": 0.9, "budget_seconds": 1800.0, "reached": False,
+                 "ended": "gains had ended"},
+        "depths": [{"features": "top", "log_loss": 0.31}, {"features": "block_9", "log_loss": 0.42}],
+        "ladder": [
+            {"name": "probe", "backbone": "MobileNetV2", "figure": 0.81, "interval": [0.7, 0.9], "seconds": 4.0,
+             "verdict": "won: the only one that was tried", "won": True},
+            {"name": "top_blocks", "backbone": "MobileNetV2", "figure": None, "interval": None, "seconds": 0.0,
+             "verdict": "not begun: it would take about 2 h 10 min, and 1 min 00 s was left", "won": False},
+        ],
+        "search": [{"name": "trial 1", "lr": 3e-4, "blocks": 2, "dropout": 0.25, "figure": 0.8,
+                    "interval": [0.7, 0.9], "seconds": 9.0, "verdict": "0.010 behind as written", "won": False}],
         "phases": [phase, tuned],
         "best": {"phase": "fine_tune", "epoch": 1, "val_loss": 0.52, "val_accuracy": 0.7},
         "notes": ["only 13 pictures", "a note on training"], "few_pictures": ["only 13 pictures"],
@@ -460,3 +471,19 @@ def test_the_docs_explain_every_key_and_no_other(tmp_path):
     documented = set(re.findall(r"^\| `([^`]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
     assert produced - documented == set(), "docs/report.md lacks these"
     assert documented - produced == set(), "docs/report.md explains what no report holds"
+
+
+def test_the_page_shows_each_rung_and_trial_with_its_verdict(tmp_path):
+    shown = visible(page_of(*made_up(), tmp_path))
+    assert "The target of 0.9 was not reached: the worse end of the interval counts. Budget: 30 min 00 s." in shown
+    assert "It ended there because gains had ended." in shown
+    assert "probe MobileNetV2 0.810 0.700 to 0.900 4.0 s won: the only one that was tried" in shown
+    assert "top_blocks MobileNetV2 \u2013 \u2013 \u2013 not begun: it would take about 2 h 10 min" in shown
+    assert "trial 1 3.0e-04 2 0.25 0.800 0.700 to 0.900 9.0 s 0.010 behind as written" in shown
+
+
+def test_the_page_of_a_recipe_as_it_is_written_says_nothing_of_trying(tmp_path):
+    results, splits, scores = made_up()
+    for key in ("goal", "depths", "ladder", "search"):
+        del results[key]
+    assert "What was tried" not in page_of(results, splits, scores, tmp_path)

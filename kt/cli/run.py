@@ -4,12 +4,15 @@ import json
 import shlex
 import sys
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
 from kt.cli.options import RECIPE, backend_option, changed, changes, json_option, load_recipe
-from kt.errors import RecipeError, ReleaseError
+from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
+from kt.goal import Goal, goal
 
 
 @click.command("run")
@@ -18,6 +21,18 @@ from kt.errors import RecipeError, ReleaseError
 @backend_option
 @click.option("--mixed-precision", is_flag=True, help="Compute in 16 bits (float16 on a GPU, bfloat16 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Compute frozen layers anew in every epoch; the result is the same.")
+@click.option(
+    "--target",
+    metavar="METRIC=VALUE",
+    help="Try ever more of the network until validation surely reaches this, such as balanced_accuracy=0.95.",
+)
+@click.option("--budget", metavar="TIME", help="Try ever more of the network for so long, such as 90s, 30m or 2h.")
+@click.option(
+    "--search",
+    metavar="TRIALS",
+    type=click.IntRange(min=1),
+    help="Try so many values of rate, depth and dropout with Optuna.",
+)
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
 )
@@ -34,6 +49,9 @@ def command(
     backend: str | None,
     mixed_precision: bool,
     no_cache: bool,
+    target: str | None,
+    budget: str | None,
+    search: int | None,
     runs: Path,
     saved_models: Path,
     as_json: bool,
@@ -43,9 +61,17 @@ def command(
     Reads the pictures, trains each phase, measures the best model on test pictures, exports it, and compares every
     export with it. What passes this release gate goes to saved_models/, the report to runs/.
 
+    --target and --budget climb a ladder instead of the recipe's phases: a linear probe, the top blocks, more blocks,
+    the whole network, other backbones. --search changes the recipe's rate, depth and dropout; with --budget it ends
+    then, with --target once that is reached. Validation judges, and the best goes the ordinary way. A target that was
+    not reached is told, and is no failure.
+
     With --json the content of report.json is all of standard output. Exit code 6 means that the recipe exports for
     phones and nothing of that passed the gate.
     """
+    wanted = goal(target, budget)
+    if search and find_spec("optuna") is None:
+        raise EnvironmentProblem("--search needs Optuna: pip install 'kt-transfer[search]'.")
     loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
 
@@ -70,11 +96,14 @@ def command(
         raise RecipeError(
             f"{recipe} runs by itself, so --no-cache can't reach its training; call train(..., cached=False) there."
         )
+    if by_itself and (target or budget or search):
+        raise RecipeError(f"{recipe} runs by itself, so --target, --budget and --search can't reach its training.")
     out = new_run(runs / loaded.name)
     if loaded.run is not None and by_itself:
         results = loaded.run(resolved, out)
     else:
-        results = run(resolved, out, origin=origin, saved_models=saved_models)
+        training = training_step(wanted, climb=bool(target or budget), trials=search)
+        results = run(resolved, out, origin=origin, saved_models=saved_models, training=training)
     mark_latest(out)
     if not isinstance(results, dict) or "artifacts" not in results:  # a run of the recipe's own, with its own answer
         if results is not None:
@@ -85,6 +114,21 @@ def command(
     phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
+
+
+def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:
+    """What trains: a search for so many trials, a climb, or the recipe as it is written."""
+    if trials:
+        from kt.strategy.search import Search
+
+        return Search(trials, wanted)
+    if climb:
+        from kt.strategy.ladder import Ladder
+
+        return Ladder(wanted)
+    from kt.run import as_written
+
+    return as_written
 
 
 def on_one_line(file: Path) -> str:

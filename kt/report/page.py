@@ -58,6 +58,7 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
                 {**row, "picture": _thumbnail(splits.test.pixels[i])}
                 for row, i in zip(report["wrongest"], places, strict=True)
             ],
+            goal_line=_goal(report.get("goal") or {}),
             verdict=_verdict(phases, report.get("best") or {}),
             resolved=json.dumps((report.get("recipe") or {}).get("resolved") or {}, indent=2, ensure_ascii=False),
         )
@@ -176,6 +177,20 @@ def _per_class(rows: Sequence[Mapping[str, Any]], *, worst_first: bool) -> list[
     if not worst_first:
         return list(rows)
     return sorted(rows, key=lambda row: row["f1"] if numbers.known(row["f1"]) else 2.0)
+
+
+def _goal(goal: Mapping[str, Any]) -> str:
+    """By what several ways were judged, what was asked for and what became of it; empty where there was one way."""
+    if not goal:
+        return ""
+    metric = HEADLINES.get(goal["metric"], goal["metric"])
+    words = [f"Judged by {metric} on validation."]
+    if numbers.known(goal["target"]):
+        reached = "was reached" if goal["reached"] else "was not reached"
+        words.append(f"The target of {goal['target']:g} {reached}: the worse end of the interval counts.")
+    if numbers.known(goal["budget_seconds"]):
+        words.append(f"Budget: {numbers.duration(goal['budget_seconds'])}.")
+    return " ".join([*words, f"It ended there because {goal['ended']}."])
 
 
 def _verdict(phases: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> tuple[bool, str, str] | None:

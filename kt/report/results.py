@@ -1,6 +1,6 @@
 """Gathers what a run found into the content of `report.json`, whose keys docs/report.md explains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +27,17 @@ def compose(
     built: Built,
     phases: Sequence[PhaseResult],
     best: Best,
+    told: Mapping[str, Any],
     test: dict[str, Any],
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
     scarce: Scarcity | None = None,
 ) -> dict[str, Any]:
-    """The whole content of `report.json`, as plain data; the run ends here."""
+    """The whole content of `report.json`, as plain data; the run ends here.
+
+    told: what the training step has to tell besides, keys of `report.json`; its `notes` come first.
+    """
     found, scarce = versions(), scarce or Scarcity()
     return {
         "kt": found.get("kt-transfer", "unknown"),
@@ -57,7 +61,8 @@ def compose(
         "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
-        "notes": [*scarce.few_pictures, *_notes(phases, best), *_one_answer(test)],
+        **told,
+        "notes": [*told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best), *_one_answer(test)],
         **asdict(scarce),
         "test": test,
         "artifacts": placed(artifacts, released_to),

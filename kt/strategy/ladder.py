@@ -1,0 +1,378 @@
+"""`kt run --target, --budget`: from the cheapest way to transfer to the dearest, until one of them is good enough.
+
+Each rung is a recipe, starts from the best weights so far, and is judged on validation alone.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kt import backbones, freeze, report
+from kt.augment import Views
+from kt.backbones.build import known_name
+from kt.backbones.catalogue import CATALOGUE
+from kt.backbones.fetch import locate, offline
+from kt.console import say, warn
+from kt.data.splits import Splits
+from kt.errors import DataError, RecipeError, TrainingError, WeightsError
+from kt.features.engine import Engine
+from kt.goal import Goal
+from kt.heads import Classifier
+from kt.linear import cross_validated, fit
+from kt.model import Built, predict
+from kt.probe import scores_layer
+from kt.recipe import LinearProbe, Phase, Recipe
+from kt.report.numbers import duration
+from kt.run import Trained
+from kt.strategy.validation import (
+    Standing,
+    blocks_of,
+    check_validation,
+    closing,
+    fine_tuning,
+    judged,
+    new_model,
+    standing,
+    told_goal,
+)
+from kt.train import Best, PhaseResult, train
+
+TOP = "top"
+"""What a probe calls the features of the whole backbone."""
+
+DEPTHS = 5
+"""At so many depths, evenly spread, features are probed."""
+
+PATIENCE = 2
+"""After so many rungs in a row without a gain there will be none."""
+
+BACKWARD = 3.0
+"""A training step takes so many times a forward pass, until one was timed."""
+
+
+# -------------------------------------------------------------------------------------------------------- the rungs
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to transfer. share: how much of the backbone trains, from 0 to 1, for the estimate of its time."""
+
+    name: str
+    recipe: Recipe
+    share: float = 0.0
+
+
+def probe(recipe: Recipe, features: str) -> Rung:
+    """A linear classifier on frozen features of one depth."""
+    return Rung("probe", dataclasses.replace(recipe, phases=[LinearProbe(features=features, name="probe")]))
+
+
+def head_alone(recipe: Recipe) -> Rung:
+    """The head on frozen features by gradient steps: for one that is no linear classifier."""
+    step = Phase("train_head", trainable=freeze.frozen, epochs=10, lr=1e-3, patience=3)
+    return Rung("train_head", dataclasses.replace(recipe, phases=[step]))
+
+
+def deeper(recipe: Recipe, phase: Phase, blocks: Sequence[str]) -> list[Rung]:
+    """More and more of the backbone trains: an eighth of the blocks, a third, the whole network layer by layer.
+
+    recipe: that of the probe. phase: how fast and how long. blocks: those that the head's features come through; none
+    where they are unknown.
+    """
+    found: list[Rung] = []
+    for name, part in (("top_blocks", 1 / 8), ("more_blocks", 1 / 3)):
+        count = max(1, round(len(blocks) * part))
+        share = count / max(len(blocks), 1)
+        if share < 1 and share > (found[-1].share if found else 0):
+            step = dataclasses.replace(phase, name=name, trainable=freeze.from_block(blocks[-count]))
+            found.append(Rung(name, dataclasses.replace(recipe, phases=[step]), share))
+    return [*found, whole_network(recipe, phase)]
+
+
+def whole_network(recipe: Recipe, phase: Phase) -> Rung:
+    """All blocks train."""
+    step = dataclasses.replace(phase, name="whole_network", trainable=freeze.everything)
+    return Rung("whole_network", dataclasses.replace(recipe, phases=[step]), 1.0)
+
+
+def on_another(first: Rung, won: Rung, name: str, constructor: Callable[..., Any]) -> Rung:
+    """The first rung on another backbone, at its top, and as large a share of its blocks as in what won so far."""
+    steps = [dataclasses.replace(step, features=TOP) if isinstance(step, LinearProbe) else step
+             for step in first.recipe.phases]  # fmt: skip
+    last = won.recipe.phases[-1]
+    if won.share and isinstance(last, Phase):
+        steps.append(dataclasses.replace(last, name="fine_tune", trainable=top_share(won.share)))
+    return Rung(name, dataclasses.replace(first.recipe, backbone=constructor, phases=steps), won.share)
+
+
+def top_share(share: float) -> Callable[[Any], None]:
+    """A function that trains the last blocks of a backbone, as many as the share says, at least one."""
+
+    def trainable(backbone: Any) -> None:
+        freeze.last_blocks(max(1, round(share * len(freeze.blocks(backbone)))))(backbone)
+
+    trainable.__qualname__ = f"top_share({share:.2f})"
+    return trainable
+
+
+def other_backbones(recipe: Recipe) -> list[tuple[str, Callable[..., Any]]]:
+    """The catalogue's other backbones, those whose weights are at hand first; none unless the weights are ImageNet's.
+
+    With KT_OFFLINE only those at hand.
+    """
+    own = known_name(recipe.backbone)
+    if recipe.weights != "imagenet" or own is None:
+        return []
+    rooms = {"keras.applications": keras.applications, "kt.backbones": backbones}
+    at_hand = [entry for entry in CATALOGUE if locate(entry)]
+    others = [] if offline() else [entry for entry in CATALOGUE if entry not in at_hand]
+    return [
+        (entry.constructor, getattr(rooms[entry.library], entry.constructor))
+        for entry in [*at_hand, *others]
+        if entry.constructor != own
+    ]
+
+
+# -------------------------------------------------------------------------------------------------- the best depth
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How well a linear classifier does on the features of one depth: its log loss, cross-validated on train."""
+
+    features: str
+    log_loss: float
+
+
+def choose_depth(recipe: Recipe, splits: Splits) -> list[Depth]:
+    """The depths that were probed, the chosen one first; the top alone where there is nothing to choose between.
+
+    It is the top unless another is better by more than one standard error of the difference, picture by picture.
+    """
+    names = blocks_of(new_model(recipe, splits))[:-1]
+    if not names:
+        return [Depth(TOP, float("nan"))]
+    places = np.linspace(len(names) / 3, len(names) - 1, DEPTHS - 1).round().astype(int)
+    rows = _features_at([*(names[i] for i in dict.fromkeys(places.tolist())), TOP], recipe, splits)
+    depths = [Depth(name, _log_loss(found, recipe, splits)) for name, found in rows.items()]
+    top, best = depths[-1], min(reversed(depths), key=lambda depth: depth.log_loss)
+    if best is not top and np.isfinite(top.log_loss):
+        gain = _losses(rows[TOP], recipe, splits) - _losses(rows[best.features], recipe, splits)
+        if gain.mean() <= gain.std() / len(gain) ** 0.5:
+            best = top
+    return [best, *(depth for depth in depths if depth is not best)]
+
+
+def _log_loss(features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits) -> float:
+    """Cross-validated on train, at the best C; infinite where the features tell nothing apart."""
+    train, balanced = splits.train, recipe.class_weight == "balanced"
+    try:
+        linear = fit(features, train.labels, classes=len(splits.classes), groups=train.groups, balanced=balanced,
+                     seed=recipe.seed)  # fmt: skip
+    except DataError:
+        return float("inf")
+    return min((tried[-1] for tried in linear.path), default=float("inf"))
+
+
+def _losses(features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits) -> npt.NDArray[np.float64]:
+    """The cross-validated log loss of each training picture, `[N]`, C chosen inside each fold."""
+    train, balanced = splits.train, recipe.class_weight == "balanced"
+    scores = cross_validated(features, train.labels, classes=len(splits.classes), groups=train.groups,
+                             balanced=balanced, seed=recipe.seed)  # fmt: skip
+    return -np.log(np.maximum(scores[np.arange(len(train)), train.labels], 1e-7))
+
+
+def _features_at(names: Sequence[str], recipe: Recipe, splits: Splits) -> dict[str, npt.NDArray[np.float32]]:
+    """The pooled frozen features of the training pictures at each depth, `[N, D]`, all in one pass."""
+    phase = LinearProbe(features=list(names), name="depths")
+    probing = dataclasses.replace(recipe, phases=[phase], augment=None)
+    built = new_model(probing, splits)
+    phase.trainable(built.backbone)
+    rows = Engine(built, probing, splits).work(0).train[np.arange(len(splits.train))]
+    ends = np.cumsum([width for _, width in built.taps])
+    parts = np.split(rows, ends[:-1], axis=1)
+    return {name: part for (name, _), part in zip(built.taps, parts, strict=True)}
+
+
+# -------------------------------------------------------------------------------------------------------- the climb
+
+
+@dataclass(frozen=True)
+class _Climbed:
+    """A rung that was tried: how it stands, and the weights that it left.
+
+    recipe, phases: with the phases of the rungs that it began from, too.
+    """
+
+    rung: Rung
+    standing: Standing
+    built: Built
+    weights: list[npt.NDArray[Any]]
+    recipe: Recipe
+    phases: tuple[PhaseResult, ...]
+    best: Best
+
+
+@dataclass
+class _Climb:
+    """What a climb has found so far. forward: seconds a picture. pace: how far off the last estimate was."""
+
+    goal: Goal
+    splits: Splits
+    logs: Path
+    cached: bool
+    started: float = field(default_factory=time.perf_counter)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    won: _Climbed | None = None
+    forward: float = 0.0
+    pace: float = 1.0
+    without_gain: int = 0
+    ended: str = "no rung was left"
+
+    def go(self, rungs: Sequence[Rung]) -> None:
+        """Try rungs in turn, and give the reason for each that is not tried."""
+        self.without_gain = 0
+        for rung in rungs:
+            reason = self._why_not(rung)
+            if reason:
+                say(f"rung {rung.name}: {reason}")
+                self._add(rung, seconds=0.0, verdict=reason)
+            else:
+                self._try(rung)
+
+    def _why_not(self, rung: Rung) -> str | None:
+        if self.won is None:
+            return None
+        if self.goal.reached(self.won.standing.interval):
+            self.ended = "the target was reached"
+            return "not needed: the target was reached before"
+        if self.without_gain >= PATIENCE:
+            self.ended = "gains had ended"
+            return f"not begun: {PATIENCE} rungs in a row had brought nothing"
+        left, wanted = self._left(), self._estimate(rung)
+        if wanted > left:
+            self.ended = "the budget was spent"
+            return f"not begun: it would take about {duration(wanted)}, and {duration(max(left, 0.0))} was left"
+        return None
+
+    def _left(self) -> float:
+        return (self.goal.seconds or float("inf")) - (time.perf_counter() - self.started)
+
+    def _estimate(self, rung: Rung) -> float:
+        """Seconds that a rung will take: by the forward passes it costs, and by how the last one's estimate held."""
+        train, validation = len(self.splits.train), len(self.splits.validation)
+        views = rung.recipe.augment.views if isinstance(rung.recipe.augment, Views) else 1
+        passes = float(train * views + validation)  # of what stays frozen, once
+        for phase in rung.recipe.phases:
+            if isinstance(phase, Phase):
+                passes += phase.epochs * rung.share * (BACKWARD * train + validation)
+        return passes * self.forward * self.pace
+
+    def _try(self, rung: Rung) -> None:
+        started, estimate = time.perf_counter(), self._estimate(rung)
+        say(f"rung {rung.name}")
+        try:
+            climbed = self._climb(rung)
+        except (WeightsError, RecipeError, TrainingError) as error:
+            if self.won is None:  # what is wrong with the first is wrong with the recipe
+                raise
+            warn(f"rung {rung.name}: {error}")
+            self._add(rung, seconds=time.perf_counter() - started, verdict=f"failed: {error}")
+            self.without_gain += 1
+            return
+        seconds = time.perf_counter() - started
+        if rung.share:
+            self.pace *= seconds / max(estimate, 1e-9)
+        gained = self.won is None or self.goal.better(climbed.standing.figure, self.won.standing.figure)
+        say(f"rung {rung.name}: {self.goal.metric} {climbed.standing} on validation, {duration(seconds)}")
+        self._add(rung, seconds=seconds, standing=climbed.standing)
+        self.without_gain = 0 if gained else self.without_gain + 1
+        if gained:
+            self.won = climbed
+
+    def _climb(self, rung: Rung) -> _Climbed:
+        recipe = rung.recipe
+        base = self.won if self.won and self.won.recipe.backbone is recipe.backbone else None
+        if base:
+            built = base.built
+            built.model.set_weights(base.weights)
+        else:
+            built = new_model(recipe, self.splits)
+            say(report.weights_line(built.pretrained.source))
+        phases, best = train(built, recipe, self.splits, logs=self.logs / rung.name, cached=self.cached)
+        if not self.forward:
+            predict(built.model, self.splits.validation.pixels[:1])  # not to time how the function is made
+            started = time.perf_counter()
+            predict(built.model, self.splits.validation.pixels)
+            self.forward = (time.perf_counter() - started) / len(self.splits.validation)
+        return _Climbed(
+            rung=rung,
+            standing=standing(built, self.splits, self.goal, seed=recipe.seed),
+            built=built,
+            weights=built.model.get_weights(),
+            recipe=dataclasses.replace(recipe, phases=[*(base.recipe.phases if base else ()), *recipe.phases]),
+            phases=(*(base.phases if base else ()), *phases),
+            best=best,
+        )
+
+    def _add(self, rung: Rung, *, seconds: float, standing: Standing | None = None, verdict: str = "") -> None:
+        self.rows.append(
+            {
+                "name": rung.name,
+                "backbone": known_name(rung.recipe.backbone) or "the recipe's own",
+                "figure": standing.figure if standing else None,
+                "interval": list(standing.interval) if standing else None,
+                "seconds": round(seconds, 1),
+                "verdict": verdict,
+                "won": False,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The training step that climbs until the goal is reached, gains end, or the time is spent."""
+
+    goal: Goal
+
+    def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
+        """Climb, and give the best rung's model. Raises DataError where validation can't judge."""
+        notes = check_validation(splits)
+        climb = _Climb(self.goal, splits, logs, cached)
+        depths = choose_depth(recipe, splits) if isinstance(recipe.head, Classifier) else [Depth(TOP, float("nan"))]
+        first = probe(recipe, depths[0].features) if _is_linear(recipe, splits) else head_alone(recipe)
+        climb.go([first])
+        assert climb.won is not None
+        climb.go(deeper(first.recipe, fine_tuning(recipe, climb.won.built), _blocks_up_to(depths[0], climb.won.built)))
+        climb.go([on_another(first, climb.won.rung, name, made) for name, made in other_backbones(recipe)])
+        won = climb.won
+        won.built.model.set_weights(won.weights)
+        told = {
+            "goal": told_goal(self.goal, won.standing, climb.ended),
+            "depths": [dataclasses.asdict(depth) for depth in depths],
+            "ladder": judged(climb.rows, won.rung.name, self.goal),
+            "notes": [closing(self.goal, won.rung.name, won.standing, climb.ended), *notes],
+        }
+        return Trained(won.recipe, won.built, won.phases, won.best, told)
+
+
+def _is_linear(recipe: Recipe, splits: Splits) -> bool:
+    """Whether the head is one that a probe can be put into."""
+    try:
+        scores_layer(new_model(recipe, splits))
+    except RecipeError:
+        return False
+    return True
+
+
+def _blocks_up_to(depth: Depth, built: Built) -> tuple[str, ...]:
+    """The blocks that the features of a depth come through."""
+    names = blocks_of(built)
+    return names if depth.features == TOP else names[: names.index(depth.features) + 1]

@@ -1,0 +1,194 @@
+"""`kt run --search 20`: Optuna tries values of rate, depth and dropout, judged on validation alone."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from kt import freeze, report
+from kt.console import say, warn
+from kt.data.splits import Splits
+from kt.errors import TrainingError
+from kt.goal import LOWER, Goal
+from kt.recipe import Phase, Recipe
+from kt.report.numbers import duration
+from kt.run import Trained
+from kt.strategy.validation import (
+    Standing,
+    blocks_of,
+    check_validation,
+    closing,
+    fine_tuning,
+    judged,
+    new_model,
+    standing,
+    told_goal,
+)
+from kt.train import Best, PhaseResult, check_phases, train
+
+FACTOR = 30.0
+"""The rate is sought from so many times below the recipe's to so many times above, on a log scale."""
+
+DROPOUT = 0.6
+"""The dropout is sought from 0 to this."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a trial changes: the fine-tuning rate, how many of the last blocks train, the head's dropout.
+
+    None leaves the recipe's.
+    """
+
+    lr: float | None = None
+    blocks: int | None = None
+    dropout: float | None = None
+
+    def __str__(self) -> str:
+        named = {"lr": self.lr, "blocks": self.blocks, "dropout": self.dropout}
+        return ", ".join(f"{name} {value:.3g}" for name, value in named.items() if value is not None) or "no change"
+
+
+AS_WRITTEN = Values()
+
+
+def changed(recipe: Recipe, phase: Phase, values: Values) -> Recipe:
+    """The recipe with the values of a trial. phase: the one that fine-tunes; it is added where the recipe has none."""
+    trainable = phase.trainable if values.blocks is None else freeze.last_blocks(values.blocks)
+    tuned = dataclasses.replace(phase, lr=phase.lr if values.lr is None else values.lr, trainable=trainable)
+    names = [one.name for one in recipe.phases]
+    phases = list(recipe.phases)
+    if phase.name in names:
+        phases[names.index(phase.name)] = tuned
+    else:
+        phases.append(tuned)
+    head: Any = recipe.head
+    if values.dropout is not None:
+        head = dataclasses.replace(head, dropout=values.dropout)
+    return dataclasses.replace(recipe, head=head, phases=phases)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A trial: how it stands, and all that is needed to have its model again."""
+
+    name: str
+    recipe: Recipe
+    standing: Standing
+    weights: list[npt.NDArray[Any]]
+    phases: list[PhaseResult]
+    best: Best
+
+
+@dataclass
+class _Sought:
+    """What a search has found so far."""
+
+    goal: Goal
+    splits: Splits
+    logs: Path
+    cached: bool
+    started: float = field(default_factory=time.perf_counter)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    won: _Tried | None = None
+    longest: float = 0.0
+
+    def why_stop(self) -> str | None:
+        """The reason for no further trial, if there is one."""
+        if self.won and self.goal.reached(self.won.standing.interval):
+            return "the target was reached"
+        left = (self.goal.seconds or float("inf")) - (time.perf_counter() - self.started)
+        return "the budget was spent" if self.longest > left else None
+
+    def try_recipe(self, recipe: Recipe, *, name: str, values: Values = AS_WRITTEN) -> float | None:
+        """Train a recipe and take its figure on validation; None where its loss became no number."""
+        started, figure = time.perf_counter(), None
+        row: dict[str, Any] = {"name": name, **dataclasses.asdict(values)}
+        try:
+            tried = self._trained(recipe, name=name)
+        except TrainingError as error:
+            if self.won is None:  # the recipe as it is
+                raise
+            warn(f"{name}: {error}")
+            row |= {"figure": None, "interval": None, "verdict": f"failed: {error}"}
+        else:
+            figure = tried.standing.figure
+            row |= {"figure": figure, "interval": list(tried.standing.interval), "verdict": ""}
+            if self.won is None or self.goal.better(figure, self.won.standing.figure):
+                self.won = tried
+        seconds = time.perf_counter() - started
+        self.longest = max(self.longest, seconds)
+        self.rows.append({**row, "seconds": round(seconds, 1)})
+        if figure is not None:
+            say(f"{name} ({values}): {self.goal.metric} {tried.standing} on validation, {duration(seconds)}")
+        return figure
+
+    def _trained(self, recipe: Recipe, *, name: str) -> _Tried:
+        built = new_model(recipe, self.splits)
+        check_phases(recipe, built)
+        phases, best = train(built, recipe, self.splits, logs=self.logs / name.replace(" ", "_"), cached=self.cached)
+        stands = standing(built, self.splits, self.goal, seed=recipe.seed)
+        return _Tried(name, recipe, stands, built.model.get_weights(), phases, best)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The training step that tries the recipe as it is, then `trials` changes of it, and gives the best."""
+
+    trials: int
+    goal: Goal
+
+    def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
+        """Seek on train and validation alone; the same seed seeks the same way, where no budget ends it sooner."""
+        notes = check_validation(splits)
+        built = new_model(recipe, splits)
+        say(report.weights_line(built.pretrained.source))
+        check_phases(recipe, built)
+        phase, blocks = fine_tuning(recipe, built), len(blocks_of(built))
+        sought = _Sought(self.goal, splits, logs, cached)
+        sought.try_recipe(recipe, name="as written")
+        ended = self._seek(sought, recipe, phase, blocks=blocks)
+        won = sought.won
+        assert won is not None
+        built = new_model(won.recipe, splits)
+        built.model.set_weights(won.weights)
+        told = {
+            "goal": told_goal(self.goal, won.standing, ended),
+            "search": judged(sought.rows, won.name, self.goal),
+            "notes": [closing(self.goal, won.name, won.standing, ended), *notes],
+        }
+        return Trained(won.recipe, built, won.phases, won.best, told)
+
+    def _seek(self, sought: _Sought, recipe: Recipe, phase: Phase, *, blocks: int) -> str:
+        """Make the trials, and give the reason why there are no more."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            direction="minimize" if self.goal.metric in LOWER else "maximize",
+            sampler=optuna.samplers.TPESampler(seed=recipe.seed),
+        )
+        for number in range(1, self.trials + 1):
+            if reason := sought.why_stop():
+                return f"{reason} after {number - 1} of {self.trials} trials"
+            trial = study.ask()
+            values = _suggested(trial, recipe, phase, blocks=blocks)
+            figure = sought.try_recipe(changed(recipe, phase, values), name=f"trial {number}", values=values)
+            study.tell(trial, figure, state=None if figure is not None else optuna.trial.TrialState.FAIL)
+        return "all trials were made"
+
+
+def _suggested(trial: Any, recipe: Recipe, phase: Phase, *, blocks: int) -> Values:
+    return Values(
+        lr=trial.suggest_float("lr", phase.lr / FACTOR, min(phase.lr * FACTOR, 10.0), log=True),
+        blocks=trial.suggest_int("blocks", 1, blocks, log=True) if blocks > 1 else None,
+        dropout=trial.suggest_float("dropout", 0.0, DROPOUT) if _has_dropout(recipe.head) else None,
+    )
+
+
+def _has_dropout(head: Any) -> bool:
+    """Whether the head is a dataclass with a field `dropout`, as `kt.Classifier` is."""
+    return dataclasses.is_dataclass(head) and any(one.name == "dropout" for one in dataclasses.fields(head))
