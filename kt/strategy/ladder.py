@@ -62,11 +62,16 @@ BACKWARD = 3.0
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to transfer. share: how much of the backbone trains, from 0 to 1, for the estimate of its time."""
+    """One way to transfer.
+
+    share: how much of the backbone trains, from 0 to 1, for the estimate of its time. elsewhere: whether it is on
+    another backbone than the recipe's.
+    """
 
     name: str
     recipe: Recipe
     share: float = 0.0
+    elsewhere: bool = False
 
 
 def probe(recipe: Recipe, features: str) -> Rung:
@@ -109,7 +114,7 @@ def on_another(first: Rung, won: Rung, name: str, constructor: Callable[..., Any
     last = won.recipe.phases[-1]
     if won.share and isinstance(last, Phase):
         steps.append(dataclasses.replace(last, name="fine_tune", trainable=top_share(won.share)))
-    return Rung(name, dataclasses.replace(first.recipe, backbone=constructor, phases=steps), won.share)
+    return Rung(name, dataclasses.replace(first.recipe, backbone=constructor, phases=steps), won.share, elsewhere=True)
 
 
 def top_share(share: float) -> Callable[[Any], None]:
@@ -140,6 +145,22 @@ def other_backbones(recipe: Recipe) -> list[tuple[str, Callable[..., Any]]]:
     ]
 
 
+def is_linear(built: Built) -> bool:
+    """Whether the head is one that a probe's weights can go into."""
+    try:
+        scores_layer(built)
+    except RecipeError:
+        return False
+    return True
+
+
+def compute_at_once(rungs: Sequence[Rung], built: Built, splits: Splits) -> None:
+    """Store what stays frozen in any of the rungs in one pass over the pictures, so that each finds its own."""
+    steps = [step for rung in rungs for step in rung.recipe.phases]
+    steps[0].trainable(built.backbone)
+    Engine(built, dataclasses.replace(rungs[0].recipe, phases=steps), splits).work(0)
+
+
 # -------------------------------------------------------------------------------------------------- the best depth
 
 
@@ -151,14 +172,19 @@ class Depth:
     log_loss: float
 
 
-def choose_depth(recipe: Recipe, splits: Splits) -> list[Depth]:
-    """The depths that were probed, the chosen one first; the top alone where there is nothing to choose between.
+AT_TOP = Depth(TOP, float("nan"))
+"""Where there is nothing to choose between."""
 
-    It is the top unless another is better by more than one standard error of the difference, picture by picture.
+
+def choose_depth(recipe: Recipe, splits: Splits, built: Built) -> list[Depth]:
+    """The depths that were probed, the chosen one first; the top alone where the backbone's blocks are unknown.
+
+    built: the model with its head at the top. That is chosen, unless another depth is better by more than one standard
+    error of the difference, picture by picture.
     """
-    names = blocks_of(new_model(recipe, splits))[:-1]
+    names = blocks_of(built)[:-1]
     if not names:
-        return [Depth(TOP, float("nan"))]
+        return [AT_TOP]
     places = np.linspace(len(names) / 3, len(names) - 1, DEPTHS - 1).round().astype(int)
     rows = _features_at([*(names[i] for i in dict.fromkeys(places.tolist())), TOP], recipe, splits)
     depths = [Depth(name, _log_loss(found, recipe, splits)) for name, found in rows.items()]
@@ -222,13 +248,18 @@ class _Climbed:
 
 @dataclass
 class _Climb:
-    """What a climb has found so far. forward: seconds a picture. pace: how far off the last estimate was."""
+    """What a climb has found so far.
+
+    own: the model of the first rungs, on the recipe's backbone. forward: seconds a picture. pace: how far off the last
+    estimate was.
+    """
 
     goal: Goal
+    own: Built
     splits: Splits
     logs: Path
     cached: bool
-    started: float = field(default_factory=time.perf_counter)
+    started: float
     rows: list[dict[str, Any]] = field(default_factory=list)
     won: _Climbed | None = None
     forward: float = 0.0
@@ -269,14 +300,14 @@ class _Climb:
         """Seconds that a rung will take: by the forward passes it costs, and by how the last one's estimate held."""
         train, validation = len(self.splits.train), len(self.splits.validation)
         views = rung.recipe.augment.views if isinstance(rung.recipe.augment, Views) else 1
-        passes = float(train * views + validation)  # of what stays frozen, once
+        passes = float(train * views + validation) if rung.elsewhere else 0.0  # of what stays frozen
         for phase in rung.recipe.phases:
             if isinstance(phase, Phase):
                 passes += phase.epochs * rung.share * (BACKWARD * train + validation)
         return passes * self.forward * self.pace
 
     def _try(self, rung: Rung) -> None:
-        started, estimate = time.perf_counter(), self._estimate(rung)
+        started, estimate = time.perf_counter() if self.won else self.started, self._estimate(rung)
         say(f"rung {rung.name}")
         try:
             climbed = self._climb(rung)
@@ -298,14 +329,12 @@ class _Climb:
             self.won = climbed
 
     def _climb(self, rung: Rung) -> _Climbed:
-        recipe = rung.recipe
-        base = self.won if self.won and self.won.recipe.backbone is recipe.backbone else None
-        if base:
-            built = base.built
-            built.model.set_weights(base.weights)
-        else:
-            built = new_model(recipe, self.splits)
+        recipe, base = rung.recipe, None if rung.elsewhere else self.won
+        built = new_model(recipe, self.splits) if rung.elsewhere else self.own
+        if rung.elsewhere or base is None:
             say(report.weights_line(built.pretrained.source))
+        if base:
+            built.model.set_weights(base.weights)
         phases, best = train(built, recipe, self.splits, logs=self.logs / rung.name, cached=self.cached)
         if not self.forward:
             predict(built.model, self.splits.validation.pixels[:1])  # not to time how the function is made
@@ -344,13 +373,19 @@ class Ladder:
 
     def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
         """Climb, and give the best rung's model. Raises DataError where validation can't judge."""
-        notes = check_validation(splits)
-        climb = _Climb(self.goal, splits, logs, cached)
-        depths = choose_depth(recipe, splits) if isinstance(recipe.head, Classifier) else [Depth(TOP, float("nan"))]
-        first = probe(recipe, depths[0].features) if _is_linear(recipe, splits) else head_alone(recipe)
-        climb.go([first])
+        notes, started = check_validation(splits), time.perf_counter()
+        plain = new_model(recipe, splits)
+        linear = is_linear(plain)
+        depths = choose_depth(recipe, splits, plain) if linear and isinstance(recipe.head, Classifier) else [AT_TOP]
+        first = probe(recipe, depths[0].features) if linear else head_alone(recipe)
+        own = new_model(first.recipe, splits)
+        rungs = [first, *deeper(first.recipe, fine_tuning(recipe, plain), blocks_of(own))]
+        if cached:
+            compute_at_once(rungs, own, splits)
+        climb = _Climb(self.goal, own, splits, logs, cached, started)
+        climb.go(rungs[:1])
         assert climb.won is not None
-        climb.go(deeper(first.recipe, fine_tuning(recipe, climb.won.built), _blocks_up_to(depths[0], climb.won.built)))
+        climb.go(rungs[1:])
         climb.go([on_another(first, climb.won.rung, name, made) for name, made in other_backbones(recipe)])
         won = climb.won
         won.built.model.set_weights(won.weights)
@@ -361,18 +396,3 @@ class Ladder:
             "notes": [closing(self.goal, won.rung.name, won.standing, climb.ended), *notes],
         }
         return Trained(won.recipe, won.built, won.phases, won.best, told)
-
-
-def _is_linear(recipe: Recipe, splits: Splits) -> bool:
-    """Whether the head is one that a probe can be put into."""
-    try:
-        scores_layer(new_model(recipe, splits))
-    except RecipeError:
-        return False
-    return True
-
-
-def _blocks_up_to(depth: Depth, built: Built) -> tuple[str, ...]:
-    """The blocks that the features of a depth come through."""
-    names = blocks_of(built)
-    return names if depth.features == TOP else names[: names.index(depth.features) + 1]
