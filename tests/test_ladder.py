@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import PHOTOS, REPOSITORY, TINY_RECIPE, kt, make_folder
 
+from kt import LayerwiseDecay
 from kt.errors import DataError
 from kt.goal import Goal
 from kt.recipe import load
@@ -58,6 +59,7 @@ def test_more_and_more_of_the_backbone_trains(easy):
         "from_block('block_15')", "from_block('block_11')", "everything",
     ]  # fmt: skip
     assert [rung.share for rung in rungs] == [2 / 17, 6 / 17, 1.0]
+    assert [rung.recipe.phases[0].layer_rates for rung in rungs] == [None, None, LayerwiseDecay(0.8)]
     assert all(len(rung.recipe.phases) == 1 and rung.recipe.phases[0].lr == 1e-3 for rung in rungs)
 
 

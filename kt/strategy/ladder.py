@@ -31,6 +31,7 @@ from kt.probe import scores_layer
 from kt.recipe import LinearProbe, Phase, Recipe
 from kt.report.numbers import duration
 from kt.run import Trained
+from kt.schedules import LayerwiseDecay
 from kt.strategy.validation import (
     Standing,
     blocks_of,
@@ -98,12 +99,13 @@ def deeper(recipe: Recipe, phase: Phase, blocks: Sequence[str]) -> list[Rung]:
         if share < 1 and share > (found[-1].share if found else 0):
             step = dataclasses.replace(phase, name=name, trainable=freeze.from_block(blocks[-count]))
             found.append(Rung(name, dataclasses.replace(recipe, phases=[step]), share))
-    return [*found, whole_network(recipe, phase)]
+    return [*found, whole_network(recipe, phase, by_depth=bool(blocks))]
 
 
-def whole_network(recipe: Recipe, phase: Phase) -> Rung:
-    """All blocks train."""
-    step = dataclasses.replace(phase, name="whole_network", trainable=freeze.everything)
+def whole_network(recipe: Recipe, phase: Phase, *, by_depth: bool) -> Rung:
+    """All blocks train. by_depth: each at a lower rate than the next, which takes a backbone whose blocks are known."""
+    rates = phase.layer_rates or (LayerwiseDecay() if by_depth else None)
+    step = dataclasses.replace(phase, name="whole_network", trainable=freeze.everything, layer_rates=rates)
     return Rung("whole_network", dataclasses.replace(recipe, phases=[step]), 1.0)
 
 
