@@ -2,13 +2,18 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import TINY_RECIPE, make_folder
+from PIL import Image
 
 from kt.data.splits import Split, Splits
-from kt.scarcity import AT_MOST, Known, _drawn, cross_validation, few_pictures, learning_curve, outlook
+from kt.freeze import everything
+from kt.recipe import Phase
+from kt.scarcity import AT_MOST, Known, _drawn, cross_validation, few_pictures, learning_curve, outlook, scarcity
 
 
 def clouds(each, classes=3, *, features=20, spread=3.0, seed=0):
@@ -170,3 +175,180 @@ def test_of_very_many_pictures_some_are_drawn_and_rare_classes_are_kept():
     assert drawn.groups[500] == many.groups[place]
     few = part((30, 30))
     assert _drawn(few, seed=0) is few
+
+
+# --------------------------------------------------------------------------------------- bad input, by command line
+
+
+PROBE_RECIPE = (
+    TINY_RECIPE.replace("import Classifier, Phase", "import Classifier, LinearProbe")
+    .replace("from kt.freeze import frozen, last_blocks\n", "")
+    .replace('        Phase("train_head", trainable=frozen, epochs=4, lr=3e-2),\n', "        LinearProbe(),\n")
+    .replace('        Phase("fine_tune", trainable=last_blocks(1), epochs=2, lr=1e-3),\n', "")
+)
+
+
+def dead(recipe):
+    """The recipe with a backbone that gives nothing but zeros."""
+    return recipe.replace("keras.layers.ReLU(", "keras.layers.Rescaling(0.0, ")
+
+
+def one_class(folder):
+    make_folder(folder, {"red": 8})
+
+
+def one_picture_of_a_class(folder):
+    make_folder(folder, {"red": 12, "green": 1})
+
+
+def all_pictures_equal(folder):
+    for label in ("red", "green"):
+        (folder / label).mkdir(parents=True)
+        for index in range(6):
+            Image.new("RGB", (40, 40), (120, 130, 140)).save(folder / label / f"{index}.png")
+
+
+def every_picture_in_two_classes(folder):
+    make_folder(folder, {"red": 8})
+    shutil.copytree(folder / "red", folder / "crimson")
+
+
+def three_of_each(folder):
+    make_folder(folder, {"red": 3, "green": 3})
+
+
+def one_to_learn_from(folder):
+    """Given splits, so that train may have a single picture of a class."""
+    make_folder(folder / "all", {"red": 14, "green": 9})
+    for split, places in (("train", (0, 1)), ("validation", (1, 5)), ("test", (5, 9))):
+        for label, more in (("red", 3 if split == "train" else 0), ("green", 0)):
+            (folder / split / label).mkdir(parents=True)
+            for index in range(places[0], places[1]):
+                shutil.copy(folder / "all" / label / f"{index:03d}.png", folder / split / label)
+            for index in range(9, 9 + more):
+                shutil.copy(folder / "all" / label / f"{index:03d}.png", folder / split / label)
+    shutil.rmtree(folder / "all")
+
+
+def run_on(pictures, recipe, tmp_path, kt_ends, monkeypatch, *arguments):
+    """`kt run` without exports: exit code, standard error, and the report where there is one."""
+    pictures(tmp_path / "pictures")
+    (tmp_path / "tiny.py").write_text(recipe, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = kt_ends("run", "tiny.py", "--set", "export=", *arguments)
+    report = tmp_path / "runs" / "tiny" / "LATEST" / "report.json"
+    return code, err, json.loads(report.read_text()) if report.is_file() else None
+
+
+@pytest.mark.parametrize("recipe", [TINY_RECIPE, PROBE_RECIPE], ids=["phases", "probe"])
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        (one_class, "At least two classes are needed, and there is only one, 'red'"),
+        (one_picture_of_a_class, "Class 'green' has 1 independent picture, and 3 are needed"),
+        (all_pictures_equal, "has 1 independent picture among 6 (copies, and pictures of one group, count as one)"),
+    ],
+)
+def test_pictures_that_cannot_be_learned_from_end_in_one_line_of_advice(
+    pictures, message, recipe, tmp_path, kt_ends, monkeypatch
+):
+    code, err, report = run_on(pictures, recipe, tmp_path, kt_ends, monkeypatch)
+    assert (code, report) == (3, None)
+    assert err.splitlines()[-1].startswith("error: ")
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("recipe", [TINY_RECIPE, PROBE_RECIPE], ids=["phases", "probe"])
+@pytest.mark.parametrize("pictures", [every_picture_in_two_classes, three_of_each, one_to_learn_from])
+def test_pictures_that_teach_little_end_in_figures_that_say_so(pictures, recipe, tmp_path, kt_ends, monkeypatch):
+    code, err, report = run_on(pictures, recipe, tmp_path, kt_ends, monkeypatch)
+    assert code == 0, err
+    assert "Traceback" not in err
+    assert any("to learn from; below about 20" in note for note in report["notes"])
+    low, high = report["test"]["intervals"]["balanced_accuracy"]
+    assert high - low > 0.3
+    assert report["cross_validation"] is None or report["cross_validation"]["intervals"]["balanced_accuracy"][0] < 0.85
+
+
+def nine_of_each(folder):
+    make_folder(folder, {"red": 9, "green": 9})
+
+
+@pytest.mark.parametrize("recipe", [TINY_RECIPE, PROBE_RECIPE], ids=["phases", "probe"])
+def test_a_backbone_that_sees_no_difference_is_refused_before_it_is_trained(recipe, tmp_path, kt_ends, monkeypatch):
+    code, err, report = run_on(nine_of_each, dead(recipe), tmp_path, kt_ends, monkeypatch)
+    assert (code, report) == (3, None)
+    assert "error: All pictures have the same features, so nothing tells the classes apart." in err
+    assert "phase train_head" not in err
+
+
+def test_without_stored_features_the_answers_tell_that_nothing_was_learned(tmp_path, kt_ends, monkeypatch):
+    code, err, report = run_on(nine_of_each, dead(TINY_RECIPE), tmp_path, kt_ends, monkeypatch, "--no-cache")
+    assert code == 0
+    assert "no learning curve: frozen layers are not computed once" in err
+    assert report["learning_curve"] == []
+    assert any(note.startswith("every test picture was answered with") for note in report["notes"])
+
+
+# -------------------------------------------------------------------------------------------------- in the whole run
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The tiny recipe on pictures of its own, and their splits."""
+    from kt.recipe import load
+
+    folder = tmp_path_factory.mktemp("tiny")
+    make_folder(folder / "pictures", {"red": 20, "green": 20})
+    (folder / "tiny.py").write_text(TINY_RECIPE.replace('"pictures"', repr(str(folder / "pictures"))), encoding="utf-8")
+    recipe = load(folder / "tiny.py").recipe
+    return recipe, recipe.data()
+
+
+def built_from(recipe, splits):
+    from kt.model import build
+    from kt.train import seed_everything
+
+    seed_everything(recipe.seed)
+    return build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+
+
+def test_the_probes_move_nothing_and_leave_the_training_as_it_was(tiny):
+    from kt.train import train
+
+    recipe, splits = tiny
+    plain, probed = built_from(recipe, splits), built_from(recipe, splits)
+    before = probed.model.get_weights()
+    found = scarcity(probed, recipe, splits)
+    assert len(found.learning_curve) >= 2
+    assert all((one == other).all() for one, other in zip(before, probed.model.get_weights(), strict=True))
+    train(plain, recipe, splits)
+    train(probed, recipe, splits)
+    for one, other in zip(plain.model.get_weights(), probed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_test_picture_is_looked_at(tiny):
+    recipe, splits = tiny
+    found = scarcity(built_from(recipe, splits), recipe, splits)
+    blank = replace(splits.test, pixels=np.zeros_like(splits.test.pixels), labels=splits.test.labels[::-1].copy())
+    assert scarcity(built_from(recipe, splits), recipe, replace(splits, test=blank)) == found
+    assert found.cross_validation["images"] == len(splits.train) + len(splits.validation)
+
+
+def test_augmented_pictures_are_probed_as_they_are(tiny):
+    from kt import Views
+
+    recipe, splits = tiny
+    views = replace(recipe, augment=Views(lambda images: 255 - images, views=2))
+    plain = scarcity(built_from(recipe, splits), recipe, splits)
+    assert scarcity(built_from(views, splits), views, splits) == plain
+
+
+def test_a_backbone_without_weights_that_trains_as_a_whole_is_not_probed(tiny, capsys):
+    recipe, splits = tiny
+    scratch = replace(recipe, phases=[Phase("all", trainable=everything, epochs=1, lr=1e-3)])
+    found = scarcity(built_from(scratch, splits), scratch, splits)
+    assert (found.learning_curve, found.outlook, found.cross_validation) == ((), "", None)
+    assert "no learning curve: the backbone has learned nothing before, and all of it trains" in capsys.readouterr().err
