@@ -285,8 +285,8 @@ class _Answers:
 def _draw(known: Known, classes: int, *, balanced: bool, seed: int) -> list[_Answers]:
     """The answers of probes for every size, the smallest first."""
     folds = linear.folds_of(known.labels, known.groups.tolist(), folds=FOLDS, seed=seed)
-    # Chosen once a draw, from the first fold's pictures, as a choice for each probe would take ten times as long; it says how
-    # large weights are expected to be, which has little to do with how many pictures there are.
+    # Chosen once a draw, from the first fold's pictures, as a choice for each probe would take ten times as long; it
+    # says how large weights are expected to be, which has little to do with how many pictures there are.
     C = _probe(known[folds[0][0]], classes, C=None, balanced=balanced, seed=seed).C  # noqa: N806
     turns = [_turns(known[rest], seed=(seed, number)) for number, (rest, _) in enumerate(folds)]
     found: list[_Answers] = []
