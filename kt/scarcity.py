@@ -253,15 +253,18 @@ def learning_curve(
         draws = [_draw(known, len(classes), balanced=balanced, seed=seed + draw) for draw in range(number)]
     except DataError as error:
         return [], f"There is no learning curve: {error}"
-    curve, accuracies = [], []
+    curve: list[dict[str, Any]] = []
+    accuracies: list[list[float]] = []
     for answers in zip(*draws, strict=True):
+        images = float(np.mean([answer.images for answer in answers]))
+        if curve and images < GROWTH * curve[-1]["images"]:
+            continue
         found = [
             evaluate(answer.scores, known.labels, classes, groups=known.groups.tolist(), seed=seed, resamples=RESAMPLES)
             for answer in answers
         ]
         intervals = [one["intervals"]["balanced_accuracy"] for one in found]
         accuracies.append([one["balanced_accuracy"] for one in found])
-        images = float(np.mean([answer.images for answer in answers]))
         curve.append(
             {
                 "images_per_class": round(images / len(classes), 1),
@@ -297,8 +300,7 @@ def _draw(known: Known, classes: int, *, balanced: bool, seed: int) -> list[_Ans
             probe = _probe(learned, classes, C=C, balanced=balanced, seed=seed)
             scores[held_out] = probe.scores(known.features[held_out])
             images += len(learned.labels) / len(folds)
-        if not found or images > GROWTH * found[-1].images:
-            found.append(_Answers(images, scores))
+        found.append(_Answers(images, scores))
     return found
 
 

@@ -1,5 +1,6 @@
 """Few pictures: the warnings, the learning curve and the cross-validated probe, and every way to have too little."""
 
+import itertools
 import json
 import math
 import shutil
@@ -111,6 +112,14 @@ def test_a_class_with_a_single_thing_has_no_curve_and_is_named():
     curve, sentence = learning_curve(lonely, names(), balanced=False, seed=0)
     assert curve == []
     assert sentence == "There is no learning curve: class 'class 1' has a single independent picture to learn from."
+
+
+def test_sizes_that_few_pictures_cannot_tell_apart_are_left_out():
+    curve, _ = learning_curve(clouds(11), names(), balanced=False, seed=0)
+    sizes = [point["images"] for point in curve]
+    assert sizes[0] == 6  # two of each class
+    assert len(sizes) == 3
+    assert all(later > 1.3 * earlier for earlier, later in itertools.pairwise(sizes))
 
 
 @pytest.mark.parametrize("each", [2, 3, 4])
