@@ -102,15 +102,18 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     if reason:
         say(f"no learning curve: {reason}")
         return Scarcity(warnings)
-    train, validation = _features(built, recipe, splits)
+    found = _features(built, recipe, splits)
+    if found is None:
+        return Scarcity(warnings)
+    train, validation = found
     linear.refuse_constant(train.features)
     balanced = recipe.class_weight == "balanced"
     curve, sentence = learning_curve(train, splits.classes, balanced=balanced, seed=recipe.seed)
     say(sentence)
-    found = None
+    figures = None
     if len(train.labels) == len(splits.train) and _scarce(splits.validation, len(splits.classes)):
-        found = cross_validation(train + validation, splits.classes, balanced=balanced, seed=recipe.seed)
-    return Scarcity(warnings, tuple(curve), sentence, found)
+        figures = cross_validation(train + validation, splits.classes, balanced=balanced, seed=recipe.seed)
+    return Scarcity(warnings, tuple(curve), sentence, figures)
 
 
 # -------------------------------------------------------------------------------------------------------- warnings
@@ -163,8 +166,8 @@ def _scarce(validation: Split, classes: int) -> bool:
 def _not_probed(built: Built, recipe: Recipe) -> str:
     """Why the frozen backbone's features are not asked for; empty where they are."""
     recipe.phases[0].trainable(built.backbone)
-    if isinstance(find_border(built), Uncut) and built.pretrained.source.name == "none":
-        return "the backbone has learned nothing before, and all of it trains"
+    if isinstance(find_border(built), Uncut) and recipe.weights in (None, "none"):
+        return "there are no pretrained weights, and nothing is frozen"
     frozen(built.backbone)
     border = find_border(built)
     if isinstance(border, Uncut):
@@ -173,8 +176,8 @@ def _not_probed(built: Built, recipe: Recipe) -> str:
     return f"{width:,} features a picture are too many" if width > WIDEST else ""
 
 
-def _features(built: Built, recipe: Recipe, splits: Splits) -> tuple[Known, Known]:
-    """What the frozen backbone gives for the plain pictures of train and validation.
+def _features(built: Built, recipe: Recipe, splits: Splits) -> tuple[Known, Known] | None:
+    """What the frozen backbone gives for the plain pictures of train and validation; None where it can't be kept.
 
     The same pass stores what training will start from; where pictures are augmented, that is something else.
     """
@@ -185,6 +188,8 @@ def _features(built: Built, recipe: Recipe, splits: Splits) -> tuple[Known, Know
     sample = replace(splits, train=_drawn(splits.train, seed=recipe.seed))
     work = Engine(built, replace(recipe, augment=None, phases=phases), sample).work(0)
     frozen(built.backbone)
+    if work.inputs == "pixels":  # the engine has said why
+        return None
     return _known(built, work.train, sample.train), _known(built, work.validation, sample.validation)
 
 

@@ -360,4 +360,4 @@ def test_a_backbone_without_weights_that_trains_as_a_whole_is_not_probed(tiny, c
     scratch = replace(recipe, phases=[Phase("all", trainable=everything, epochs=1, lr=1e-3)])
     found = scarcity(built_from(scratch, splits), scratch, splits)
     assert (found.learning_curve, found.outlook, found.cross_validation) == ((), "", None)
-    assert "no learning curve: the backbone has learned nothing before, and all of it trains" in capsys.readouterr().err
+    assert "no learning curve: there are no pretrained weights, and nothing is frozen" in capsys.readouterr().err
