@@ -273,14 +273,14 @@ def test_a_model_that_trained_with_rates_by_depth_is_saved_and_loaded_with_its_o
 
 
 def blocks_of(page):
-    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "strategies" / page).read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("layerwise-rates.md", ["train_head", "fine_tune"]),
+        ("layer-wise-rates.md", ["train_head", "fine_tune"]),
         ("gradual-unfreezing.md", ["train_head", "unfreeze_1", "unfreeze_2", "unfreeze_4"]),
     ],
 )
@@ -295,7 +295,7 @@ def test_the_documented_recipes_load_and_fit_their_backbone(tmp_path, page, name
 
 def test_the_documented_factors_are_true():
     names = {}
-    exec(blocks_of("layerwise-rates.md")[1], names)
+    exec(blocks_of("layer-wise-rates.md")[1], names)
     assert [names["gentle_below"](block, 18) for block in (0, 9, 18)] == pytest.approx([0.1, 0.55, 1.0])
     assert [LayerwiseDecay(0.8)(block, 18) for block in (18, 17, 16, 0)] == pytest.approx(
         [1, 0.8, 0.64, 0.018], abs=1e-4
