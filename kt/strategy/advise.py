@@ -59,8 +59,8 @@ STAGES = 6
 _SIGNIFICANT = 0.01
 """Chance of calling noise learnable.
 
-At 5 % random pixels passed, for the folds of a cross-validation depend on each other more than a bootstrap knows (Bengio
-and Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 2004).
+At 5 % random pixels passed, for the folds of a cross-validation depend on each other more than a bootstrap knows
+(Bengio and Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 2004).
 """
 
 Floats = npt.NDArray[np.float64]
