@@ -276,7 +276,7 @@ def test_pictures_that_teach_little_end_in_figures_that_say_so(pictures, recipe,
     assert "Traceback" not in err
     assert any("to learn from; below about 20" in note for note in report["notes"])
     low, high = report["test"]["intervals"]["balanced_accuracy"]
-    assert high - low > 0.3
+    assert high - low > 0.2  # eight right answers of eight leave 0.74 to 1
     assert report["cross_validation"] is None or report["cross_validation"]["intervals"]["balanced_accuracy"][0] < 0.85
 
 
