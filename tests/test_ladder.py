@@ -63,6 +63,18 @@ def test_more_and_more_of_the_backbone_trains(easy):
     assert all(len(rung.recipe.phases) == 1 and rung.recipe.phases[0].lr == 1e-3 for rung in rungs)
 
 
+def test_a_recipe_s_own_probe_is_the_first_rung(easy):
+    from kt import LinearProbe
+    from kt.strategy.ladder import first_rung
+    from kt.strategy.validation import new_model
+
+    recipe, splits = easy
+    own = dataclasses.replace(recipe, phases=[LinearProbe("svm", features="all", name="mine"), recipe.phases[1]])
+    first, depths = first_rung(own, splits, new_model(recipe, splits))
+    assert first.recipe.phases == [LinearProbe("svm", features="all", name="probe")]
+    assert depths == []
+
+
 def test_a_backbone_of_few_or_unknown_blocks_has_fewer_rungs(easy):
     from kt.strategy.ladder import deeper
 

@@ -28,9 +28,10 @@ from kt.heads import Classifier
 from kt.linear import cross_validated, fit
 from kt.model import Built, predict
 from kt.probe import scores_layer
-from kt.recipe import LinearProbe, Phase, Recipe
+from kt.recipe import LinearProbe, Phase, Recipe, Step
 from kt.report.numbers import duration
 from kt.run import Trained
+from kt.scarcity import scarcity
 from kt.schedules import LayerwiseDecay
 from kt.strategy.validation import (
     Standing,
@@ -111,12 +112,18 @@ def whole_network(recipe: Recipe, phase: Phase, *, by_depth: bool) -> Rung:
 
 def on_another(first: Rung, won: Rung, name: str, constructor: Callable[..., Any]) -> Rung:
     """The first rung on another backbone, at its top, and as large a share of its blocks as in what won so far."""
-    steps = [dataclasses.replace(step, features=TOP) if isinstance(step, LinearProbe) else step
-             for step in first.recipe.phases]  # fmt: skip
+    steps = [_everywhere(step) for step in first.recipe.phases]
     last = won.recipe.phases[-1]
     if won.share and isinstance(last, Phase):
         steps.append(dataclasses.replace(last, name="fine_tune", trainable=top_share(won.share)))
     return Rung(name, dataclasses.replace(first.recipe, backbone=constructor, phases=steps), won.share, elsewhere=True)
+
+
+def _everywhere(step: Step) -> Step:
+    """The same step for any backbone: blocks of one have other names in the next."""
+    if isinstance(step, LinearProbe) and step.features not in (TOP, "all"):
+        return dataclasses.replace(step, features=TOP)
+    return step
 
 
 def top_share(share: float) -> Callable[[Any], None]:
@@ -227,6 +234,20 @@ def _features_at(names: Sequence[str], recipe: Recipe, splits: Splits) -> dict[s
     ends = np.cumsum([width for _, width in built.taps])
     parts = np.split(rows, ends[:-1], axis=1)
     return {name: part for (name, _), part in zip(built.taps, parts, strict=True)}
+
+
+def first_rung(recipe: Recipe, splits: Splits, built: Built) -> tuple[Rung, list[Depth]]:
+    """The cheapest way, and the depths that were probed for it: none where the recipe itself says how to probe.
+
+    built: the model with its head at the top.
+    """
+    for step in recipe.phases:
+        if isinstance(step, LinearProbe):
+            return Rung("probe", dataclasses.replace(recipe, phases=[dataclasses.replace(step, name="probe")])), []
+    if not is_linear(built):
+        return head_alone(recipe), []
+    depths = choose_depth(recipe, splits, built) if isinstance(recipe.head, Classifier) else [AT_TOP]
+    return probe(recipe, depths[0].features), depths
 
 
 # -------------------------------------------------------------------------------------------------------- the climb
@@ -376,10 +397,9 @@ class Ladder:
     def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
         """Climb, and give the best rung's model. Raises DataError where validation can't judge."""
         notes, started = check_validation(splits), time.perf_counter()
-        plain = new_model(recipe, splits)
-        linear = is_linear(plain)
-        depths = choose_depth(recipe, splits, plain) if linear and isinstance(recipe.head, Classifier) else [AT_TOP]
-        first = probe(recipe, depths[0].features) if linear else head_alone(recipe)
+        plain = new_model(head_alone(recipe).recipe, splits)
+        scarce = scarcity(plain, recipe, splits, cached=cached)
+        first, depths = first_rung(recipe, splits, plain)
         own = new_model(first.recipe, splits)
         rungs = [first, *deeper(first.recipe, fine_tuning(recipe, plain), blocks_of(own))]
         if cached:
@@ -397,4 +417,4 @@ class Ladder:
             "ladder": judged(climb.rows, won.rung.name, self.goal),
             "notes": [closing(self.goal, won.rung.name, won.standing, climb.ended), *notes],
         }
-        return Trained(won.recipe, won.built, won.phases, won.best, told)
+        return Trained(won.recipe, won.built, won.phases, won.best, scarce, told)

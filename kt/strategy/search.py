@@ -16,6 +16,7 @@ from kt.goal import LOWER, Goal
 from kt.recipe import Phase, Recipe
 from kt.report.numbers import duration
 from kt.run import Trained
+from kt.scarcity import scarcity
 from kt.strategy.validation import (
     Standing,
     blocks_of,
@@ -147,6 +148,7 @@ class Search:
         built = new_model(recipe, splits)
         say(report.weights_line(built.pretrained.source))
         check_phases(recipe, built)
+        scarce = scarcity(built, recipe, splits, cached=cached)
         phase, blocks = fine_tuning(recipe, built), len(blocks_of(built))
         sought = _Sought(self.goal, splits, logs, cached)
         sought.try_recipe(recipe, name="as written")
@@ -160,7 +162,7 @@ class Search:
             "search": judged(sought.rows, won.name, self.goal),
             "notes": [closing(self.goal, won.name, won.standing, ended), *notes],
         }
-        return Trained(won.recipe, built, won.phases, won.best, told)
+        return Trained(won.recipe, built, won.phases, won.best, scarce, told)
 
     def _seek(self, sought: _Sought, recipe: Recipe, phase: Phase, *, blocks: int) -> str:
         """Make the trials, and give the reason why there are no more."""
