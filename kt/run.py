@@ -1,7 +1,7 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from kt.evaluate import evaluate
 from kt.export import from_run, release
 from kt.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
-from kt.scarcity import scarcity
+from kt.scarcity import Scarcity, scarcity
 from kt.train import Best, PhaseResult, check_phases, seed_everything, train
 
 
@@ -35,13 +35,14 @@ class Origin:
 class Trained:
     """What training leaves: the model with its best weights, the recipe as it was trained, its phases.
 
-    told: further keys of `report.json`; its `notes` join those of the run.
+    scarce: what the number of pictures means. told: further keys of `report.json`; its `notes` join those of the run.
     """
 
     recipe: Recipe
     built: Built
     phases: Sequence[PhaseResult]
     best: Best
+    scarce: Scarcity = field(default_factory=Scarcity)
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,7 +61,7 @@ def as_written(recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> T
     check_phases(recipe, built)
     scarce = scarcity(built, recipe, splits, cached=cached)
     phases, best = train(built, recipe, splits, logs=logs, cached=cached)
-    return Trained(recipe, built, phases, best, {**asdict(scarce), "notes": scarce.few_pictures})
+    return Trained(recipe, built, phases, best, scarce)
 
 
 def run(
@@ -93,7 +94,8 @@ def run(
     released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
     results = report.compose(
         origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-        best=trained.best, told=trained.told, test=test, artifacts=artifacts, released_to=released_to, started=started,
+        best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,
+        released_to=released_to, started=started,
     )  # fmt: skip
     report.write(results, splits, scores, out)
     return results

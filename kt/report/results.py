@@ -32,12 +32,13 @@ def compose(
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
+    scarce: Scarcity | None = None,
 ) -> dict[str, Any]:
     """The whole content of `report.json`, as plain data; the run ends here.
 
     told: what the training step has to tell besides, keys of `report.json`; its `notes` come first.
     """
-    found = versions()
+    found, scarce = versions(), scarce or Scarcity()
     return {
         "kt": found.get("kt-transfer", "unknown"),
         "recipe": {
@@ -60,9 +61,9 @@ def compose(
         "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
-        **asdict(Scarcity()),
         **told,
-        "notes": [*told.get("notes", ()), *_notes(phases, best), *_one_answer(test)],
+        "notes": [*told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best), *_one_answer(test)],
+        **asdict(scarce),
         "test": test,
         "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
