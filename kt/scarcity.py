@@ -30,7 +30,7 @@ FEW = 20
 FEW_TO_CHOOSE_BY = 100
 """With fewer independent validation pictures in all, or `FEW` of a class, a probe is cross-validated as well."""
 
-AT_MOST = 1000
+AT_MOST = 500
 """Training pictures that the learning curve is drawn from; of more, so many are taken."""
 
 WIDEST = 8192
