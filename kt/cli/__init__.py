@@ -14,21 +14,8 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """What a system says of a path that was asked for, and that no program can mend."""
 
 VERBS = (
-    *(
-        "run",
-        "advise",
-        "compare",
-        "lr-find",
-        "new",
-        "show",
-        "list",
-        "predict",
-        "serve",
-        "evaluate",
-        "export",
-        "benchmark",
-    ),
-    *("models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
+    *("run", "compare", "new", "advise", "show", "list", "predict", "serve", "evaluate", "export"),
+    *("benchmark", "lr-find", "models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
 )
 
 

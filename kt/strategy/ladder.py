@@ -398,9 +398,9 @@ class Ladder:
         """Climb, and give the best rung's model. Raises DataError where validation can't judge."""
         notes, started = check_validation(splits), time.perf_counter()
         plain = new_model(head_alone(recipe).recipe, splits)
-        scarce = scarcity(plain, recipe, splits, cached=cached)
         first, depths = first_rung(recipe, splits, plain)
         own = new_model(first.recipe, splits)
+        scarce = scarcity(own, first.recipe, splits, cached=cached)
         rungs = [first, *deeper(first.recipe, fine_tuning(recipe, plain), blocks_of(own))]
         if cached:
             compute_at_once(rungs, own, splits)
