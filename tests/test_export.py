@@ -321,6 +321,35 @@ def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
 
 
 @pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
+def test_a_head_in_float_saves_int8_where_its_features_differ_by_orders_of_magnitude(tmp_path):
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (60, *SIZE, 3), np.uint8)
+    pixels = keras.Input((*SIZE, 3), dtype="uint8")
+    large = keras.layers.Conv2D(16, 3, name="large")(keras.layers.Rescaling(1 / 255)(pixels))
+    small = keras.layers.Conv2D(16, 3, name="small")(keras.layers.Rescaling(1 / 25500)(pixels))
+    pooled = [keras.layers.GlobalAveragePooling2D()(one) for one in (large, small)]
+    joined = keras.layers.Concatenate(name="joined")(pooled)
+    model = keras.Model(pixels, keras.layers.Dense(2, activation="softmax", name="scores")(joined))
+    features = keras.Model(pixels, joined).predict(pictures, verbose=0)[:, 16:]
+    weights = random.normal(size=16) / features.std(axis=0)  # what is large tells nothing, what is small tells all
+    logit = (features - features.mean(axis=0)) @ weights
+    kernel = np.concatenate([np.zeros(16), weights])[:, None] * [[-1.0, 1.0]]
+    bias = features.mean(axis=0) @ weights * np.array([1.0, -1.0])
+    model.get_layer("scores").set_weights([kernel, bias])
+    np.save(tmp_path / "some.npy", pictures)
+
+    right = {}
+    for float_head in (False, True):
+        make = TFLite("int8", ("a", "b"), "tiny", representative=tmp_path / "some.npy", float_head=float_head)
+        path = make(model, tmp_path / str(float_head))
+        right[float_head] = np.mean(open_artifact(path).scores(pictures).argmax(axis=1) == (logit > 0))
+        kernels = {item["dtype"] for item in tensors_of(path) if item["shape"].tolist() == [2, 32]}
+        assert kernels == ({np.float32} if float_head else {np.int8})
+    assert right[False] < 0.8
+    assert right[True] > 0.8
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 def test_int8_may_quantise_weights_only_and_then_needs_no_pictures(tmp_path):
     pixels = keras.Input((*SIZE, 3), dtype="uint8")  # weights of fewer than 1,024 numbers stay as they are
     x = keras.layers.Conv2D(64, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))

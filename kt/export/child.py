@@ -31,9 +31,11 @@ from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 
 GENTLER: dict[str, dict[str, Any]] = {
+    "its head computes in float32": {"float_head": True},
     "calibrated with up to 500 pictures": {"calibration": 500},
     "the first 15% of its layers compute in float32": {"float_share": 0.15},
-    "the first 35% of its layers compute in float32": {"float_share": 0.35},
+    "the first 15% of its layers and its head compute in float32": {"float_share": 0.15, "float_head": True},
+    "the first 35% of its layers and its head compute in float32": {"float_share": 0.35, "float_head": True},
     "only its weights are int8, and all layers compute in float32": {"dynamic": True},
 }
 """How int8 is made, step by step, where the gate refuses it for what it loses."""

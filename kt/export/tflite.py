@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt import litert
@@ -20,6 +21,8 @@ VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
 CALIBRATION = 100
 """Pictures that int8 is calibrated with, unless told otherwise."""
 
+_POOLING = (BuiltinOperator.MEAN, BuiltinOperator.CONCATENATION, BuiltinOperator.RESHAPE)
+
 
 @dataclass(frozen=True)
 class TFLite:
@@ -29,8 +32,9 @@ class TFLite:
     first `calibration` of `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, classes
     in turn. float_share: of int8's layers, the share from the input on that stays in float32. An early layer's rounding
     goes through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4 % to the file.
-    dynamic: int8 quantises weights only, and activations are float32 (dynamic range). about: what the file tells of the
-    model, besides the class names.
+    float_head: of int8, the head stays in float32, its pooling too: a linear probe's weights differ by orders of
+    magnitude, and pooled features of several depths would have to share one scale. dynamic: int8 quantises weights
+    only, and activations are float32 (dynamic range). about: what the file tells of the model, besides the class names.
     """
 
     variant: Variant
@@ -39,13 +43,15 @@ class TFLite:
     representative: Path | None = None
     calibration: int = CALIBRATION
     float_share: float = 0.0
+    float_head: bool = False
     dynamic: bool = False
     about: About = field(default_factory=About)
 
     def __call__(self, model: Any, directory: Path) -> Path:
         """Write the file for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
         converter = self._converter(model)
-        content = _partly_in_float(converter, self.float_share) if self.float_share else converter.convert()
+        partly = self.float_share or self.float_head
+        content = _partly_in_float(converter, self.float_share, self.float_head) if partly else converter.convert()
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.name}_{self.variant}.tflite"
         size = tuple(model.input_shape[1:3])
@@ -73,15 +79,34 @@ class TFLite:
             yield [np.asarray(image)[None]]
 
 
-def _partly_in_float(converter: Any, share: float) -> bytes:
-    """Calibrate as `convert` does, then quantise all but the first `share` of the operators.
+def _partly_in_float(converter: Any, share: float, head: bool) -> bytes:
+    """Calibrate as `convert` does, then quantise all but the first `share` of the operators, and maybe the head.
 
     TensorFlow 2.21 offers this in public only through its QuantizationDebugger, which runs a model of its own first.
     """
     converter._experimental_calibrate_only = True
     calibrated = converter.convert()
-    graph = flatbuffer_utils.convert_bytearray_to_object(calibrated).subgraphs[0]
-    first = graph.operators[: round(share * len(graph.operators))]
-    names = [graph.tensors[index].name.decode() for operator in first for index in operator.outputs]
+    content = flatbuffer_utils.convert_bytearray_to_object(calibrated)
+    graph = content.subgraphs[0]
+    kept = [*graph.operators[: round(share * len(graph.operators))], *(_head(content) if head else [])]
+    names = [graph.tensors[index].name.decode() for operator in kept for index in operator.outputs]
     quantised: bytes = mlir_quantize(calibrated, denylisted_nodes=names)
     return quantised
+
+
+def _head(content: Any) -> list[Any]:
+    """The operators of the head: from the last dense layer on, and the pooling and joining that lead to it."""
+    graph = content.subgraphs[0]
+    kind = {id(one): content.operatorCodes[one.opcodeIndex].builtinCode for one in graph.operators}
+    maker = {index: one for one in graph.operators for index in one.outputs}
+    dense = [place for place, one in enumerate(graph.operators) if kind[id(one)] == BuiltinOperator.FULLY_CONNECTED]
+    if not dense:
+        return []
+    found = list(graph.operators[dense[-1] :])
+    waiting = list(found[0].inputs)
+    while waiting:
+        one = maker.get(waiting.pop())
+        if one is not None and kind[id(one)] in _POOLING:
+            found.append(one)
+            waiting += list(one.inputs)
+    return found
