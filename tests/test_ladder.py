@@ -332,7 +332,9 @@ def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path):
 def test_an_interrupted_climb_leaves_nothing_half_done(tmp_path):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    command = [sys.executable, "-c", "from kt.cli import main; main()", "run", "tiny.py", "--budget", "1h"]
+    # A shell starts what it puts in the background with SIGINT ignored, and that is inherited, by this test run too.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{listening}from kt.cli import main; main()", "run", "tiny.py", "--budget", "1h"]
     with subprocess.Popen(
         [*command, "--set", "fine_tune.epochs=10000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as running:
