@@ -14,8 +14,14 @@ from kt.backbones.preprocessing import preprocess
 from kt.data.splits import Pixels
 from kt.errors import RecipeError, did_you_mean
 from kt.freeze import blocks
-from kt.graph import TAP, leaves
+from kt.graph import TAP, Block, leaves
 from kt.recipe import Recipe, depths_of
+
+MOST_DEPTHS = 20
+"""Of so many blocks a probe on all depths takes features, at most."""
+
+MOST_FEATURES = 10_000
+"""And so many features, beside those of the top: what a thousand pictures of them take is 80 MB."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,40 @@ def tapped(backbone: Any, depths: Sequence[str]) -> tuple[Any, tuple[tuple[str, 
     """The backbone with other outputs: what its blocks or layers give at these depths, pooled over the picture.
 
     Several stand side by side in one row `[N, D]`; each depth is given back with its width. "top" is the backbone's own
-    end, "all" every block. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
+    end, "all" is `every_depth`. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
     """
-    depths = _all_depths(backbone) if tuple(depths) == ("all",) else depths
+    depths = every_depth(backbone) if tuple(depths) == ("all",) else depths
     found = [_pooled(_tensor_at(backbone, depth), depth) for depth in depths]
     joined = found[0] if len(found) == 1 else keras.layers.Concatenate(name=f"{TAP}joined")(found)
     widths = tuple((depth, int(tensor.shape[-1])) for depth, tensor in zip(depths, found, strict=True))
     return keras.Model(backbone.inputs, joined, name=backbone.name), widths
 
 
-def _all_depths(backbone: Any) -> list[str]:
-    """The ends of the backbone's blocks, 20 at most, evenly spaced, and the top, where the last one ends."""
-    names = [block.name for block in blocks(backbone)][:-1]
-    step = max(1, -(-len(names) // 20))
-    return [*names[::-step][::-1], "top"]
+def every_depth(backbone: Any) -> list[str]:
+    """The last of the widest maps of each block, and the top, where the last block ends.
+
+    The widest: a block's end may be a bottleneck that has dropped what tells these classes apart; in MobileNetV2 it has
+    a sixth of what the depthwise convolution gives (benchmarks/README.md, Defaults). Blocks are left out, evenly, until
+    no more than `MOST_DEPTHS` and `MOST_FEATURES` are left.
+    """
+    widest = [_widest(block) for block in blocks(backbone)[:-1]]
+    for step in range(1, len(widest) + 1):
+        taken = widest[::-step][::-1]
+        if len(taken) <= MOST_DEPTHS and sum(width for _, width in taken) <= MOST_FEATURES:
+            return [*(name for name, _ in taken), "top"]
+    return ["top"]
+
+
+def _widest(block: Block) -> tuple[str, int]:
+    """The last of the block's widest maps, named by the block where it ends there, and its width."""
+    maps = [(layer, int(layer.output.shape[-1])) for layer in block.layers if _is_map(layer)]
+    width = max(width for _, width in maps)
+    layer = [layer for layer, its in maps if its == width][-1]
+    return block.name if layer is block.layers[-1] else layer.name, width
+
+
+def _is_map(layer: Any) -> bool:
+    return not isinstance(layer.output, list | tuple) and len(layer.output.shape) == 4
 
 
 def _tensor_at(backbone: Any, depth: str) -> Any:
