@@ -17,7 +17,6 @@ import numpy as np
 
 from kt import Classifier, Cosine, LinearProbe, Phase, Recipe, Views
 from kt.data import Folder
-from kt.errors import DataError
 from kt.evaluate import evaluate
 from kt.freeze import frozen, last_blocks
 from kt.model import build, predict
@@ -32,8 +31,13 @@ FEW = ["block_6_expand_relu", "block_13_expand_relu", "block_16_expand_relu", "t
 turns = keras.Sequential([keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation(0.05, seed=2)])
 
 
-def blocks(lr=1e-4, epochs=5, count=4, schedule=None):
-    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr, schedule=schedule)
+def blocks(lr=1e-4, epochs=5, count=4, schedule=None, rates=None):
+    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr, schedule=schedule, layer_rates=rates)
+
+
+def calm_head(block, count):
+    """A hundredth of the rate for the head: Adam moves the weight of each of thousands of features by as much."""
+    return 0.01 if block == count else 1.0
 
 
 HEAD = Phase("train_head", trainable=frozen, epochs=10, lr=1e-3)
@@ -46,6 +50,10 @@ WAYS = {
     "probe 4 depths": ([LinearProbe(features=FEW)], {}),
     "probe depths": ([LinearProbe(features=DEPTHS)], {}),
     "probe all": ([LinearProbe(features="all")], {}),
+    "probe all, blocks 1e-4": ([LinearProbe(features="all"), blocks()], {}),
+    "probe all, blocks 1e-4, calm head": ([LinearProbe(features="all"), blocks(rates=calm_head)], {}),
+    "probe all, 8 blocks 3e-5, calm head": ([LinearProbe(features="all"), blocks(3e-5, 5, 8, rates=calm_head)], {}),
+    "probe all, 4 views": ([LinearProbe(features="all")], {"augment": Views(turns, views=4)}),
     "probe depths, 4 views": ([LinearProbe(features=DEPTHS)], {"augment": Views(turns, views=4)}),
     "probe depths, blocks 1e-5": ([LinearProbe(features=DEPTHS), blocks(1e-5, schedule=Cosine())], {}),
     "probe depths, blocks 3e-5": ([LinearProbe(features=DEPTHS), blocks(3e-5)], {}),
@@ -56,21 +64,13 @@ WAYS = {
 }
 
 
-def read(root, data):
-    """The peers' split, or kt's own of the same pictures where theirs has frames of one thing on both sides."""
-    try:
-        return Folder(str(root), image_size=(224, 224), batch_size=32)()
-    except DataError:
-        return Folder(str(data), image_size=(224, 224), batch_size=32)()
-
-
-def one(way, root, data, seed):
+def one(way, root, seed):
     """Balanced accuracy on test of what validation chose, and of where each phase ended."""
     phases, more = WAYS[way]
     keras.backend.clear_session()
     started, busy = time.perf_counter(), time.process_time()
     seed_everything(seed)
-    splits = read(root, data)
+    splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
     counts = np.bincount(splits.train.labels)
     recipe = Recipe(
         data=lambda: splits,
@@ -120,7 +120,7 @@ def main():
                     missing = [way for way in options.only if (way, data.name, size, seed) not in there]
                     root = stage(data, seed, size or None)[0] if missing else None
                     for way in missing:
-                        row = {"way": way, "set": data.name, "size": size, "seed": seed, **one(way, root, data, seed)}
+                        row = {"way": way, "set": data.name, "size": size, "seed": seed, **one(way, root, seed)}
                         rows.append(row)
                         with options.out.open("a") as file:
                             file.write(json.dumps(row) + "\n")

@@ -344,6 +344,21 @@ def test_a_group_in_two_given_splits_leaves_the_earlier_one(tmp_path: Path) -> N
     assert "left out of train: 1 that a later split has too" in said(splits)
 
 
+def test_a_validation_whose_things_are_those_of_train_is_drawn_anew(tmp_path: Path) -> None:
+    for index in range(120):  # frames of 12 things, every fifth of which was dealt to validation
+        thing, part = index // 10, "validation" if index % 5 == 0 else "train"
+        write(tmp_path / part / "ab"[thing % 2] / f"thing{thing}-{index}.png", 1000 + index)
+    make(tmp_path, {"test/a": 4, "test/b": 4})
+    splits = load(tmp_path, group=plant)
+
+    things = {name: {one.split("/")[2].split("-")[0] for one in part} for name, part in names(splits).items()}
+    assert not things["train"] & things["validation"]
+    assert len(splits.train) + len(splits.validation) == 120
+    assert set(per_class(splits, "train")) == set(per_class(splits, "validation")) == {"a", "b"}
+    assert len(splits.test) == 8
+    assert "96 of 96 pictures of train show what validation shows too" in said(splits)
+
+
 def test_a_group_larger_than_a_share_does_not_empty_train(tmp_path: Path) -> None:
     make(tmp_path, {"b": 20})
     for index in range(20):

@@ -165,8 +165,9 @@ def assemble(
     alike = near_duplicates(pictures.pixels)
     groups = _groups(pictures.items, alike)
     given = np.array([item.split or "train" for item in pictures.items], dtype="<U10")
+    given, mixed = _unmixed(given, groups)
     keep, leaks = _without_leaks(given, groups)
-    own_notes = [*_unread(pictures.skipped), *leaks, *_two_labels(labels, alike, pictures.items)]
+    own_notes = [*_unread(pictures.skipped), *mixed, *leaks, *_two_labels(labels, alike, pictures.items)]
     for note in own_notes:
         warn(note)
     splits = _complete(given, labels, groups, keep=keep, classes=classes, shares=shares)
@@ -242,6 +243,22 @@ def _groups(items: Sequence[Item], alike: npt.NDArray[np.int64]) -> npt.NDArray[
     double = np.unique(alike, return_index=True)[1][alike]
     everyone = np.arange(len(items))
     return _joined(len(items), np.concatenate([everyone, everyone]), np.concatenate([np.array(owner), double]))
+
+
+def _unmixed(given: npt.NDArray[np.str_], groups: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.str_], list[str]]:
+    """Validation goes back into train, to be drawn anew, where most of train shows what validation shows.
+
+    So it is with frames of a film, or of things that were turned, when they were dealt out one by one. To leave them
+    out of train, as is done with a few, would leave next to nothing to learn from.
+    """
+    train, validation = given == "train", given == "validation"
+    there_too = int(np.isin(groups[train], groups[validation]).sum())
+    if 2 * there_too <= train.sum():
+        return given, []
+    return np.where(validation, "train", given), [
+        f"{there_too} of {train.sum()} pictures of train show what validation shows too (copies, or pictures of the "
+        "same group); validation was drawn anew, in whole groups"
+    ]
 
 
 def _without_leaks(
