@@ -77,5 +77,10 @@ def used(found: Linear, taps: Sequence[tuple[str, int]]) -> dict[str, int]:
     kept = np.abs(found.weights).sum(axis=1) > 0
     if not taps:
         return {"top": int(kept.sum())}
+    return {name: int(part.sum()) for name, part in by_depth(kept, taps).items()}
+
+
+def by_depth(rows: npt.NDArray[Any], taps: Sequence[tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
+    """The part of each depth, by its name, of rows `[N, D]` or of a value for each feature; taps: `Built.taps`."""
     ends = np.cumsum([width for _, width in taps])
-    return {name: int(part.sum()) for (name, _), part in zip(taps, np.split(kept, ends[:-1]), strict=True)}
+    return {name: part for (name, _), part in zip(taps, np.split(rows, ends[:-1], axis=-1), strict=True)}

@@ -13,8 +13,11 @@ from kt.cli import advise as cli
 from kt.data.splits import Split, Splits
 from kt.errors import DataError
 from kt.recipe import load
-from kt.strategy import advise as strategy
-from kt.strategy.advise import Candidate, Depth, Measured, Probe, advise, is_similar, learnable, place, probe, way
+from kt.strategy.advise import Candidate, Probe, advise, pictures
+from kt.strategy.advise.advice import place
+from kt.strategy.advise.depths import Depth
+from kt.strategy.advise.matrix import is_similar, learnable, way
+from kt.strategy.advise.probes import Measured, probe
 
 
 def of(depth, accuracy, *, at=None, width=0.03):
@@ -104,13 +107,13 @@ def test_constant_features_get_the_figures_of_a_guess_and_no_nan():
     assert found.balanced_accuracy == pytest.approx(1 / 3)
     assert found.h_score == 0.0
     assert not learnable([found], classes=3)
-    json.dumps(strategy._row(found), allow_nan=False)
+    json.dumps(found.as_json(), allow_nan=False)
 
 
 def test_identical_pictures_in_two_classes_are_no_nan_either():
     rows, labels = np.repeat(clouds(np.arange(15) % 3, 6, apart=1.0), 2, axis=0), np.arange(30) % 2
     groups = [str(index // 2) for index in range(30)]
-    json.dumps(strategy._row(probed(rows, labels, groups)), allow_nan=False)
+    json.dumps(probed(rows, labels, groups).as_json(), allow_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------------------- similarity
@@ -281,10 +284,10 @@ def test_test_pictures_are_never_looked_at(tiny):
 
 
 def test_many_pictures_are_drawn_class_by_class_in_whole_groups(monkeypatch):
-    monkeypatch.setattr(strategy, "MOST", 40)
+    monkeypatch.setattr(pictures, "MOST", 40)
     splits = splits_of([100, 300])
     pairs = replace(splits.train, groups=tuple(str(index // 4) for index in range(len(splits.train))))
-    drawn = strategy._drawn(replace(splits, train=pairs), seed=0)
+    drawn = pictures.drawn(replace(splits, train=pairs), seed=0)
     assert 40 <= len(drawn.train) + len(drawn.validation) <= 60
     assert {0, 1} == set(drawn.train.labels.tolist()) == set(drawn.validation.labels.tolist())
     sizes = {group: drawn.train.groups.count(group) for group in drawn.train.groups}

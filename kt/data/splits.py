@@ -27,6 +27,16 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, chosen: npt.NDArray[np.int64]) -> "Split":
+        """The chosen pictures alone, in that order, copied into memory. chosen: their indices."""
+        return Split(
+            pixels=self.pixels[chosen],
+            labels=self.labels[chosen],
+            names=tuple(self.names[index] for index in chosen),
+            groups=tuple(self.groups[index] for index in chosen),
+            files=None if self.files is None else tuple(self.files[index] for index in chosen),
+        )
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -1,0 +1,82 @@
+"""The reasons of an advice in words: of size, of similarity, of the backbones, and of the strategy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kt.strategy.advise.matrix import LARGE, way
+from kt.strategy.advise.pictures import FEW
+from kt.strategy.advise.probes import Measured, Probe
+
+
+def of_size(per_class: dict[str, int], groups: int, *, large: bool) -> str:
+    """How many pictures there are, how many things they show, and what that is called."""
+    counts = sorted(per_class.values())
+    total, middle = sum(counts), float(np.median(counts))
+    spread = (
+        f"{counts[0]} each" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}, {middle:g} in the middle"
+    )
+    text = (
+        f"Size: {total:,} pictures to learn from in {len(counts)} classes ({spread}): "
+        f"{'large' if large else 'small'}, since the line is at {LARGE} a class."
+    )
+    if groups < total:
+        text += f" They show {groups:,} different things; pictures of one thing count for little more than one."
+    if counts[0] < FEW:
+        text += f" Below {FEW} a class every figure here is shaky: more pictures help more than any strategy."
+    return text
+
+
+def of_similarity(first: Measured, *, classes: int, similar: bool, anything: bool) -> list[str]:
+    """What the last features reach beside the best and beside none, and what that says of the source."""
+    top, best, pixels = first.top, first.best, first.pixels
+    guess = 1 / classes
+    if not anything:
+        return [
+            f"Similarity: nothing does better than guessing ({guess:.2f}). The best depth of frozen {first.backbone} "
+            f"reaches {_figure(best)}, pixels alone {_figure(pixels)}; that is luck. No strategy will do better than "
+            "chance on these labels: check that they are right, and that a person sees the difference at this size."
+        ]
+    share = way(top.balanced_accuracy, classes=classes)
+    lines = [
+        f"Similarity: a linear probe on the last features of frozen {first.backbone} reaches {_figure(top)} balanced "
+        f"accuracy on pictures it has not seen, {share:.0%} of the way from guessing ({guess:.2f}) to perfect; pixels "
+        f"alone (colours and a thumbnail) reach {_figure(pixels)}."
+    ]
+    if best.depth == "top":
+        lines.append("No depth below does better, as where the pictures are like the source's.")
+    else:
+        where = "several depths together" if best.depth == "several" else best.depth
+        lines.append(f"The best features are those of {where}: {_figure(best)}.")
+    lines.append(
+        f"So the pictures are {'similar to' if similar else 'different from'} what {first.backbone} was trained on."
+    )
+    return lines
+
+
+def of_backbones(found: Sequence[Measured]) -> list[str]:
+    """The order of several backbones, and whether it is sure."""
+    if len(found) == 1:
+        return []
+    listed = ", ".join(f"{one.backbone} {_figure(one.best)}" for one in found)
+    overlap = found[1].best.interval[1] > found[0].best.balanced_accuracy
+    return [f"Backbones, best first: {listed}{'; the first two are too close to call' if overlap else ''}."]
+
+
+def of_strategy(strategy: str, features: str | tuple[str, ...], *, anything: bool) -> str:
+    """What to do, and why no more and no less."""
+    if not anything:
+        return "Strategy: the cheapest, a linear probe, to be judged again when the labels are sure."
+    where = "several depths" if isinstance(features, tuple) else "the top" if features == "top" else features
+    first = f"Strategy: a linear probe on frozen features of {where}"
+    texts = {
+        "probe": f"{first} and no more: too few pictures to move the network without harm.",
+        "probe_then_top": f"{first}, then fine-tune the last blocks from there; the earlier ones serve as they are.",
+        "probe_then_all": f"{first}, then fine-tune the whole network from there, early blocks least: there are "
+        "pictures enough to change what does not fit.",
+    }
+    return texts[strategy]
+
+
+def _figure(probe: Probe) -> str:
+    return f"{probe.balanced_accuracy:.2f} ({probe.interval[0]:.2f} to {probe.interval[1]:.2f})"
