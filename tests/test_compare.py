@@ -13,7 +13,6 @@ import pytest
 from conftest import REPOSITORY, TINY_RECIPE, make_folder
 from sklearn.isotonic import IsotonicRegression
 
-import kt.strategy.compare as room
 from kt import report
 from kt.data.splits import Split, Splits
 from kt.errors import DataError, RecipeError, WeightsError
@@ -22,7 +21,10 @@ from kt.model import build, predict
 from kt.recipe import Phase, Recipe, load
 from kt.report.comparison import points, render, sentences
 from kt.run import Origin
-from kt.strategy.compare import compare, lengthened, subset
+from kt.strategy.compare import compare, training
+from kt.strategy.compare.comparison import Comparison
+from kt.strategy.compare.results import cautions
+from kt.strategy.compare.training import lengthened, subset
 from kt.strategy.paired import Estimate, Resamples, ironed, match
 from kt.strategy.strategies import TITLES, from_scratch, strategies, top_quarter
 from kt.train import seed_everything, train
@@ -338,7 +340,7 @@ def test_the_documentation_explains_each_key_and_strategy(compared):
 
 
 def test_an_interrupted_comparison_leaves_what_it_has(tiny, tmp_path, monkeypatch):
-    turns, real = [], room.train
+    turns, real = [], training.train
 
     def interrupted(*arguments):
         turns.append(arguments)
@@ -346,7 +348,7 @@ def test_an_interrupted_comparison_leaves_what_it_has(tiny, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(room, "train", interrupted)
+    monkeypatch.setattr(training, "train", interrupted)
     named = {name: one for name, one in strategies(tiny, epochs=2).items() if name in ("scratch", "frozen")}
     with pytest.raises(KeyboardInterrupt):
         compare(named, tmp_path / "out", seeds=(0, 1), shares=())
@@ -428,7 +430,7 @@ def test_a_class_that_test_lacks_is_told(tmp_path, tiny):
 
 
 def test_weights_that_are_not_at_hand_are_told_before_anything_trains(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "train", lambda *arguments: pytest.fail("something trains"))
+    monkeypatch.setattr(training, "train", lambda *arguments: pytest.fail("something trains"))
     recipe = dataclasses.replace(
         recipe_of(some_splits()), backbone=keras.applications.MobileNetV2, weights=str(tmp_path / "absent.h5")
     )
@@ -452,8 +454,8 @@ def test_few_things_in_test_are_cautioned_about():
 def test_a_gain_over_a_scratch_of_few_steps_is_cautioned_about(epochs, verdict, noted, tmp_path):
     splits = some_splits()
     named = strategies(recipe_of(splits), scratch_epochs=epochs)
-    done = room.Comparison(named, TITLES, splits, (0, 1), Origin("x"), tmp_path, datetime.now(UTC))
-    found = room._cautions(done, {"verdict": verdict})
+    done = Comparison(named, TITLES, splits, (0, 1), Origin("x"), tmp_path, datetime.now(UTC))
+    found = cautions(done, {"verdict": verdict})
     assert bool(found) == noted
     assert not noted or ("scratch had 30 steps" in found[0] and "--scratch-epochs 200 gives it 1,000" in found[0])
 

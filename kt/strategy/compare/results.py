@@ -1,0 +1,189 @@
+"""The content of `compare.json` and the page, of what has been trained so far."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import numpy as np
+
+from kt import report
+from kt.data.splits import Splits
+from kt.environment import machine, versions
+from kt.evaluate import CONFIDENCE
+from kt.files import replace_text
+from kt.recipe import describe, epochs_of
+from kt.report.comparison import render
+from kt.strategy.compare.comparison import BASELINE, Comparison, validation_mean
+from kt.strategy.compare.training import Trained
+from kt.strategy.paired import Estimate, Match, Resamples, match  # the statistics of this room's own question
+
+FORMAT = 1
+"""Goes up when a key of `compare.json` changes its meaning or goes away; a new key leaves it as it is."""
+
+ENOUGH_STEPS = 1000
+"""With fewer training steps than this, a network that begins from nothing lacks steps before it lacks pictures."""
+
+
+def write(done: Comparison, *, finished: bool) -> dict[str, Any]:
+    """Write `compare.json` and `compare.html` anew, of what there is, and return the content of the first."""
+    results = composed(done, finished=finished)
+    replace_text(done.out / "compare.json", json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_text(done.out / "compare.html", render(results))
+    return results
+
+
+def composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
+    """The content of `compare.json`, of what there is."""
+    found, origin, whole, seeds = versions(), done.origin, done.whole(), done.shared_seeds()
+    draws = Resamples(done.splits.test.labels, done.splits.test.groups, seeds=max(1, len(seeds)))
+    estimates = {name: _estimate(draws, models) for name, models in whole.items()}
+    best = done.best()
+    gain = _gain(done, draws, estimates, best) if best and BASELINE in estimates else None
+    return {
+        "format": FORMAT,
+        "kt": found.get("kt-transfer", "unknown"),
+        "recipe": {
+            "name": origin.name,
+            "file": str(origin.file) if origin.file else None,
+            "settings": list(origin.settings),
+            "data": origin.data,
+        },
+        "command": origin.command,
+        "started": done.started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - done.started).total_seconds(), 1),
+        "finished": finished,
+        "backend": str(keras.backend.backend()),
+        "versions": found,
+        "machine": machine(),
+        "data": _data(done.splits),
+        "seeds": seeds,
+        "confidence": CONFIDENCE,
+        "strategies": [_row(done, name, estimates, whole) for name in done.named],
+        "best": best,
+        "curves": _curve_rows(done, draws) if gain else [],
+        "transfer_gain": gain,
+        "verdict": gain["verdict"] if gain else None,
+        "notes": [*done.notes, *cautions(done, gain)],
+    }
+
+
+def _estimate(draws: Resamples, models: Sequence[Trained]) -> Estimate:
+    return draws.balanced_accuracy(np.stack([one.right for one in models], axis=1))
+
+
+def _data(splits: Splits) -> dict[str, Any]:
+    return {
+        "origin": splits.origin,
+        "digest": splits.digest,
+        "rendered": splits.rendered,
+        "classes": list(splits.classes),
+        "image_size": list(splits.image_size),
+        "batch_size": splits.batch_size,
+        "pictures": {name: len(part) for name, part in splits.parts().items()},
+        "things": {name: len(set(part.groups)) for name, part in splits.parts().items()},
+    }
+
+
+def _row(
+    done: Comparison, name: str, estimates: Mapping[str, Estimate], whole: Mapping[str, Sequence[Trained]]
+) -> dict[str, Any]:
+    models, estimate = whole.get(name, []), estimates.get(name)
+    against = estimate.minus(estimates[BASELINE]) if estimate and name != BASELINE and BASELINE in estimates else None
+    recipe = done.named[name]
+    return {
+        "name": name,
+        "title": done.title(name),
+        "weights": recipe.weights,
+        "phases": describe(recipe.phases),
+        "balanced_accuracy": estimate.value if estimate else None,
+        "interval": estimate.interval if estimate else None,
+        "validation_balanced_accuracy": validation_mean(models, "balanced_accuracy") if models else None,
+        "seconds": round(float(np.mean([one.seconds for one in models])), 2) if models else None,
+        "against_scratch": _difference(against) if against else None,
+        "error": done.failed.get(name),
+        "runs": [
+            {
+                "seed": one.seed,
+                "balanced_accuracy": one.test["balanced_accuracy"],
+                "accuracy": one.test["accuracy"],
+                "log_loss": one.test["log_loss"],
+                "validation_balanced_accuracy": one.validation["balanced_accuracy"],
+                "validation_log_loss": one.validation["log_loss"],
+                "fitted": one.fitted,
+                "kept": one.kept,
+                "seconds": round(one.seconds, 2),
+            }
+            for one in done.on_all_pictures(name).values()
+        ],
+    }
+
+
+def _difference(against: Estimate) -> dict[str, Any]:
+    return {
+        "balanced_accuracy": against.value,
+        "interval": against.interval,
+        "p_value": against.p_value(),
+        "verdict": against.verdict(),
+    }
+
+
+def _gain(done: Comparison, draws: Resamples, estimates: Mapping[str, Estimate], best: str) -> dict[str, Any]:
+    """The best strategy against scratch, and how many pictures each needs to do what the other does."""
+    ours, scratch = estimates[best], estimates[BASELINE]
+    return {
+        "strategy": best,
+        **_difference(ours.minus(scratch)),
+        "pictures": len(done.splits.train),
+        "scratch_needs": _needs(done, draws, BASELINE, target=ours),
+        "strategy_needs": _needs(done, draws, best, target=scratch),
+    }
+
+
+def _needs(done: Comparison, draws: Resamples, name: str, *, target: Estimate) -> dict[str, Any] | None:
+    points = _points(done, draws, name)
+    if len(points) < 2:
+        return None
+    found: Match = match(list(points), list(points.values()), target)
+    return found.as_json()
+
+
+def _points(done: Comparison, draws: Resamples, name: str) -> dict[int, Estimate]:
+    """The learning curve: the estimate for each number of pictures that was trained with every seed, rising."""
+    seeds = done.shared_seeds()
+    full = {size: found for size, found in done.by_size(name).items() if set(seeds) <= set(found)}
+    return {size: _estimate(draws, [full[size][seed] for seed in seeds]) for size in sorted(full)}
+
+
+def _curve_rows(done: Comparison, draws: Resamples) -> list[dict[str, Any]]:
+    rows = []
+    for name in done.named:
+        points = _points(done, draws, name)
+        if len(points) > 1:
+            rows += [
+                {"strategy": name, "pictures": size, "balanced_accuracy": point.value, "interval": point.interval}
+                for size, point in points.items()
+            ]
+    return rows
+
+
+def cautions(done: Comparison, gain: Mapping[str, Any] | None) -> list[str]:
+    """What makes the figures less than they look."""
+    found = [report.caution(done.splits.test, done.splits.classes)]
+    if gain and gain["verdict"] == "positive":
+        found.append(_too_few_steps(done))
+    return [note for note in found if note]
+
+
+def _too_few_steps(done: Comparison) -> str:
+    """A word where scratch stopped long before it had learned what it could: the gain is real, its size is not."""
+    steps = -(-len(done.splits.train) // done.splits.batch_size) * epochs_of(done.named[BASELINE])
+    if steps >= ENOUGH_STEPS:
+        return ""
+    epochs = math.ceil(ENOUGH_STEPS / steps * epochs_of(done.named[BASELINE]))
+    return (
+        f"scratch had {steps} steps, and a network that begins from nothing goes on learning for thousands: with more "
+        f"of them the gain may be smaller. --scratch-epochs {epochs} gives it {ENOUGH_STEPS:,}."
+    )
