@@ -49,7 +49,7 @@ def fine_tune(recipe, **changes):
 
 
 def test_more_and_more_of_the_backbone_trains(easy):
-    from kt.strategy.ladder import deeper
+    from kt.strategy.ladder.rungs import deeper
 
     recipe, _ = easy
     blocks = ["expanded_conv", *(f"block_{number}" for number in range(1, 17))]
@@ -65,7 +65,7 @@ def test_more_and_more_of_the_backbone_trains(easy):
 
 def test_a_recipe_s_own_probe_is_the_first_rung(easy):
     from kt import LinearProbe
-    from kt.strategy.ladder import first_rung
+    from kt.strategy.ladder.depth import first_rung
     from kt.strategy.validation import new_model
 
     recipe, splits = easy
@@ -76,7 +76,7 @@ def test_a_recipe_s_own_probe_is_the_first_rung(easy):
 
 
 def test_a_backbone_of_few_or_unknown_blocks_has_fewer_rungs(easy):
-    from kt.strategy.ladder import deeper
+    from kt.strategy.ladder.rungs import deeper
 
     recipe, _ = easy
     assert [rung.name for rung in deeper(recipe, recipe.phases[1], ["stem", "one", "two"])] == [
@@ -88,7 +88,7 @@ def test_a_backbone_of_few_or_unknown_blocks_has_fewer_rungs(easy):
 def test_the_next_backbones_are_those_of_the_catalogue_where_imagenet_is_asked_for(easy, monkeypatch):
     import keras
 
-    from kt.strategy.ladder import other_backbones
+    from kt.strategy.ladder.rungs import other_backbones
 
     recipe, _ = easy
     assert other_backbones(recipe) == [], "random weights were asked for"
@@ -102,7 +102,7 @@ def test_the_next_backbones_are_those_of_the_catalogue_where_imagenet_is_asked_f
 def test_another_backbone_is_tuned_as_deep_as_the_one_that_won(easy):
     import keras
 
-    from kt.strategy.ladder import deeper, on_another, probe
+    from kt.strategy.ladder.rungs import deeper, on_another, probe
 
     recipe, _ = easy
     step = deeper(recipe, recipe.phases[1], [str(number) for number in range(18)])[1]
@@ -180,7 +180,7 @@ def test_a_rung_whose_loss_is_no_number_is_told_and_the_best_so_far_wins(easy, t
 def test_where_the_top_has_lost_the_colours_the_probe_stands_lower(easy, tmp_path):
     import keras
 
-    from kt.strategy.ladder import choose_depth
+    from kt.strategy.ladder.depth import choose_depth
     from kt.strategy.validation import new_model
 
     def grey(include_top, weights, input_shape):

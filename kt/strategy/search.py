@@ -17,17 +17,7 @@ from kt.recipe import Phase, Recipe
 from kt.report.numbers import duration
 from kt.run import Trained
 from kt.scarcity import scarcity
-from kt.strategy.validation import (
-    Standing,
-    blocks_of,
-    check_validation,
-    closing,
-    fine_tuning,
-    judged,
-    new_model,
-    standing,
-    told_goal,
-)
+from kt.strategy.validation import Standing, blocks_of, check_validation, fine_tuning, new_model, standing, told_of
 from kt.train import Best, PhaseResult, check_phases, train
 
 FACTOR = 30.0
@@ -157,11 +147,7 @@ class Search:
         assert won is not None
         built = new_model(won.recipe, splits)
         built.model.set_weights(won.weights)
-        told = {
-            "goal": told_goal(self.goal, won.standing, ended),
-            "search": judged(sought.rows, won.name, self.goal),
-            "notes": [closing(self.goal, won.name, won.standing, ended), *notes],
-        }
+        told = told_of("search", sought.rows, self.goal, won=won.name, best=won.standing, ended=ended, notes=notes)
         return Trained(won.recipe, built, won.phases, won.best, scarce, told)
 
     def _seek(self, sought: _Sought, recipe: Recipe, phase: Phase, *, blocks: int) -> str:

@@ -81,8 +81,30 @@ def standing(built: Built, splits: Splits, goal: Goal, *, seed: int) -> Standing
     return Standing(found[goal.metric], (low, high))
 
 
-def told_goal(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
-    """The goal and what became of it, for `report.json`. ended: why nothing further was tried."""
+def told_of(
+    way: str,
+    rows: Sequence[dict[str, Any]],
+    goal: Goal,
+    *,
+    won: str,
+    best: Standing,
+    ended: str,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """What is told in `report.json` of several ways that were tried, the rows under the key `way`.
+
+    won, best: the row that won, by its name, and how it stands. ended: why nothing further was tried. notes: those of
+    before.
+    """
+    return {
+        "goal": _told_goal(goal, best, ended),
+        way: _judged(rows, won, goal),
+        "notes": [_closing(goal, won, best, ended), *notes],
+    }
+
+
+def _told_goal(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
+    """The goal and what became of it."""
     return {
         "metric": goal.metric,
         "target": goal.value,
@@ -92,7 +114,7 @@ def told_goal(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
     }
 
 
-def closing(goal: Goal, name: str, best: Standing, ended: str) -> str:
+def _closing(goal: Goal, name: str, best: Standing, ended: str) -> str:
     """Which won and whether that is the target, in one line."""
     metric = HEADLINES[goal.metric]
     line = f"{name} won, {metric} {best} on validation, where it was chosen; {ended}"
@@ -102,7 +124,7 @@ def closing(goal: Goal, name: str, best: Standing, ended: str) -> str:
     return f"target not reached: {metric} {goal.value:g} was asked for, and its {end} end is {bound:.3f}; {line}"
 
 
-def judged(rows: Sequence[dict[str, Any]], won: str, goal: Goal) -> list[dict[str, Any]]:
+def _judged(rows: Sequence[dict[str, Any]], won: str, goal: Goal) -> list[dict[str, Any]]:
     """The rows with a verdict in words for each way that was tried, held against the one that won."""
     best = next(row for row in rows if row["name"] == won)
     return [
