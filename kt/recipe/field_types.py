@@ -1,0 +1,98 @@
+"""Fields held against their annotations, and types and values in the words of an error."""
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from kt.errors import RecipeError
+
+
+def check_types(part: Any) -> None:
+    """Hold every field of a dataclass instance against its annotation.
+
+    Raises RecipeError that names the field, what was expected and what was found.
+    """
+    for name, expected in field_types(type(part)).items():
+        value = getattr(part, name)
+        if not fits(value, expected):
+            raise RecipeError(f"{type(part).__name__}: {name} must be {in_words(expected)}, not {shown(value)}.")
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """The types of the fields that a dataclass is made with, by name."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except (NameError, TypeError) as error:
+        raise RecipeError(f"{cls.__name__}: the types of its fields can't be read: {error}.") from None
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def fits(value: Any, expected: Any) -> bool:
+    """Whether a value is of the annotated type."""
+    origin, args = get_origin(expected), get_args(expected)
+    if expected is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, arg) for arg in args)
+    if origin is Literal:
+        return value in args
+    if Callable in (origin, expected):
+        return callable(value) and not is_part(value)
+    if origin is tuple and args[-1] is not Ellipsis:
+        return isinstance(value, tuple) and len(value) == len(args) and all(map(fits, value, args))
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        kind = origin if issubclass(origin, tuple) else Sequence
+        return (
+            isinstance(value, kind)
+            and not isinstance(value, str | bytes)
+            and all(fits(item, args[0]) for item in value)
+        )
+    if expected is float:  # neither infinite nor NaN
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    try:
+        return isinstance(value, origin or expected)
+    except TypeError:  # an annotation that can't be asked, such as a protocol in a data source of one's own
+        return True
+
+
+def is_part(value: Any) -> bool:
+    """Whether it is a class such as `Classifier` where `Classifier()` was meant."""
+    return isinstance(value, type) and dataclasses.is_dataclass(value)
+
+
+def in_words(expected: Any) -> str:
+    """A type as a person says it."""
+    origin, args = get_origin(expected), get_args(expected)
+    if origin in (Union, types.UnionType):
+        return " or ".join(in_words(arg) for arg in args)
+    if origin is Literal:
+        return " or ".join(repr(arg) for arg in args)
+    if origin is tuple and args[-1] is not Ellipsis:
+        return f"a tuple of {len(args)} ({', '.join(in_words(arg) for arg in args)})"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return f"a list of {in_words(args[0])}"
+    if Callable in (origin, expected):
+        return "a function"
+    plain = {
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        type(None): "None",
+        bool: "true or false",
+        Path: "a path",
+    }
+    return plain.get(expected, getattr(expected, "__name__", str(expected)))
+
+
+def shown(value: Any) -> str:
+    """A value as an error quotes it, in 60 characters at most."""
+    if is_part(value):
+        return f"the class {value.__name__}; write {value.__name__}(...)"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,108 @@
+"""A recipe from its file: run, to have it; or read without running it, to find and list it."""
+
+import ast
+import dataclasses
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kt.errors import KtError, RecipeError, did_you_mean
+from kt.recipe.definition import LinearProbe, Phase, Recipe
+from kt.recipe.field_types import is_part, shown
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any."""
+
+    recipe: Recipe
+    file: Path
+    name: str
+    description: str
+    run: Callable[[Recipe, Path], Any] | None = None
+
+
+def load(file: Path) -> Loaded:
+    """Run a recipe's file and take its `recipe`.
+
+    Raises RecipeError with the line of the mistake, whatever it is; nothing of the data is read.
+    """
+    if file.suffix != ".py" or not file.is_file():
+        folder = file if file.is_dir() else file.parent
+        there = ", ".join(str(path) for path in sorted(folder.glob("*.py")) if is_recipe(path))
+        raise RecipeError(f"{file} is not a recipe file. There is: {there or 'no recipe in that folder'}.")
+    module = _execute(file)
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        found = "has no object named 'recipe'" if recipe is None else f"has a 'recipe' that is {shown(recipe)}"
+        raise RecipeError(f"{file} {found}; it must end with: recipe = Recipe(...).")
+    run = getattr(module, "run", None)
+    if run is not None and not callable(run):
+        raise RecipeError(f"{file}: run must be a function (recipe, out), not {shown(run)}.")
+    return Loaded(recipe, file, file.stem, (module.__doc__ or "").strip(), run)
+
+
+def _execute(file: Path) -> types.ModuleType:
+    # Registered by a name of its own, so that dataclasses in a recipe resolve their annotations.
+    module = types.ModuleType(f"kt_recipe_{file.stem}")
+    module.__file__ = str(file.absolute())
+    sys.modules[module.__name__] = module
+    try:
+        # Compiled here and not imported, which would leave a __pycache__ and may run a stale one after a quick edit.
+        code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - a recipe is a program that its user asked to run
+    except KtError as error:
+        raise RecipeError(f"{_where(file, error)}: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any mistake of a program becomes one line
+        raise RecipeError(f"{_where(file, error)}: {_explained(error, vars(module))}") from None
+    return module
+
+
+def _where(file: Path, error: BaseException) -> str:
+    own = str(file.absolute())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    if isinstance(error, SyntaxError) and error.filename == own:
+        lines.append(error.lineno)
+    return f"{file}:{lines[-1]}" if lines and lines[-1] else str(file)
+
+
+def _explained(error: BaseException, names: Mapping[str, Any]) -> str:
+    """The error as one line; `names` are those of the recipe's module, to find the class whose field is unknown."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        return error.msg if error.filename == names["__file__"] else f"SyntaxError: {text}"
+    if match := re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text):
+        cls = {"Phase": Phase, "LinearProbe": LinearProbe, "Recipe": Recipe, **names}.get(match[1])
+        known = [field.name for field in dataclasses.fields(cls)] if cls is not None and is_part(cls) else []
+        return f"{match[1]} has no field {match[2]!r}. {did_you_mean(match[2], known) if known else ''}".rstrip()
+    if match := re.fullmatch(r"(\w+)\.__init__\(\) missing \d+ required positional arguments?: (.*)", text):
+        return f"{match[1]} needs {match[2]}."
+    return f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def summary_of(file: Path) -> str:
+    """The first line of a recipe's docstring, read without running it; empty where there is none."""
+    try:
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, ValueError):
+        return "(not readable as Python)"
+    return (docstring or "").partition("\n")[0]
+
+
+def is_recipe(file: Path) -> bool:
+    """Whether a Python file assigns `recipe` at its top level, found without running it.
+
+    A file that is not readable as Python counts too, so that a recipe with a slip in it does not go missing.
+    """
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return True
+    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return any(isinstance(target, ast.Name) and target.id == "recipe" for target in targets)
