@@ -263,23 +263,30 @@ class _Space:
         # A feature that does not vary but for rounding: divided by next to nothing, noise would be all of it.
         self._scale[self._scale <= 1e-6 * max(self._scale.max(), np.abs(self._mean).max())] = np.inf
         standard = (rows - self._mean) / self._scale
-        self._basis: Floats | None = None
+        # The basis, `[D, coordinates]`, as the product of `standard.T` and what turns it, which is never computed.
+        self._turned: tuple[Floats, Floats] | None = None
         self.inside: Floats = standard
         if rows.shape[1] > rows.shape[0]:
             values, vectors = np.linalg.eigh(standard @ standard.T)
             kept = values > 1e-10 * values.max()
             roots = np.sqrt(values[kept])
-            self._basis = (standard.T @ vectors[:, kept]) / roots
+            self._turned = standard, vectors[:, kept] / roots
             self.inside = vectors[:, kept] * roots
 
     def into(self, rows: Floats) -> Floats:
         """Other features in the same coordinates."""
-        standard = (rows - self._mean) / self._scale
-        return standard if self._basis is None else np.asarray(standard @ self._basis)
+        standard: Floats = (rows - self._mean) / self._scale
+        if self._turned is None:
+            return standard
+        own, turn = self._turned
+        return np.asarray(standard @ own.T @ turn)
 
     def relevance(self, weights: Floats) -> Floats:
         """The weights of the standardised features, `[D, C]`, of those inside."""
-        return weights if self._basis is None else np.asarray(self._basis @ weights)
+        if self._turned is None:
+            return weights
+        own, turn = self._turned
+        return np.asarray(own.T @ (turn @ weights))
 
     def outside(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
         """The weights and bias that give, from the features as they are, what these give inside."""
@@ -335,7 +342,7 @@ def _path(
         for model, fold, (space, held_out) in zip(models, folds, spaces, strict=True):
             inside, bias = _weights_of(model.set_params(C=strength).fit(space.inside, fold.learnt[1]))
             margins.append(held_out @ inside + bias)
-            weights.append(space.relevance(inside))
+            weights.append(inside)
         found = np.concatenate(margins)
         loss = asked.loss(found * (asked.factor(found, truth) if asked.kind == "svm" else 1.0), truth)
         if not path or loss < min(one[1] for one in path):
@@ -343,7 +350,7 @@ def _path(
         path.append((strength, loss))
         if len(path) > 2 and path[-1][1] > path[-2][1] > path[-3][1]:
             break
-    return path, best
+    return path, [space.relevance(inside) for (space, _), inside in zip(spaces, best, strict=True)]
 
 
 def _fitted(rows: Floats, labels: Ints, asked: _Asked, *, C: float) -> tuple[Floats, Floats]:  # noqa: N803
