@@ -14,8 +14,8 @@ from kt.backbones.preprocessing import preprocess
 from kt.data.splits import Pixels
 from kt.errors import RecipeError, did_you_mean
 from kt.freeze import blocks
-from kt.graph import TAP, Block, leaves
-from kt.recipe import Recipe, depths_of
+from kt.graph import TAP, Block, is_functional, leaves
+from kt.recipe import ALL, TOP, Recipe, depths_of
 
 MOST_DEPTHS = 20
 """Of so many blocks a probe on all depths takes features, at most."""
@@ -46,9 +46,11 @@ def build(recipe: Recipe, *, image_size: tuple[int, int], num_classes: int) -> B
     Raises WeightsError where the weights can't be had, RecipeError where the head does not fit.
     """
     pretrained = build_backbone(recipe.backbone, recipe.weights, image_size=image_size)
-    depths = depths_of(recipe)
+    depths: Sequence[str] = depths_of(recipe)
+    if depths == (ALL,):
+        depths = every_depth(pretrained.model)
     taps: tuple[tuple[str, int], ...] = ()
-    if depths != ("top",):
+    if depths != (TOP,):
         model, taps = tapped(pretrained.model, depths)
         pretrained = replace(pretrained, model=model)
     built = _assemble(recipe, pretrained, image_size=image_size, num_classes=num_classes)
@@ -59,28 +61,29 @@ def tapped(backbone: Any, depths: Sequence[str]) -> tuple[Any, tuple[tuple[str, 
     """The backbone with other outputs: what its blocks or layers give at these depths, pooled over the picture.
 
     Several stand side by side in one row `[N, D]`; each depth is given back with its width. "top" is the backbone's own
-    end, "all" is `every_depth`. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
+    end. What no depth needs falls away. Raises RecipeError for a depth that does not exist.
     """
-    depths = every_depth(backbone) if tuple(depths) == ("all",) else depths
     found = [_pooled(_tensor_at(backbone, depth), depth) for depth in depths]
     joined = found[0] if len(found) == 1 else keras.layers.Concatenate(name=f"{TAP}joined")(found)
     widths = tuple((depth, int(tensor.shape[-1])) for depth, tensor in zip(depths, found, strict=True))
     return keras.Model(backbone.inputs, joined, name=backbone.name), widths
 
 
-def every_depth(backbone: Any) -> list[str]:
+def every_depth(backbone: Any) -> tuple[str, ...]:
     """The last of the widest maps of each block, and the top, where the last block ends.
 
     The widest: a block's end may be a bottleneck that has dropped what tells these classes apart; in MobileNetV2 it has
     a sixth of what the depthwise convolution gives (benchmarks/README.md, Defaults). Blocks are left out, evenly, until
-    no more than `MOST_DEPTHS` and `MOST_FEATURES` are left.
+    no more than `MOST_DEPTHS` and `MOST_FEATURES` are left. Where the blocks are unknown there is the top alone.
     """
+    if not is_functional(backbone):
+        return (TOP,)
     widest = [_widest(block) for block in blocks(backbone)[:-1]]
     for step in range(1, len(widest) + 1):
         taken = widest[::-step][::-1]
         if len(taken) <= MOST_DEPTHS and sum(width for _, width in taken) <= MOST_FEATURES:
-            return [*(name for name, _ in taken), "top"]
-    return ["top"]
+            return (*(name for name, _ in taken), TOP)
+    return (TOP,)
 
 
 def _widest(block: Block) -> tuple[str, int]:
@@ -96,7 +99,7 @@ def _is_map(layer: Any) -> bool:
 
 
 def _tensor_at(backbone: Any, depth: str) -> Any:
-    if depth == "top":
+    if depth == TOP:
         return backbone.outputs[0]
     order = blocks(backbone)
     for block in order:
@@ -106,8 +109,7 @@ def _tensor_at(backbone: Any, depth: str) -> Any:
     ends = {block.name: block.layers[-1].output for block in order}
     if depth not in ends:
         raise RecipeError(
-            f"LinearProbe: {backbone.name} has no block or layer {depth!r}. "
-            f"{did_you_mean(depth, ['top', 'all', *ends])}"
+            f"LinearProbe: {backbone.name} has no block or layer {depth!r}. {did_you_mean(depth, [TOP, ALL, *ends])}"
         )
     return ends[depth]
 

@@ -13,7 +13,8 @@ from kt.cli import advise as cli
 from kt.data.splits import Split, Splits
 from kt.errors import DataError
 from kt.recipe import load
-from kt.strategy.advise import Candidate, Probe, advise, pictures
+from kt.strategy import depths
+from kt.strategy.advise import Candidate, Probe, advise
 from kt.strategy.advise.advice import place
 from kt.strategy.advise.depths import Depth
 from kt.strategy.advise.matrix import is_similar, learnable, way
@@ -25,7 +26,7 @@ def of(depth, accuracy, *, at=None, width=0.03):
     return Probe(depth, at, 64, accuracy, (accuracy - width, accuracy + width), accuracy, 0.0, 1.0)
 
 
-def measured(*, pixels=0.6, early=0.7, middle=0.8, top=0.9, several=0.8, name="Net"):
+def measured(*, pixels=0.6, early=0.7, middle=0.8, top=0.9, together=0.8, name="Net"):
     return Measured(
         name,
         (
@@ -33,7 +34,7 @@ def measured(*, pixels=0.6, early=0.7, middle=0.8, top=0.9, several=0.8, name="N
             of("block_1", early, at=0.3),
             of("block_2", middle, at=0.7),
             of("top", top, at=1.0),
-            of("several", several),
+            of("all", together),
         ),
     )
 
@@ -130,7 +131,7 @@ def test_the_way_goes_from_guessing_to_perfect():
         (measured(top=0.99, pixels=0.99), True),  # solved, though colours do as well
         (measured(middle=0.99, top=0.9), False),  # a depth below does better
         (measured(top=0.75, pixels=0.74, middle=0.75), False),  # no better than pixels
-        (measured(several=0.99, top=0.85), False),
+        (measured(together=0.99, top=0.85), False),
     ],
 )
 def test_similar_is_where_the_top_is_best_and_better_than_pixels(one, similar):
@@ -144,7 +145,7 @@ def test_similar_is_where_the_top_is_best_and_better_than_pixels(one, similar):
         (measured(middle=0.905), "top"),  # close enough
         (measured(middle=0.95), "block_2"),
         (measured(early=0.95), "block_1"),
-        (measured(several=0.95), "several"),
+        (measured(together=0.95), "all"),
         (measured(pixels=0.99), "top"),  # pixels are no depth of the network
     ],
 )
@@ -160,8 +161,8 @@ def test_the_best_depth_is_the_simplest_of_those_that_are_close(one, depth):
     [
         (measured(), 30, "small/similar", "probe", "top"),
         (measured(middle=0.99), 30, "small/different", "probe", "block_2"),
-        (measured(middle=0.95, several=0.94), 30, "small/similar", "probe", ("block_1", "block_2", "top")),
-        (measured(several=0.99), 30, "small/different", "probe", ("block_1", "block_2", "top")),
+        (measured(middle=0.95, together=0.94), 30, "small/similar", "probe", "all"),
+        (measured(together=0.99), 30, "small/different", "probe", "all"),
         (measured(), 300, "large/similar", "probe_then_top", "top"),
         (measured(middle=0.99), 300, "large/different", "probe_then_all", "block_2"),
     ],
@@ -184,7 +185,7 @@ def test_below_twenty_pictures_a_class_the_advice_warns():
 
 
 def test_where_nothing_beats_guessing_the_advice_says_so_and_takes_the_cheapest():
-    advice = placed(measured(pixels=0.5, early=0.51, middle=0.52, top=0.49, several=0.5), [500, 500])
+    advice = placed(measured(pixels=0.5, early=0.51, middle=0.52, top=0.49, together=0.5), [500, 500])
     assert not advice.learnable
     assert (advice.strategy, advice.features) == ("probe", "top")
     assert "No strategy will do better than chance" in advice.as_json()["why"]
@@ -201,7 +202,7 @@ def test_backbones_are_ranked_by_their_best_depth_and_close_ones_are_called_so()
 def test_the_json_has_what_a_script_needs():
     found = json.loads(json.dumps(placed(measured(), [30, 30]).as_json(), allow_nan=False))
     assert {"quadrant", "per_class", "probes", "backbones", "strategy", "why", "seed"} <= set(found)
-    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "block_2", "top", "several"]
+    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "block_2", "top", "all"]
     assert all(low <= row["balanced_accuracy"] <= high for row in found["probes"] for low, high in [row["interval"]])
 
 
@@ -213,7 +214,7 @@ def test_the_json_has_what_a_script_needs():
     [
         (measured(), 30, [LinearProbe]),
         (measured(middle=0.99), 30, [LinearProbe]),
-        (measured(several=0.99), 30, [LinearProbe]),
+        (measured(together=0.99), 30, [LinearProbe]),
         (measured(), 300, [LinearProbe, Phase]),
         (measured(middle=0.99), 300, [LinearProbe, Phase]),
     ],
@@ -227,7 +228,7 @@ def test_the_recipe_of_each_strategy_loads_and_does_what_was_advised(tmp_path, o
     assert recipe.backbone.__name__ == backbone
     assert [type(step) for step in recipe.phases] == steps
     probe_step = recipe.phases[0]
-    assert probe_step.depths == (advice.features if isinstance(advice.features, tuple) else (advice.features,))
+    assert probe_step.depths == (advice.features,)
     assert (recipe.data.root, recipe.data.image_size) == (pictures.as_posix(), (8, 8))
     assert recipe.class_weight == "balanced"
     assert all(bool(step.layer_rates) == (advice.strategy == "probe_then_all") for step in recipe.phases[1:])
@@ -261,7 +262,7 @@ def test_the_command_measures_a_recipe_s_pictures_under_its_backbone(tiny, kt_en
     assert code == 0, err
     found = json.loads(out)
     assert found["backbone"] == "tiny"
-    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "top", "several"]
+    assert [row["depth"] for row in found["probes"]] == ["pixels", "block_1", "top", "all"]
     assert found["probes"][0]["balanced_accuracy"] > 0.9
     assert sum(found["per_class"].values()) == found["pictures"] < 36  # test pictures are left out
 
@@ -284,10 +285,10 @@ def test_test_pictures_are_never_looked_at(tiny):
 
 
 def test_many_pictures_are_drawn_class_by_class_in_whole_groups(monkeypatch):
-    monkeypatch.setattr(pictures, "MOST", 40)
+    monkeypatch.setattr(depths, "MOST", 40)
     splits = splits_of([100, 300])
     pairs = replace(splits.train, groups=tuple(str(index // 4) for index in range(len(splits.train))))
-    drawn = pictures.drawn(replace(splits, train=pairs), seed=0)
+    drawn = depths.drawn(replace(splits, train=pairs), seed=0)
     assert 40 <= len(drawn.train) + len(drawn.validation) <= 60
     assert {0, 1} == set(drawn.train.labels.tolist()) == set(drawn.validation.labels.tolist())
     sizes = {group: drawn.train.groups.count(group) for group in drawn.train.groups}

@@ -123,15 +123,14 @@ def test_all_depths_are_the_widest_maps_of_the_blocks():
     mobile = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35)
     inner = ["expanded_conv_depthwise_relu", *(f"block_{number}_depthwise_relu" for number in range(1, 16))]
 
-    assert model.every_depth(mobile) == ["stem", *inner, "top"]
-    backbone, taps = model.tapped(mobile, ("all",))
-    assert [name for name, _ in taps] == model.every_depth(mobile)
+    assert model.every_depth(mobile) == ("stem", *inner, "top")
+    backbone, taps = model.tapped(mobile, model.every_depth(mobile))
     assert backbone.output_shape == (None, sum(width for _, width in taps))
 
 
 def test_of_a_wide_or_deep_backbone_all_depths_are_some_blocks_as_far_apart_as_can_be():
     wide = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
-    _, taps = model.tapped(wide, ("all",))
+    _, taps = model.tapped(wide, model.every_depth(wide))
     names = [block.name for block in freeze.blocks(wide)]
 
     assert sum(width for name, width in taps if name != "top") <= model.MOST_FEATURES
@@ -141,7 +140,7 @@ def test_of_a_wide_or_deep_backbone_all_depths_are_some_blocks_as_far_apart_as_c
     for number in range(50):
         x = keras.layers.Conv2D(2, 1, name=f"block{number}_conv")(x)
     every_third = [f"block{number}" for number in range(0, 49, 3)]  # of 49, for 20 at most
-    assert model.every_depth(keras.Model(thin, x)) == [*every_third, "top"]
+    assert model.every_depth(keras.Model(thin, x)) == (*every_third, "top")
 
 
 def test_a_backbone_of_which_a_middle_block_is_taken_ends_there():

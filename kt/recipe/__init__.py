@@ -3,14 +3,16 @@
 A recipe is a Python file with one object named `recipe`. Its mistakes are found here, at load, before any data is read.
 """
 
-from kt.recipe.definition import EXPORTS, LinearProbe, Phase, Recipe, Step, depths_of, epochs_of
+from kt.recipe.definition import ALL, EXPORTS, TOP, LinearProbe, Phase, Recipe, Step, depths_of, epochs_of
 from kt.recipe.description import describe
 from kt.recipe.field_types import check_types
 from kt.recipe.loading import Loaded, is_recipe, load, summary_of
 from kt.recipe.settings import override
 
 __all__ = [
+    "ALL",
     "EXPORTS",
+    "TOP",
     "LinearProbe",
     "Loaded",
     "Phase",

@@ -13,6 +13,12 @@ from kt.recipe.field_types import check_types
 EXPORTS = ("saved_model", "tflite", "keras", "onnx", "openvino")
 """Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
 
+TOP = "top"
+"""Where a probe takes its features: the pooled output of the backbone."""
+
+ALL = "all"
+"""And all depths of it side by side."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -59,10 +65,11 @@ class LinearProbe:
 
     classifier: "softmax" (multinomial logistic regression) or "svm" (a linear SVM, its margins scaled to
     probabilities). C: the inverse strength of the L2 penalty on standardised features, as in scikit-learn; None chooses
-    it by cross-validation on train. features: "top", the pooled output of the backbone; or the name of a block or layer
-    of it, pooled; or several of these side by side; "all" for every block (20 at most, evenly spaced) and the top. Of
-    several depths the features are used that cross-validation finds to pay (Evci et al., Head2Toe, ICML 2022). A
-    backbone of which the top is not taken ends at the last block that is.
+    it by cross-validation on train. features: "top", the pooled output of the backbone; or the name of a layer or block
+    of it (its end), pooled; or several of these side by side; "all" for the top and the last of each block's widest
+    maps, some left out where there are more than 20 or 10,000 features. Of several depths the features are used that
+    cross-validation finds to pay (Evci et al., Head2Toe, ICML 2022). A backbone of which the top is not taken ends at
+    the last block that is.
 
     Later phases go on from the probe's weights (Kumar et al., Fine-Tuning can Distort Pretrained Features and
     Underperform Out-of-Distribution, ICLR 2022).
@@ -70,7 +77,7 @@ class LinearProbe:
 
     classifier: Literal["softmax", "svm"] = "softmax"
     C: float | None = None
-    features: str | Sequence[str] = "top"
+    features: str | Sequence[str] = TOP
     name: str = "probe"
 
     def __post_init__(self) -> None:
@@ -149,7 +156,7 @@ class Recipe:
 
 def depths_of(recipe: Recipe) -> tuple[str, ...]:
     """The places in the backbone that the head gets its features from: where the probe wants them, or else the top."""
-    return next((step.depths for step in recipe.phases if isinstance(step, LinearProbe)), ("top",))
+    return next((step.depths for step in recipe.phases if isinstance(step, LinearProbe)), (TOP,))
 
 
 def epochs_of(recipe: Recipe) -> int:

@@ -148,6 +148,8 @@ def _decomposed(matrix: Floats) -> tuple[Floats, Floats]:
     """The left singular vectors `[N, R]` and the singular values `[R]`, largest first, those that are not rounding."""
     from scipy import linalg
 
+    if matrix.shape[1] > matrix.shape[0]:  # a square matrix with the same left side, in a quarter of the time
+        matrix = linalg.qr(matrix.T, mode="r", check_finite=False)[0][: len(matrix)].T
     left, values, _ = linalg.svd(matrix, full_matrices=False, check_finite=False)
     real = values > values[0] * max(matrix.shape) * np.finfo(float).eps if values[0] > 0 else values > 0
     return left[:, real], values[real]

@@ -10,8 +10,9 @@ from kt.console import progress_bar, say
 from kt.data.splits import Splits
 from kt.strategy.advise.advice import Advice, place
 from kt.strategy.advise.depths import Candidate, frozen_features, of_pixels, pretrained
-from kt.strategy.advise.pictures import check_enough, drawn, to_learn
+from kt.strategy.advise.pictures import check_enough, to_learn
 from kt.strategy.advise.probes import Measured, Probe, probe
+from kt.strategy.depths import drawn
 
 __all__ = ["Advice", "Candidate", "Probe", "advise", "pretrained"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kt.data.splits import Splits
+from kt.recipe import TOP
 from kt.strategy.advise import reasons
 from kt.strategy.advise.matrix import is_large, is_similar, learnable
 from kt.strategy.advise.pictures import to_learn
@@ -19,7 +20,7 @@ class Advice:
 
     quadrant: "small/similar", "small/different", "large/similar" or "large/different". per_class: pictures to learn
     from. measured: the backbones, best first. strategy: "probe", "probe_then_top" or "probe_then_all". features: the
-    depths that the probe takes. learnable: whether anything does better than guessing.
+    depth that the probe takes, or "all". learnable: whether anything does better than guessing.
     """
 
     origin: str
@@ -31,7 +32,7 @@ class Advice:
     quadrant: str
     measured: tuple[Measured, ...]
     strategy: str
-    features: str | tuple[str, ...]
+    features: str
     learnable: bool
     why: tuple[str, ...]
     notes: tuple[str, ...]
@@ -56,7 +57,7 @@ class Advice:
                 for one in self.measured
             ],
             "strategy": self.strategy,
-            "features": list(self.features) if isinstance(self.features, tuple) else self.features,
+            "features": self.features,
             "why": " ".join(self.why),
             "notes": list(self.notes),
             "seed": self.seed,
@@ -74,7 +75,7 @@ def place(found: Sequence[Measured], splits: Splits, *, measured_pictures: int, 
     similar = is_similar(first, classes=classes)
     anything = learnable(first.probes, classes=classes)
     strategy = _strategy(large=large, similar=similar) if anything else "probe"
-    features = _features(first) if anything else "top"
+    features = first.advised.depth if anything else TOP
     return Advice(
         origin=splits.origin,
         image_size=splits.image_size,
@@ -103,11 +104,3 @@ def _strategy(*, large: bool, similar: bool) -> str:
     if not large:
         return "probe"
     return "probe_then_top" if similar else "probe_then_all"
-
-
-def _features(measured: Measured) -> str | tuple[str, ...]:
-    """The depths that the probe takes: one by its name, or all of the network's."""
-    advised = measured.advised.depth
-    if advised != "several":
-        return advised
-    return tuple(probe.depth for probe in measured.probes if probe.depth not in ("pixels", "several"))

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from kt import linear
 from kt.evaluate import evaluate
 from kt.probe import SHARES
+from kt.recipe import ALL, TOP
 from kt.strategy.advise.depths import Depth
 from kt.strategy.transferability import h_score, logme, neighbours
 
@@ -23,8 +24,8 @@ CLOSE = 0.01
 class Probe:
     """How well the features of a depth tell the classes apart.
 
-    depth: a block's name, "top", "several" (all depths side by side) or "pixels" (colours and a thumbnail). balanced
-    accuracy, with its 95 % interval: of a softmax regression, cross-validated, on pictures it has not seen.
+    depth: a layer's or block's name, "top", "all" (all depths side by side) or "pixels" (colours and a thumbnail).
+    balanced accuracy, with its 95 % interval: of a softmax regression, cross-validated, on pictures it has not seen.
     neighbours: the balanced accuracy of the five nearest pictures.
     """
 
@@ -44,7 +45,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Measured:
-    """A backbone's probes, from the pixels to the top and several together."""
+    """A backbone's probes, from the pixels to the top, and of all depths together."""
 
     backbone: str
     probes: tuple[Probe, ...]
@@ -57,30 +58,30 @@ class Measured:
     @property
     def top(self) -> Probe:
         """The probe of the last features."""
-        return self.named("top")
+        return self.named(TOP)
 
     @property
     def best(self) -> Probe:
         """The best of the network's probes; of those that are close, the one nearest the top."""
         mine = [probe for probe in self.probes if probe.depth != "pixels"]
         reach = max(probe.balanced_accuracy for probe in mine) - CLOSE
-        # "several" is tried before the depths below the top: it has them all.
+        # "all" is tried before the depths below the top: it has them.
         return max(
             (probe for probe in mine if probe.balanced_accuracy >= reach),
-            key=lambda probe: {"top": 3.0, "several": 2.0}.get(probe.depth, probe.place or 0.0),
+            key=lambda probe: {TOP: 3.0, ALL: 2.0}.get(probe.depth, probe.place or 0.0),
         )
 
     @property
     def advised(self) -> Probe:
-        """The probe whose features are to be taken: the top where several depths add less than a point, else several.
+        """The probe whose features are to be taken: the top where all depths add less than a point, else all.
 
-        A single depth below the top only where it beats several beyond their interval: the best of many is best by
-        luck too, and several, from which the probe selects, need no such choice.
+        A single depth below the top only where it beats all of them beyond their interval: the best of many is best by
+        luck too, and all, from which the probe selects, need no such choice.
         """
-        best, several = self.best, next((probe for probe in self.probes if probe.depth == "several"), self.top)
-        if best.balanced_accuracy > several.interval[1]:
+        best, together = self.best, next((probe for probe in self.probes if probe.depth == ALL), self.top)
+        if best.balanced_accuracy > together.interval[1]:
             return best
-        return self.top if self.top.balanced_accuracy >= several.balanced_accuracy - CLOSE else several
+        return self.top if self.top.balanced_accuracy >= together.balanced_accuracy - CLOSE else together
 
     def named(self, depth: str) -> Probe:
         """The probe of a depth."""
@@ -94,8 +95,8 @@ def probe(
     rows, number = np.asarray(depth.rows, np.float64), len(classes)
     with threadpool_limits(limits=1):  # matrices of this size: beside other work, threads wait for each other
         if np.ptp(rows, axis=0).any():
-            # Of several depths side by side, what a recipe's probe keeps is kept here.
-            keep = SHARES if depth.name == "several" else (1.0,)
+            # Of all depths side by side, what a recipe's probe keeps is kept here.
+            keep = SHARES if depth.name == ALL else (1.0,)
             scores = linear.cross_validated(
                 rows, labels, classes=number, groups=groups, keep=keep, balanced=True, seed=seed
             )

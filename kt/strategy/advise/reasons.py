@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kt.recipe import ALL, TOP
 from kt.strategy.advise.matrix import LARGE, way
 from kt.strategy.advise.pictures import FEW
 from kt.strategy.advise.probes import Measured, Probe
@@ -46,7 +47,7 @@ def of_similarity(first: Measured, *, classes: int, similar: bool, anything: boo
     if best.depth == "top":
         lines.append("No depth below does better, as where the pictures are like the source's.")
     else:
-        where = "several depths together" if best.depth == "several" else best.depth
+        where = "all depths together" if best.depth == ALL else best.depth
         lines.append(f"The best features are those of {where}: {_figure(best)}.")
     lines.append(
         f"So the pictures are {'similar to' if similar else 'different from'} what {first.backbone} was trained on."
@@ -63,11 +64,11 @@ def of_backbones(found: Sequence[Measured]) -> list[str]:
     return [f"Backbones, best first: {listed}{'; the first two are too close to call' if overlap else ''}."]
 
 
-def of_strategy(strategy: str, features: str | tuple[str, ...], *, anything: bool) -> str:
+def of_strategy(strategy: str, features: str, *, anything: bool) -> str:
     """What to do, and why no more and no less."""
     if not anything:
         return "Strategy: the cheapest, a linear probe, to be judged again when the labels are sure."
-    where = "several depths" if isinstance(features, tuple) else "the top" if features == "top" else features
+    where = {ALL: "all depths", TOP: "the top"}.get(features, features)
     first = f"Strategy: a linear probe on frozen features of {where}"
     texts = {
         "probe": f"{first} and no more: too few pictures to move the network without harm.",

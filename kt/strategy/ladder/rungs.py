@@ -11,11 +11,8 @@ from kt import backbones, freeze
 from kt.backbones.build import known_name
 from kt.backbones.catalogue import CATALOGUE
 from kt.backbones.fetch import locate, offline
-from kt.recipe import LinearProbe, Phase, Recipe, Step
+from kt.recipe import ALL, TOP, LinearProbe, Phase, Recipe, Step
 from kt.schedules import LayerwiseDecay
-
-TOP = "top"
-"""What a probe calls the features of the whole backbone."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Rung:
 
 
 def probe(recipe: Recipe, features: str) -> Rung:
-    """A linear classifier on frozen features of one depth."""
+    """A linear classifier on frozen features of one depth or of all."""
     return Rung("probe", dataclasses.replace(recipe, phases=[LinearProbe(features=features, name="probe")]))
 
 
@@ -77,7 +74,7 @@ def on_another(first: Rung, won: Rung, name: str, constructor: Callable[..., Any
 
 def _everywhere(step: Step) -> Step:
     """The same step for any backbone: blocks of one have other names in the next."""
-    if isinstance(step, LinearProbe) and step.features not in (TOP, "all"):
+    if isinstance(step, LinearProbe) and step.features not in (TOP, ALL):
         return dataclasses.replace(step, features=TOP)
     return step
 
