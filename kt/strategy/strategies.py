@@ -12,13 +12,14 @@ from typing import Any
 from kt.errors import RecipeError
 from kt.freeze import blocks, everything, everything_with_batch_norm, frozen, last_blocks
 from kt.graph import leaves
-from kt.recipe import LinearProbe, Phase, Recipe, Step, epochs_of
+from kt.recipe import ALL, LinearProbe, Phase, Recipe, Step, epochs_of
 from kt.schedules import Cosine, LayerwiseDecay
 
 TITLES = {
     "scratch": "from scratch",
     "frozen": "frozen features",
     "probe": "linear probe",
+    "probe_all": "linear probe, all depths",
     "fine_tune_top": "fine-tune top",
     "fine_tune_all": "fine-tune all",
     "layer_wise": "layer-wise rates",
@@ -59,6 +60,7 @@ def strategies(recipe: Recipe, *, epochs: int | None = None, scratch_epochs: int
         "scratch": [_annealed("train_all", from_scratch, epochs=scratch_epochs or total, lr=SCRATCH_LR)],
         "frozen": [dataclasses.replace(head, epochs=total)],
         "probe": [LinearProbe()],
+        "probe_all": [LinearProbe(features=ALL)],
         "fine_tune_top": [head, _annealed("fine_tune", top_quarter, epochs=rest, lr=FINE_TUNE_LR)],
         "fine_tune_all": [head, whole],
         "layer_wise": [head, dataclasses.replace(whole, lr=LAYER_WISE_LR, layer_rates=LayerwiseDecay())],
