@@ -25,7 +25,7 @@ from kt import LinearProbe, backend
 from kt.cli import VERBS, cli, main
 from kt.cli.new import count_pictures, render
 from kt.cli.options import own_pictures
-from kt.cli.run import mark_latest, new_run
+from kt.cli.run_folder import mark_latest, new_run
 from kt.errors import DataError, EnvironmentProblem, KtError, RecipeError, TrainingError
 from kt.features.store import About, Store, hashes
 from kt.recipe import load

@@ -1,22 +1,18 @@
 """`kt compare`: what to transfer, and whether it helps at all."""
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kt.cli.options import RECIPE, backend_option, changed, changes, json_option, load_recipe
-from kt.cli.run import new_run, on_one_line
+from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
+from kt.cli.run_folder import new_run, on_one_line
 from kt.errors import RecipeError, did_you_mean
 
 
 @click.command("compare")
-@RECIPE
-@changes
-@backend_option
+@recipe_options
 @click.option(
     "--only", multiple=True, metavar="NAME",
     help="Compare this strategy alone, such as scratch; may be repeated, or a list a,b.",
@@ -34,9 +30,7 @@ from kt.errors import RecipeError, did_you_mean
     help="Epochs of scratch, which may need more. Default: as the others.",
 )  # fmt: skip
 @click.option("--no-curve", is_flag=True, help="No learning curves; a comparison takes half the time or less without.")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
-)
+@runs_option
 @json_option
 def command(
     recipe: Path,
@@ -63,20 +57,12 @@ def command(
     counted = _seeds(seeds, first=resolved.seed)
 
     from kt.console import shown
-    from kt.run import Origin
     from kt.strategy.compare import SHARES, compare
     from kt.strategy.strategies import TITLES, strategies
 
     named = strategies(resolved, epochs=epochs, scratch_epochs=scratch_epochs)
     named = {name: named[name] for name in _chosen(only, list(named))}
-    origin = Origin(
-        name=loaded.name,
-        file=loaded.file,
-        description=loaded.description,
-        settings=settings,
-        data=data,
-        command=shlex.join(["kt", *sys.argv[1:]]),
-    )
+    origin = origin_of(loaded, data=data, settings=settings)
     out = new_run(runs / loaded.name / "compare")
     results = compare(named, out, seeds=counted, titles=TITLES, origin=origin, shares=() if no_curve else SHARES)
     if as_json:

@@ -2,26 +2,22 @@
 
 import json
 import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from kt.cli.options import RECIPE, backend_option, changed, changes, json_option, load_recipe
+from kt.cli.options import changed, command_line, json_option, load_recipe, recipe_options, runs_option
+from kt.cli.run_folder import new_run
 
 
 @click.command("lr-find")
-@RECIPE
-@changes
-@backend_option
+@recipe_options
 @click.option("--phase", metavar="NAME", help="The phase whose rate is sought. Default: the last one.")
 @click.option("--steps", type=int, default=100, show_default=True, help="Training steps, a rate each.")
 @click.option("--from", "lowest", type=float, default=1e-7, show_default=True, help="The lowest rate.")
 @click.option("--to", "highest", type=float, default=10.0, show_default=True, help="The highest rate.")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
-)
+@runs_option
 @json_option
 def command(
     recipe: Path,
@@ -45,7 +41,6 @@ def command(
     loaded = load_recipe(recipe, backend=backend)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
 
-    from kt.cli.run import new_run
     from kt.console import shown
     from kt.report.rates import write_rates
     from kt.strategy.lr_find import Range, lr_find, told
@@ -55,8 +50,7 @@ def command(
     asked += ["--seed", str(seed)] if seed is not None else []
     started = datetime.now(UTC)
     found = lr_find(resolved, phase=phase, over=Range(lowest=lowest, highest=highest, steps=steps))
-    command_line = shlex.join(["kt", *sys.argv[1:]])
-    results = told(found, resolved, name=loaded.name, command=command_line, started=started)
+    results = told(found, resolved, name=loaded.name, command=command_line(), started=started)
     page = write_rates(results, new_run(runs / loaded.name / "lr-find"))
     if as_json:
         click.echo(json.dumps(results, ensure_ascii=False))

@@ -1,18 +1,39 @@
-"""Options that several verbs share, and loading a recipe as they change it."""
+"""Options that several verbs share, and a recipe as they load, change and tell of it."""
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kt.errors import RecipeError
 from kt.recipe import Loaded, Recipe, load, override
 
+if TYPE_CHECKING:
+    from kt.run import Origin
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax", "torch"]),
+    help="What trains. Default: KERAS_BACKEND or TensorFlow.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+saved_models_option = click.option(
+    "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
+    help="Where released models lie.",
+)  # fmt: skip
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
+)
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Move the label at once; for where no TensorFlow Serving is running."
+)
 
 
 def changes(command: F) -> F:
@@ -29,20 +50,9 @@ def changes(command: F) -> F:
     )(command)
 
 
-backend_option = click.option(
-    "--backend",
-    type=click.Choice(["tensorflow", "jax", "torch"]),
-    help="What trains. Default: KERAS_BACKEND or TensorFlow.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-
-saved_models_option = click.option(
-    "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
-    help="Where released models lie.",
-)  # fmt: skip
-no_wait_option = click.option(
-    "--no-wait", is_flag=True, help="Move the label at once; for where no TensorFlow Serving is running."
-)
+def recipe_options(command: F) -> F:
+    """For what trains a recipe: its file, the options that change it, and what trains."""
+    return RECIPE(changes(backend_option(command)))
 
 
 def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed: int | None) -> Recipe:
@@ -74,3 +84,26 @@ def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = Fals
         raise RecipeError(f"{file} is not a recipe file.")
     backends.start(backend, mixed_precision=mixed_precision)
     return load(file)
+
+
+def origin_of(
+    loaded: Loaded, *, data: str | None, settings: tuple[str, ...], mixed_precision: bool = False, cached: bool = True
+) -> "Origin":
+    """What was asked for, to be told with what came of it."""
+    from kt.run import Origin
+
+    return Origin(
+        name=loaded.name,
+        file=loaded.file,
+        description=loaded.description,
+        settings=settings,
+        data=data,
+        command=command_line(),
+        mixed_precision=mixed_precision,
+        cached=cached,
+    )
+
+
+def command_line() -> str:
+    """The command as it was given, to be given again."""
+    return shlex.join(["kt", *sys.argv[1:]])

@@ -1,24 +1,20 @@
 """`kt run`: the main job."""
 
 import json
-import shlex
-import sys
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kt.cli.options import RECIPE, backend_option, changed, changes, json_option, load_recipe
+from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
+from kt.cli.run_folder import mark_latest, new_run, on_one_line
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
 from kt.goal import Goal, goal
 
 
 @click.command("run")
-@RECIPE
-@changes
-@backend_option
+@recipe_options
 @click.option("--mixed-precision", is_flag=True, help="Compute in 16 bits (float16 on a GPU, bfloat16 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Compute frozen layers anew in every epoch; the result is the same.")
 @click.option(
@@ -33,9 +29,7 @@ from kt.goal import Goal, goal
     type=click.IntRange(min=1),
     help="Try so many values of rate, depth and dropout with Optuna.",
 )
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where runs are kept."
-)
+@runs_option
 @click.option(
     "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
     help="Where what passes the release gate goes.",
@@ -77,20 +71,10 @@ def command(
 
     from kt import report
     from kt.export.job import check_packages
-    from kt.run import Origin, run
+    from kt.run import run
 
     check_packages(resolved.export)
 
-    origin = Origin(
-        name=loaded.name,
-        file=loaded.file,
-        description=loaded.description,
-        settings=settings,
-        data=data,
-        command=shlex.join(["kt", *sys.argv[1:]]),
-        mixed_precision=mixed_precision,
-        cached=not no_cache,
-    )
     by_itself = loaded.run is not None and loaded.run is not run
     if by_itself and no_cache:
         raise RecipeError(
@@ -102,6 +86,7 @@ def command(
     if loaded.run is not None and by_itself:
         results = loaded.run(resolved, out)
     else:
+        origin = origin_of(loaded, data=data, settings=settings, mixed_precision=mixed_precision, cached=not no_cache)
         training = training_step(wanted, climb=bool(target or budget), trials=search)
         results = run(resolved, out, origin=origin, saved_models=saved_models, training=training)
     mark_latest(out)
@@ -129,29 +114,3 @@ def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:
     from kt.run import as_written
 
     return as_written
-
-
-def on_one_line(file: Path) -> str:
-    """The JSON of a file, such as a script reads line by line."""
-    return json.dumps(json.loads(file.read_text(encoding="utf-8")), ensure_ascii=False)
-
-
-def new_run(folder: Path) -> Path:
-    """A folder of its own for this run, named by the time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for suffix in ["", *(f"-{number}" for number in range(2, 100))]:
-        try:
-            (folder / f"{name}{suffix}").mkdir()
-        except FileExistsError:
-            continue
-        return folder / f"{name}{suffix}"
-    raise ReleaseError(f"Cannot make a folder for this run in {folder}: too many began in this second.")
-
-
-def mark_latest(out: Path) -> None:
-    """Point `LATEST` beside the run at it; a finished run only."""
-    link = out.parent / "LATEST"
-    beside = out.parent / f".LATEST-{out.name}"
-    beside.symlink_to(out.name)
-    beside.replace(link)
