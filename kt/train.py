@@ -21,7 +21,7 @@ from kt.features.engine import Engine, Inputs, Work
 from kt.layerwise import BlockRate, highest_rate, optimizer_of, rates_of
 from kt.model import Built
 from kt.probe import probe, scores_layer, used
-from kt.recipe import LinearProbe, Phase, Recipe
+from kt.recipe import LinearProbe, Phase, Recipe, Step
 
 Labels = npt.NDArray[np.int64]
 
@@ -143,27 +143,14 @@ def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, w
         f"phase {step.name}: linear classifier ({step.classifier}) on {features}; C {found.C:.3g}, "
         f"{seconds:.1f} s; validation loss {figures['val_loss']:.4f}"
     )
-    return PhaseResult(
-        name=step.name,
-        epochs=1,
-        epochs_run=1,
-        lr=None,
-        trainable_parameters=trains.parameters,
-        total_parameters=trains.total_parameters,
-        trainable_layers=trains.layers,
-        first_trainable=trains.first,
-        inputs=work.inputs,
-        seconds=seconds,
-        history={name: [value] for name, value in figures.items()},
-        best_epoch=1,
-        best_val_loss=figures["val_loss"],
-        probe={
-            "classifier": step.classifier,
-            "C": found.C,
-            "features": taken,
-            "path": [list(one) for one in found.path],
-        },
-    )
+    chosen = {
+        "classifier": step.classifier,
+        "C": found.C,
+        "features": taken,
+        "path": [list(one) for one in found.path],
+    }
+    history = {name: [value] for name, value in figures.items()}
+    return _result(step, trains, inputs=work.inputs, seconds=seconds, history=history, chosen=chosen)
 
 
 def _train_phase(
@@ -196,27 +183,43 @@ def _train_phase(
         history = work.model.fit(
             pictures, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, shuffle=False, verbose=0
         ).history
-    result = PhaseResult(
-        name=phase.name,
-        epochs=phase.epochs,
-        epochs_run=len(history["loss"]),
-        lr=phase.lr,
-        layer_rates=rates,
-        trainable_parameters=trains.parameters,
-        total_parameters=trains.total_parameters,
-        trainable_layers=trains.layers,
-        first_trainable=trains.first,
-        inputs=work.inputs,
-        seconds=round(time.perf_counter() - started, 2),
-        history={name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()},
-        best_epoch=int(np.argmin(history["val_loss"])) + 1,
-        best_val_loss=float(min(history["val_loss"])),
-    )
+    seconds = round(time.perf_counter() - started, 2)
+    history = {name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()}
+    result = _result(phase, trains, inputs=work.inputs, seconds=seconds, history=history, rates=rates)
     say(
         f"phase {phase.name}: {result.seconds:.0f} s; best validation loss {result.best_val_loss:.4f} in epoch "
         f"{result.best_epoch}"
     )
     return result
+
+
+def _result(
+    step: Step,
+    trains: freeze.Trainable,
+    *,
+    inputs: str,
+    seconds: float,
+    history: dict[str, list[float]],
+    chosen: dict[str, Any] | None = None,
+    rates: tuple[BlockRate, ...] = (),
+) -> PhaseResult:
+    return PhaseResult(
+        name=step.name,
+        epochs=step.epochs if isinstance(step, Phase) else 1,
+        epochs_run=len(history["loss"]),
+        lr=step.lr if isinstance(step, Phase) else None,
+        trainable_parameters=trains.parameters,
+        total_parameters=trains.total_parameters,
+        trainable_layers=trains.layers,
+        first_trainable=trains.first,
+        inputs=inputs,
+        seconds=seconds,
+        history=history,
+        best_epoch=int(np.argmin(history["val_loss"])) + 1,
+        best_val_loss=min(history["val_loss"]),
+        probe=chosen,
+        layer_rates=rates,
+    )
 
 
 def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int, backbone: Any) -> None:
