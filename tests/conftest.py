@@ -1,5 +1,6 @@
 """Small pictures and recipes that several test files share."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +89,30 @@ def kt(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def facts_from(script: str, *arguments: str, backend: str, **environment: str) -> tuple[dict, str]:
+    """What a script of tests/facts prints under a backend, in a process of its own, and what it says beside."""
+    child = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "facts" / script), *arguments],
+        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr[-2000:]
+    return json.loads(child.stdout.splitlines()[-1]), child.stderr
+
+
+def installed(backend: str) -> Any:
+    """A backend as a test's parameter: slow but for TensorFlow, skipped where it is not installed."""
+    mark = [] if backend == "tensorflow" else [pytest.mark.slow]
+    if importlib.util.find_spec(backend) is None:
+        mark.append(pytest.mark.skip(reason=f"{backend} is an extra and is not installed"))
+    return pytest.param(backend, marks=mark)
+
+
+on_each_backend = pytest.mark.parametrize("backend", [installed(name) for name in ("tensorflow", "jax", "torch")])
 
 
 @dataclass(frozen=True)

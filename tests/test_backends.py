@@ -1,16 +1,10 @@
 """Freezing is true and training is the same on every backend: facts gathered in one child process a backend."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
+from conftest import facts_from, installed, on_each_backend
 
-SCRIPT = Path(__file__).parent / "facts" / "backend_facts.py"
 BATCH_NORM = ("beta", "gamma", "moving_mean", "moving_variance")
 
 
@@ -23,41 +17,26 @@ def facts_of(tmp_path_factory):
     def facts(backend):
         if backend != "tensorflow":
             facts("tensorflow")
-        environment = {**os.environ, "KERAS_BACKEND": backend}
-        child = subprocess.run(
-            [sys.executable, str(SCRIPT), str(weights)], capture_output=True, text=True, env=environment, check=False
-        )
-        assert child.returncode == 0, child.stderr[-2000:]
-        return json.loads(child.stdout.splitlines()[-1])
+        return facts_from("backend_facts.py", str(weights), backend=backend)[0]
 
     return facts
 
 
-def installed(backend):
-    mark = [] if backend == "tensorflow" else [pytest.mark.slow]
-    if importlib.util.find_spec(backend) is None:
-        mark.append(pytest.mark.skip(reason=f"{backend} is an extra and is not installed"))
-    return pytest.param(backend, marks=mark)
-
-
-backends = pytest.mark.parametrize("backend", [installed(name) for name in ("tensorflow", "jax", "torch")])
-
-
-@backends
+@on_each_backend
 def test_a_frozen_backbone_keeps_every_weight_and_every_batch_norm_statistic_bit_for_bit(facts_of, backend):
     facts = facts_of(backend)
     assert facts["backend"] == backend
     assert facts["frozen_moves"] == ["scores/bias", "scores/kernel"]
 
 
-@backends
+@on_each_backend
 def test_each_phase_moves_only_what_its_flags_allow(facts_of, backend):
     facts = facts_of(backend)
     assert {path.split("/")[0] for path in facts["last_block_moves"]} == {"block_2_conv", "scores"}
     assert {path.split("/")[0] for path in facts["everything_moves"]} == {"block_1_conv", "block_2_conv", "scores"}
 
 
-@backends
+@on_each_backend
 def test_batch_norm_trains_only_where_it_is_asked_for(facts_of, backend):
     facts = facts_of(backend)
     assert not any(path.endswith(BATCH_NORM) for path in facts["everything_moves"])
@@ -65,19 +44,19 @@ def test_batch_norm_trains_only_where_it_is_asked_for(facts_of, backend):
     assert moved == set(BATCH_NORM)
 
 
-@backends
+@on_each_backend
 def test_dropout_inside_a_frozen_backbone_does_not_fire(facts_of, backend):
     facts = facts_of(backend)
     assert facts["spread_without_kt"] > 0, "Keras stops it by itself now: kt.freeze.inference_where_frozen can go"
     assert facts["spread_frozen"] == 0
 
 
-@backends
+@on_each_backend
 def test_dropout_inside_blocks_that_train_does_fire(facts_of, backend):
     assert facts_of(backend)["spread_trained"] > 0
 
 
-@backends
+@on_each_backend
 def test_training_on_stored_outputs_of_frozen_layers_gives_the_weights_of_ordinary_training(facts_of, backend):
     assert facts_of(backend)["cached_and_ordinary"] == pytest.approx({"head": 0, "last block": 0}, abs=1e-5)
 

@@ -500,6 +500,17 @@ def test_the_digest_knows_content_label_and_split_and_nothing_of_the_place(tmp_p
     assert len(digests) == 4
 
 
+def test_pictures_that_are_taken_from_a_split_bring_all_that_is_known_of_them(tmp_path: Path) -> None:
+    whole = load(make(tmp_path, {"a": 8, "b": 8})).train
+    some = whole.take(np.array([7, 0, 3]))
+    assert len(some) == 3
+    assert some.files is not None and whole.files is not None
+    for index, place in enumerate((7, 0, 3)):
+        assert np.array_equal(some.pixels[index], whole.pixels[place])
+        assert (some.labels[index], some.names[index]) == (whole.labels[place], whole.names[place])
+        assert (some.groups[index], some.files[index]) == (whole.groups[place], whole.files[place])
+
+
 def test_pictures_beyond_the_memory_budget_are_mapped_and_everything_stays_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,46 +1,28 @@
 """Proof that training on frozen layers' stored outputs is training: the same weights and losses on every backend."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
+from conftest import facts_from, on_each_backend
 
-SCRIPT = Path(__file__).parent / "facts" / "equal_training.py"
 FAMILIES = ("MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121", "MobileNetV3Small", "EfficientNetLite0")
 
 
 @pytest.fixture(scope="module")
 def facts_of(tmp_path_factory):
     @cache
-    def facts(backend):
+    def facts_of_backend(backend):
         home = tmp_path_factory.mktemp(backend)
-        child = subprocess.run(
-            [sys.executable, str(SCRIPT), *FAMILIES],
-            env={**os.environ, "KERAS_BACKEND": backend, "KT_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert child.returncode == 0, child.stderr[-2000:]
-        assert child.stderr.count("computed once for 28 pictures") == len(FAMILIES), child.stderr
-        return json.loads(child.stdout.splitlines()[-1])
+        facts, said = facts_from("equal_training.py", *FAMILIES, backend=backend, KT_HOME=str(home))
+        assert said.count("computed once for 28 pictures") == len(FAMILIES), said
+        return facts
 
-    return facts
-
-
-def installed(backend):
-    missing = importlib.util.find_spec(backend) is None
-    return pytest.param(backend, marks=pytest.mark.skip(reason=f"{backend} is an extra")) if missing else backend
+    return facts_of_backend
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("backend", [installed(name) for name in ("tensorflow", "jax", "torch")])
+@on_each_backend
 def test_stored_outputs_train_to_the_weights_and_losses_of_ordinary_training(facts_of, backend, family):
     facts = facts_of(backend)[family]
     assert facts["weights"] <= 1e-4

@@ -1,27 +1,19 @@
 """Rates by depth: each layer's step size on every backend, what is refused, and that what is saved can be loaded."""
 
-import importlib.util
-import json
 import math
-import os
 import re
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, facts_from, on_each_backend
+from facts.pictures import dark_and_light
 
 from kt import Classifier, LayerwiseDecay, Phase, Recipe, freeze, graph, model, train
-from kt.data.splits import Split, Splits
 from kt.errors import RecipeError
 from kt.layerwise import highest_rate, optimizer_of, rates_of
 from kt.recipe import describe, load, override
-
-SCRIPT = Path(__file__).parent / "facts" / "step_sizes.py"
 
 HALVED = {
     "block_1_conv": 1 / 64,
@@ -48,30 +40,12 @@ EXPECTED = {
 def facts_of():
     @cache
     def facts(backend):
-        child = subprocess.run(
-            [sys.executable, str(SCRIPT)],
-            env={**os.environ, "KERAS_BACKEND": backend},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert child.returncode == 0, child.stderr[-2000:]
-        return json.loads(child.stdout.splitlines()[-1])
+        return facts_from("step_sizes.py", backend=backend)[0]
 
     return facts
 
 
-def installed(backend):
-    mark = [] if backend == "tensorflow" else [pytest.mark.slow]
-    if importlib.util.find_spec(backend) is None:
-        mark.append(pytest.mark.skip(reason=f"{backend} is an extra and is not installed"))
-    return pytest.param(backend, marks=mark)
-
-
-backends = pytest.mark.parametrize("backend", [installed(name) for name in ("tensorflow", "jax", "torch")])
-
-
-@backends
+@on_each_backend
 @pytest.mark.parametrize("case", EXPECTED)
 def test_each_layer_steps_by_its_own_rate_times_its_gradient(facts_of, backend, case):
     facts = facts_of(backend)
@@ -80,7 +54,7 @@ def test_each_layer_steps_by_its_own_rate_times_its_gradient(facts_of, backend, 
     assert facts[case]["spread"] < 1e-4, "weights of one layer step by different rates"
 
 
-@backends
+@on_each_backend
 def test_a_result_tells_the_rate_of_each_block_and_each_epoch_the_highest(facts_of, backend):
     head_alone, blocks = facts_of(backend)["trained"]
     assert head_alone["rates"] == pytest.approx({"head": 0.1})
@@ -245,15 +219,7 @@ def test_a_phase_with_rates_by_depth_is_set_and_described_as_others_are():
         override(recipe, ["fine_tune.layer_rates=0.5"])
 
 
-def pictures(count, seed):
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    pixels = (random.integers(0, 120, (count, 12, 12, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
-    names = tuple(map(str, range(count)))
-    return Split(pixels, labels.astype(np.int64), names, names)
-
-
-SPLITS = Splits(pictures(16, 0), pictures(8, 1), pictures(8, 2), ("dark", "light"), 8, "made up", "-")
+SPLITS = dark_and_light(16, 8, 8, size=(12, 12))
 
 
 def test_a_model_that_trained_with_rates_by_depth_is_saved_and_loaded_with_its_optimizer(tmp_path):

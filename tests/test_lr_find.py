@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 from conftest import TINY_RECIPE, make_folder
+from facts.pictures import dark_and_light
 
 from kt import Classifier, LayerwiseDecay, LinearProbe, Phase, Recipe, freeze
-from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
 from kt.model import build
 from kt.recipe import load, override
@@ -93,16 +93,8 @@ def tiny(include_top, weights, input_shape):
 tiny.preprocessing = "scale -1..1"
 
 
-def pictures(count, seed):
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    pixels = (random.integers(0, 120, (count, 12, 12, 3)) + 40 * labels[:, None, None, None]).astype(np.uint8)
-    names = tuple(map(str, range(count)))
-    return Split(pixels, labels.astype(np.int64), names, names)
-
-
 # No test split at all: whoever looked at it would fail.
-SPLITS = Splits(pictures(44, 0), pictures(20, 1), None, ("dark", "light"), 8, "made up", "-")
+SPLITS = dataclasses.replace(dark_and_light(44, 20, 1, size=(12, 12), contrast=40), test=None)
 PHASES = [
     Phase("train_head", freeze.frozen, epochs=3, lr=1e-2),
     Phase("fine_tune", freeze.last_blocks(1), epochs=2, lr=1e-3, layer_rates=LayerwiseDecay(0.5)),

@@ -13,9 +13,9 @@ NAME = backend.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from pictures import dark_and_light  # noqa: E402
 
 from kt import Classifier, Phase, Recipe, freeze, graph, model, train  # noqa: E402
-from kt.data.splits import Split, Splits  # noqa: E402
 from kt.features.engine import Work  # noqa: E402
 
 
@@ -34,16 +34,7 @@ def tiny(include_top, weights, input_shape):
 tiny.preprocessing = "scale -1..1"
 
 
-def part(count, seed):
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    pixels = random.integers(0, 120, (count, 32, 32, 3)).astype(np.uint8)
-    pixels[labels == 1] += 100
-    names = tuple(map(str, range(count)))
-    return Split(pixels, labels.astype(np.int64), names, names)
-
-
-SPLITS = Splits(part(24, 0), part(8, 1), part(8, 2), ("dark", "light"), 8, "made up", "-")
+SPLITS = dark_and_light(24, 8, 8, size=(32, 32))
 
 
 def built(recipe, weights):

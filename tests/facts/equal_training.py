@@ -12,9 +12,9 @@ backend.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from pictures import dark_and_light  # noqa: E402
 
 from kt import Classifier, Phase, Recipe, backbones, freeze, graph, model, train  # noqa: E402
-from kt.data.splits import Split, Splits  # noqa: E402
 
 SIZE = (64, 64)
 BLOCKS = {
@@ -27,16 +27,7 @@ BLOCKS = {
 }
 
 
-def part(count, seed):
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    pixels = random.integers(0, 120, (count, *SIZE, 3)).astype(np.uint8)
-    pixels[labels == 1] += 100
-    names = tuple(map(str, range(count)))
-    return Split(pixels, labels.astype(np.int64), names, names)
-
-
-SPLITS = Splits(part(20, 0), part(8, 1), part(4, 2), ("dark", "light"), 8, "made up", "-")
+SPLITS = dark_and_light(20, 8, 4, size=SIZE)
 
 
 def momentum(rate):

@@ -11,9 +11,9 @@ backend.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from pictures import dark_and_light  # noqa: E402
 
 from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, model, train  # noqa: E402
-from kt.data.splits import Split, Splits  # noqa: E402
 from kt.features.engine import Engine  # noqa: E402
 
 LR = 0.25
@@ -32,16 +32,7 @@ def four_blocks(include_top, weights, input_shape):
 four_blocks.preprocessing = "scale -1..1"
 
 
-def part(count, seed):
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    pixels = random.integers(0, 120, (count, *SIZE, 3)).astype(np.uint8)
-    pixels[labels == 1] += 100
-    names = tuple(map(str, range(count)))
-    return Split(pixels, labels.astype(np.int64), names, names)
-
-
-SPLITS = Splits(part(8, 0), part(4, 1), part(4, 2), ("dark", "light"), 8, "made up", "-")
+SPLITS = dark_and_light(8, 4, 4, size=SIZE)
 
 
 def recipe_of(*phases):
