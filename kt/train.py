@@ -1,7 +1,7 @@
 """Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kt import freeze
-from kt.augment import FeatureAugmentation, Views, in_graph
 from kt.backend import accelerated
+from kt.batches import Order, batches, training_batches
 from kt.console import Bar, progress_bar, say
 from kt.data.splits import Splits
 from kt.errors import TrainingError
-from kt.features.engine import Engine, Inputs, Work
+from kt.features.engine import Engine, Work
 from kt.layerwise import BlockRate, highest_rate, optimizer_of, rates_of
 from kt.model import Built
 from kt.probe import probe, scores_layer, used
 from kt.recipe import LinearProbe, Phase, Recipe, Step
-
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -235,87 +233,6 @@ def compile_for(model: Any, recipe: Recipe, phase: Phase, *, steps: int, backbon
 def _by_xla() -> bool:
     """XLA on a CPU makes depthwise convolutions about ten times slower; JAX has no other way."""
     return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and accelerated())
-
-
-# --------------------------------------------------------------------------------------------------------- batches
-
-
-@dataclass
-class Order:
-    """Batches of indices in an order that follows from the seed and the epoch alone.
-
-    tf.data's own shuffle won't do: Keras's JAX and torch trainers begin an extra pass, which would move it on.
-    """
-
-    pictures: int
-    batch_size: int
-    seed: tuple[int, ...]
-    views: int = 1
-    epoch: int = 0
-
-    def __call__(self) -> Iterator[npt.NDArray[np.int64]]:
-        """One epoch, as int64 `[batch_size]` arrays, the last one shorter.
-
-        With views, an index is that of the picture's view of this epoch among `[views * pictures]`, view after view.
-        """
-        order = np.random.default_rng([*self.seed, self.epoch]).permutation(self.pictures)
-        if self.views > 1:
-            order = order + self.pictures * self._views_of_epoch()[order]
-        for start in range(0, self.pictures, self.batch_size):
-            yield order[start : start + self.batch_size]
-
-    def _views_of_epoch(self) -> npt.NDArray[np.int64]:
-        """A view for each picture; through `views` epochs each picture has another one in each."""
-        again, now = divmod(self.epoch, self.views)
-        random = np.random.default_rng([*self.seed, again, self.views])
-        turns = random.permuted(np.tile(np.arange(self.views), (self.pictures, 1)), axis=1)
-        return np.asarray(turns[:, now], np.int64)
-
-
-def training_batches(order: Order, work: Work, labels: Labels, *, recipe: Recipe, classes: int) -> Any:
-    """Batches of a training phase in the given order, augmented, each with its sample weights."""
-    balanced = recipe.class_weight == "balanced"
-    weights = class_weights(labels, classes) if balanced else np.ones(classes, np.float32)
-    indices = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec((None,), tf.int64))
-    change, seed = work.augment, order.seed
-    # Seeded by the batch itself: JAX and torch draw batches ahead that they don't use.
-    augment = None if change is None else lambda rows, chosen: change(rows, seed=(*seed, *chosen.tolist()))
-    rows = indices.map(_fetch(work.train, np.tile(labels, order.views), weights, augment))
-    of_pictures = recipe.augment
-    if of_pictures is not None and not isinstance(of_pictures, Views | FeatureAugmentation):
-        rows = rows.map(lambda x, y, w: (in_graph(of_pictures, x), y, w))
-    steps = -(-order.pictures // order.batch_size)
-    return rows.prefetch(2).apply(tf.data.experimental.assert_cardinality(steps))
-
-
-def batches(inputs: Inputs, labels: Labels, *, classes: int, batch_size: int) -> Any:
-    """Batches in the given order, with equal weights."""
-    order = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return order.map(_fetch(inputs, labels, np.ones(classes, np.float32), None)).prefetch(2)
-
-
-def _fetch(
-    inputs: Inputs, labels: Labels, weights: npt.NDArray[np.float32], augment: Callable[[Any, Any], Any] | None
-) -> Any:
-    """A tf.data function from indices to inputs, one-hot labels and sample weights; inputs are read as needed."""
-    one_hot = np.eye(len(weights), dtype=np.float32)
-
-    def rows(indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-        chosen, found = labels[indices], inputs[indices]
-        return found if augment is None else augment(found, indices), one_hot[chosen], weights[chosen]
-
-    def fetch(indices: Any) -> Any:
-        shapes = ((None, *inputs.shape[1:]), (None, len(weights)), (None,))
-        found = tf.numpy_function(rows, [indices], [inputs.dtype, tf.float32, tf.float32], stateful=False)
-        return tuple(tf.ensure_shape(part, shape) for part, shape in zip(found, shapes, strict=True))
-
-    return fetch
-
-
-def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """Weights float32 `[C]`: pictures / (classes * pictures of the class), so that over the pictures they average 1."""
-    counts = np.bincount(labels, minlength=classes)
-    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)
 
 
 # ------------------------------------------------------------------------------------------------------- callbacks

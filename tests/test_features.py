@@ -14,6 +14,7 @@ import pytest
 from conftest import grainy
 
 from kt import Classifier, FeatureAugmentation, Phase, Recipe, Views, cache, freeze, model, train
+from kt.batches import Order, training_batches
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError
 from kt.features import encode, engine, store
@@ -364,7 +365,7 @@ def test_views_train_alike_with_and_without_the_cache():
 
 
 def test_each_picture_shows_another_view_each_epoch_until_all_were_there():
-    order = train.Order(30, 8, seed=(1, 0), views=3)
+    order = Order(30, 8, seed=(1, 0), views=3)
     seen = []
     for epoch in range(6):
         order.epoch = epoch
@@ -377,10 +378,10 @@ def test_each_picture_shows_another_view_each_epoch_until_all_were_there():
 
 
 def test_labels_follow_the_pictures_of_each_view():
-    order = train.Order(40, 16, seed=(0,), views=2)
+    order = Order(40, 16, seed=(0,), views=2)
     recipe = recipe_of(HEAD, augment=Views(brighter, 2))
     work = work_of(recipe, cached=False)
-    rows = list(train.training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2))
+    rows = list(training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2))
     for (x, y, _), chosen in zip(rows, order(), strict=True):
         assert np.array_equal(np.argmax(y, axis=1), SPLITS.train.labels[chosen % 40])
         assert np.array_equal(x, np.clip(SPLITS.train.pixels[chosen % 40].astype(int) + 40, 0, 255))

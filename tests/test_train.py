@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from kt import Classifier, Cosine, Phase, Recipe, freeze, graph, model, train
+from kt.batches import Order, class_weights, training_batches
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
 from kt.features.engine import Work
@@ -106,7 +107,7 @@ def test_what_reading_the_pictures_draws_at_random_does_not_change_the_run(tmp_p
 
 def test_each_epoch_has_another_order_that_follows_from_the_seed():
     def order(seed, epoch):
-        return np.concatenate(list(train.Order(40, 8, seed=(seed, 0), epoch=epoch)()))
+        return np.concatenate(list(Order(40, 8, seed=(seed, 0), epoch=epoch)()))
 
     assert sorted(order(0, 0)) == list(range(40))
     assert not np.array_equal(order(0, 0), order(0, 1))
@@ -116,13 +117,13 @@ def test_each_epoch_has_another_order_that_follows_from_the_seed():
 
 def test_fit_sees_the_order_of_each_epoch_in_turn(monkeypatch):
     seen = []
-    right = train.Order.__call__
+    right = Order.__call__
 
     def watched(self):
         seen.append(self.epoch)
         return right(self)
 
-    monkeypatch.setattr(train.Order, "__call__", watched)
+    monkeypatch.setattr(Order, "__call__", watched)
     trained(recipe_of(HEAD))
     assert seen == [0, 1, 2]
 
@@ -167,16 +168,16 @@ def test_a_phase_takes_the_optimizer_that_it_is_given():
 
 def test_balanced_class_weights_average_to_one_and_even_the_classes_out():
     labels = np.array([0] * 90 + [1] * 10)
-    weights = train.class_weights(labels, 2)
+    weights = class_weights(labels, 2)
     assert weights[labels].mean() == pytest.approx(1)
     assert weights[0] * 90 == pytest.approx(weights[1] * 10)
 
 
 def test_batches_carry_the_class_weights_and_one_hot_labels():
-    order = train.Order(40, 16, seed=(0,))
+    order = Order(40, 16, seed=(0,))
     recipe = recipe_of(HEAD, class_weight="balanced")
     lopsided = np.array([0] * 30 + [1] * 10)
-    rows = list(train.training_batches(order, WHOLE, lopsided, recipe=recipe, classes=2))
+    rows = list(training_batches(order, WHOLE, lopsided, recipe=recipe, classes=2))
     assert [len(x) for x, _, _ in rows] == [16, 16, 8]
     for (x, y, w), indices in zip(rows, order(), strict=True):
         assert np.array_equal(x, SPLITS.train.pixels[indices])
@@ -200,8 +201,8 @@ def test_augmentation_changes_pixels_keeps_their_range_and_stays_out_of_the_mode
     else:
         augment = lambda images: 255.0 - images  # noqa: E731
     recipe = recipe_of(HEAD, augment=augment)
-    order = train.Order(40, 16, seed=(0,))
-    rows = list(train.training_batches(order, WHOLE, SPLITS.train.labels, recipe=recipe, classes=2))
+    order = Order(40, 16, seed=(0,))
+    rows = list(training_batches(order, WHOLE, SPLITS.train.labels, recipe=recipe, classes=2))
     x = np.concatenate([np.asarray(row[0]) for row in rows])
     plain = SPLITS.train.pixels[np.concatenate(list(order()))]
     assert x.dtype == np.uint8

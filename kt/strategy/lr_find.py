@@ -19,13 +19,14 @@ from scipy.ndimage import gaussian_filter1d
 
 import kt
 from kt import freeze
+from kt.batches import Order, training_batches
 from kt.console import progress_bar
 from kt.data.splits import Splits
 from kt.errors import RecipeError, TrainingError, did_you_mean
 from kt.features.engine import Engine, Inputs, Work
 from kt.model import Built, build
 from kt.recipe import Phase, Recipe
-from kt.train import Order, check_phases, compile_for, seed_everything, train, training_batches
+from kt.train import check_phases, compile_for, seed_everything, train
 
 FEWEST_STEPS = 20
 """With fewer steps the rate would jump by more than half a decade at each, and nothing could be told from the curve."""

@@ -16,6 +16,7 @@ import numpy as np  # noqa: E402
 from pictures import dark_and_light  # noqa: E402
 
 from kt import Classifier, Phase, Recipe, freeze, graph, model, train  # noqa: E402
+from kt.batches import Order, training_batches  # noqa: E402
 from kt.features.engine import Work  # noqa: E402
 
 
@@ -64,9 +65,9 @@ def state(made):
 def fit(whole, recipe):
     """Two epochs of the ordinary way, in the order that kt.train takes."""
     for epoch in range(2):
-        order = train.Order(len(SPLITS.train), 8, seed=(recipe.seed, 0), epoch=epoch)
+        order = Order(len(SPLITS.train), 8, seed=(recipe.seed, 0), epoch=epoch)
         work = Work(whole, SPLITS.train.pixels, SPLITS.validation.pixels)
-        batches = train.training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
+        batches = training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
         whole.fit(batches, shuffle=False, verbose=0)
 
 

@@ -14,6 +14,7 @@ import numpy as np  # noqa: E402
 from pictures import dark_and_light  # noqa: E402
 
 from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, model, train  # noqa: E402
+from kt.batches import Order, training_batches  # noqa: E402
 from kt.features.engine import Engine  # noqa: E402
 
 LR = 0.25
@@ -48,8 +49,8 @@ def after_a_step(phase, *, cached):
     work = Engine(built, recipe, SPLITS, cached=cached).work(0)
     train.compile_for(work.model, recipe, phase, steps=4, backbone=built.backbone)
     before = state(built)
-    order = train.Order(len(SPLITS.train), 8, seed=(0,))
-    batches = train.training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
+    order = Order(len(SPLITS.train), 8, seed=(0,))
+    batches = training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
     work.model.fit(batches, shuffle=False, verbose=0)
     moved = {path: value - before[path] for path, value in state(built).items()}
     return {path: change for path, change in moved.items() if np.any(change)}, work.model.optimizer
