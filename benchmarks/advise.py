@@ -21,7 +21,7 @@ from pathlib import Path
 STRATEGIES = {
     "probe": "probe, top",
     "mid": "probe, block 12",
-    "several": "probe, several",
+    "every": "probe, all",
     "top": "probe, then top",
     "all": "probe, then all",
     "scratch": "small network from scratch",
@@ -112,12 +112,11 @@ def recipe_of(strategy, folder, *, size):
     from kt.freeze import everything, everything_with_batch_norm, last_blocks
 
     scratch = strategy == "scratch"
-    depths = ["block_2", "block_5", "block_9", "block_12", "block_15", "top"]
     tuned = {"epochs": 8, "lr": 1e-4, "schedule": Cosine()}
     phases = {
         "probe": [LinearProbe()],
         "mid": [LinearProbe(features="block_12")],
-        "several": [LinearProbe(features=depths)],
+        "every": [LinearProbe(features="all")],
         "top": [LinearProbe(), Phase("fine_tune", last_blocks(4), **tuned)],
         "all": [LinearProbe(), Phase("fine_tune", everything, **tuned)],
         "scratch": [Phase("all", everything_with_batch_norm, epochs=40, lr=3e-3, schedule=Cosine())],
