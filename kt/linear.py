@@ -116,8 +116,8 @@ def fit(
     kind: "softmax" is multinomial logistic regression; "svm" is a linear SVM, one class against the rest, squared
     hinge loss, whose margins are scaled to probabilities by one factor for all (temperature scaling: Guo et al., On
     Calibration of Modern Neural Networks, ICML 2017), so that each answer stays the SVM's. C=None: the one with the
-    lowest cross-validated log loss. keep: shares of the features to try; the most relevant are kept, by the norm of
-    their weights where all are used, and which share is best is a matter of cross-validation too (Evci et al.,
+    lowest cross-validated log loss. keep: shares of the features to choose between; the most relevant are kept, by the
+    norm of their weights where all are used, and which share is best is a matter of cross-validation too (Evci et al.,
     Head2Toe, ICML 2022, who find relevance with a group lasso). groups: pictures of one group are held out together.
     balanced: weigh each class by the inverse of its frequency, in the loss that chooses too.
 
@@ -324,7 +324,7 @@ def _chosen(
         if share < 1:
             columns = [_most_relevant(one, share) for one in weights]
             tried += [(share, *one) for one in _path(folds, columns, asked, strengths=later)[0]]
-    best = min(tried, key=lambda one: one[2])
+    best = min((one for one in tried if one[0] in keep), key=lambda one: one[2])
     return best[0], best[1], tried
 
 

@@ -19,6 +19,11 @@ from kt.recipe import LinearProbe, Recipe
 SHARES = (1.0, 0.5, 0.2, 0.1)
 """Shares of the features that are tried where they come from several depths."""
 
+FEW_SHARES = (0.2, 0.1)
+"""And where there are `WIDE` features or more: cross-validation can't tell on 100 pictures that all are too many."""
+
+WIDE = 4000
+
 _PASSES = (keras.layers.GlobalAveragePooling2D, keras.layers.Dropout)
 """What may stand between the backbone and the last layer."""
 
@@ -38,12 +43,22 @@ def probe(built: Built, recipe: Recipe, step: LinearProbe, work: Work, splits: S
         kind=step.classifier,
         C=step.C,
         groups=splits.train.groups * views,
-        keep=SHARES if len(built.taps) > 1 else (1.0,),
+        keep=shares_of(built),
         balanced=recipe.class_weight == "balanced",
         seed=recipe.seed,
     )
     layer.set_weights([found.weights.astype(np.float32), found.bias.astype(np.float32)])
     return found
+
+
+def shares_of(built: Built) -> tuple[float, ...]:
+    """The shares of its features that a probe of the model tries: all of them where they come from one depth."""
+    return shares(sum(width for _, width in built.taps)) if len(built.taps) > 1 else (1.0,)
+
+
+def shares(features: int) -> tuple[float, ...]:
+    """The shares to try of so many features that come from several depths."""
+    return FEW_SHARES if features >= WIDE else SHARES
 
 
 def scores_layer(built: Built) -> Any:

@@ -14,7 +14,6 @@ from scipy import stats
 
 from kt import linear
 from kt.console import say, warn
-from kt.data.images import allocate
 from kt.data.splits import Split, Splits
 from kt.errors import DataError
 from kt.evaluate import CONFIDENCE, evaluate
@@ -22,6 +21,7 @@ from kt.features.cut import Uncut, find_border
 from kt.features.engine import Engine, Inputs
 from kt.freeze import frozen
 from kt.model import Built
+from kt.probe import shares_of
 from kt.recipe import Phase, Recipe
 
 FEW = 20
@@ -33,13 +33,16 @@ FEW_TO_CHOOSE_BY = 100
 AT_MOST = 500
 """Training pictures that the learning curve is drawn from; of more, so many are taken."""
 
-WIDEST = 8192
+WIDEST = 12_500
 """Features of a picture past which probes take too long."""
 
 FOLDS = 5
 DRAWS = 3
 ONE_DRAW = 10_000
-"""Pictures times classes past which one draw has to do: probes of many classes take long."""
+"""Pictures times classes, or times `A_CLASS` features, past which one draw has to do, for probes take long."""
+
+A_CLASS = 200
+"""So many features take as long as a class more."""
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Of what four folds of five have to learn from: 10, 20, 40 and 80 % of the training pictures."""
@@ -108,11 +111,13 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     train, validation = found
     linear.refuse_constant(train.features)
     balanced = recipe.class_weight == "balanced"
-    curve, sentence = learning_curve(train, splits.classes, balanced=balanced, seed=recipe.seed)
+    keep = shares_of(built)
+    curve, sentence = learning_curve(train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
     say(sentence)
     figures = None
     if len(train.labels) == len(splits.train) and _scarce(splits.validation, len(splits.classes)):
-        figures = cross_validation(train + validation, splits.classes, balanced=balanced, seed=recipe.seed)
+        known = train + validation
+        figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
     return Scarcity(warnings, tuple(curve), sentence, figures)
 
 
@@ -210,25 +215,23 @@ def _drawn(part: Split, *, seed: int) -> Split:
     for label, size in enumerate(np.bincount(part.labels)):
         ranks[part.labels == label] = np.maximum(np.random.default_rng([seed, label]).permutation(size) - FEW, 0) / size
     chosen = np.sort(np.argsort(ranks, kind="stable")[:AT_MOST])  # of a rare class the first 20, then by shares
-    pixels = allocate(len(chosen), (int(part.pixels.shape[1]), int(part.pixels.shape[2])))
-    for row, index in enumerate(chosen):
-        pixels[row] = part.pixels[index]
-    names, groups = (tuple(np.asarray(found)[chosen].tolist()) for found in (part.names, part.groups))
-    return Split(pixels, part.labels[chosen], names, groups)
+    return part.take(chosen)
 
 
 # ---------------------------------------------------------------------------------------------------------- probes
 
 
-def cross_validation(known: Known, classes: Sequence[str], *, balanced: bool, seed: int) -> dict[str, Any] | None:
+def cross_validation(
+    known: Known, classes: Sequence[str], *, keep: Sequence[float] = (1.0,), balanced: bool, seed: int
+) -> dict[str, Any] | None:
     """A probe's figures on all pictures, each answered by one that learned without it and without its group.
 
-    None where a class has one thing only.
+    keep: the shares of the features that the probe chooses between. None where a class has one thing only.
     """
     try:
         scores = linear.cross_validated(
-            known.features, known.labels, classes=len(classes), groups=known.groups.tolist(), balanced=balanced,
-            folds=FOLDS, seed=seed,
+            known.features, known.labels, classes=len(classes), keep=keep, groups=known.groups.tolist(),
+            balanced=balanced, folds=FOLDS, seed=seed,
         )  # fmt: skip
     except DataError as error:
         say(f"no cross-validation: {error}")
@@ -242,7 +245,7 @@ def cross_validation(known: Known, classes: Sequence[str], *, balanced: bool, se
 
 
 def learning_curve(
-    known: Known, classes: Sequence[str], *, balanced: bool, seed: int
+    known: Known, classes: Sequence[str], *, keep: Sequence[float] = (1.0,), balanced: bool, seed: int
 ) -> tuple[list[dict[str, Any]], str]:
     """How good a probe is that learned from so many pictures, by rising number, and what more would bring, in words.
 
@@ -253,9 +256,10 @@ def learning_curve(
     """
     if alone := [label for number, label in enumerate(classes) if len(set(known.groups[known.labels == number])) < 2]:
         return [], f"There is no learning curve: class {alone[0]!r} has a single independent picture to learn from."
-    number = DRAWS if len(known.labels) * len(classes) <= ONE_DRAW else 1
+    effort = len(known.labels) * max(len(classes), known.features.shape[1] / A_CLASS)
+    number = DRAWS if effort <= ONE_DRAW else 1
     try:
-        draws = [_draw(known, len(classes), balanced=balanced, seed=seed + draw) for draw in range(number)]
+        draws = [_draw(known, len(classes), keep=keep, balanced=balanced, seed=seed + draw) for draw in range(number)]
     except DataError as error:
         return [], f"There is no learning curve: {error}"
     curve: list[dict[str, Any]] = []
@@ -290,29 +294,32 @@ class _Answers:
     scores: Floats
 
 
-def _draw(known: Known, classes: int, *, balanced: bool, seed: int) -> list[_Answers]:
+def _draw(known: Known, classes: int, *, keep: Sequence[float], balanced: bool, seed: int) -> list[_Answers]:
     """The answers of probes for every size, the smallest first."""
     folds = linear.folds_of(known.labels, known.groups.tolist(), folds=FOLDS, seed=seed)
     # Chosen once a draw, from the first fold's pictures, as a choice for each probe would take ten times as long; it
     # says how large weights are expected to be, which has little to do with how many pictures there are.
-    C = _probe(known[folds[0][0]], classes, C=None, balanced=balanced, seed=seed).C  # noqa: N806
+    first = _probe(known[folds[0][0]], classes, keep=keep, C=None, balanced=balanced, seed=seed)
     turns = [_turns(known[rest], seed=(seed, number)) for number, (rest, _) in enumerate(folds)]
     found: list[_Answers] = []
     for share in SHARES:
         scores, images = np.zeros((len(known.labels), classes), np.float32), 0.0
         for (rest, held_out), turn in zip(folds, turns, strict=True):
             learned = known[rest[turn <= share]]
-            probe = _probe(learned, classes, C=C, balanced=balanced, seed=seed)
+            probe = _probe(learned, classes, keep=(first.kept,), C=first.C, balanced=balanced, seed=seed)
             scores[held_out] = probe.scores(known.features[held_out])
             images += len(learned.labels) / len(folds)
         found.append(_Answers(images, scores))
     return found
 
 
-def _probe(known: Known, classes: int, *, C: float | None, balanced: bool, seed: int) -> linear.Linear:  # noqa: N803
+def _probe(
+    known: Known, classes: int, *, keep: Sequence[float], C: float | None, balanced: bool, seed: int  # noqa: N803
+) -> linear.Linear:  # fmt: skip
     return linear.fit(
-        known.features, known.labels, classes=classes, C=C, groups=known.groups.tolist(), balanced=balanced, seed=seed
-    )
+        known.features, known.labels, classes=classes, keep=keep, C=C, groups=known.groups.tolist(),
+        balanced=balanced, seed=seed,
+    )  # fmt: skip
 
 
 def _turns(known: Known, *, seed: tuple[int, ...]) -> Floats:

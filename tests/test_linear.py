@@ -159,6 +159,14 @@ def test_a_class_with_a_single_picture_is_learnt_and_a_constant_feature_is_of_no
     assert np.isfinite(found.weights).all()
 
 
+def test_only_shares_that_are_asked_for_are_taken():
+    rows, labels = blobs(90, 30)
+
+    assert fit(rows, labels, classes=3, keep=(0.5,)).kept == 0.5
+    assert {share for share, _, _ in fit(rows, labels, classes=3, keep=(0.5, 0.2)).path} == {1.0, 0.5, 0.2}
+    assert {fit(rows, labels, classes=3, keep=(0.5, 0.2), seed=seed).kept for seed in range(3)} <= {0.5, 0.2}
+
+
 def test_where_nothing_can_be_held_out_a_fixed_strength_is_taken():
     found = fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], classes=2)
 

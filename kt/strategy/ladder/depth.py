@@ -11,7 +11,7 @@ from kt.errors import DataError, RecipeError
 from kt.heads import Classifier
 from kt.linear import cross_validated, fit
 from kt.model import Built
-from kt.probe import SHARES, scores_layer
+from kt.probe import scores_layer, shares
 from kt.recipe import ALL, TOP, LinearProbe, Recipe
 from kt.strategy.depths import drawn, features_by_depth, worth_a_probe
 from kt.strategy.ladder.rungs import Rung, head_alone, probe
@@ -75,25 +75,25 @@ def choose_depth(recipe: Recipe, splits: Splits) -> list[Depth]:
 
 def _log_loss(depth: str, features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits) -> float:
     """Cross-validated on train, at the best C; infinite where the features tell nothing apart."""
-    train, balanced = splits.train, recipe.class_weight == "balanced"
+    train, balanced, keep = splits.train, recipe.class_weight == "balanced", _keep(depth, features)
     try:
-        linear = fit(features, train.labels, classes=len(splits.classes), keep=_keep(depth), groups=train.groups,
+        linear = fit(features, train.labels, classes=len(splits.classes), keep=keep, groups=train.groups,
                      balanced=balanced, seed=recipe.seed)  # fmt: skip
     except DataError:
         return float("inf")
-    return min((tried[-1] for tried in linear.path), default=float("inf"))
+    return min((loss for share, _, loss in linear.path if share in keep), default=float("inf"))
 
 
 def _losses(
     depth: str, features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """The cross-validated log loss of each training picture, `[N]`, all choices made inside each fold."""
-    train, balanced = splits.train, recipe.class_weight == "balanced"
-    scores = cross_validated(features, train.labels, classes=len(splits.classes), keep=_keep(depth),
-                             groups=train.groups, balanced=balanced, seed=recipe.seed)  # fmt: skip
+    train, balanced, keep = splits.train, recipe.class_weight == "balanced", _keep(depth, features)
+    scores = cross_validated(features, train.labels, classes=len(splits.classes), keep=keep, groups=train.groups,
+                             balanced=balanced, seed=recipe.seed)  # fmt: skip
     return -np.log(np.maximum(scores[np.arange(len(train)), train.labels], 1e-7))
 
 
-def _keep(depth: str) -> tuple[float, ...]:
+def _keep(depth: str, features: npt.NDArray[np.float32]) -> tuple[float, ...]:
     """The shares of features to try, as a probe there does."""
-    return SHARES if depth == ALL else (1.0,)
+    return shares(features.shape[1]) if depth == ALL else (1.0,)
