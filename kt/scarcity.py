@@ -133,7 +133,7 @@ def few_pictures(splits: Splits) -> tuple[str, ...]:
             "and add pictures where the learning curve rises (docs/few-images.md)"
         )
     if few := _fewest(splits.test, splits.classes):
-        number = min(number for number in _things(splits.test, len(splits.classes)) if number)
+        number = min(number for number in splits.test.things(len(splits.classes)) if number)
         low = stats.beta.ppf((1 - CONFIDENCE) / 2, number + 0.5, 0.5)
         found.append(f"{few} to be tested on; even if all are answered rightly, the true share may be {low:.2f}")
     return tuple(found)
@@ -141,7 +141,7 @@ def few_pictures(splits: Splits) -> tuple[str, ...]:
 
 def _fewest(part: Split, classes: Sequence[str]) -> str:
     """The class with the fewest pictures, in words, where they are few; else nothing."""
-    numbers = _things(part, len(classes))
+    numbers = part.things(len(classes))
     few = [number for number in numbers if 0 < number < FEW]
     if not few:
         return ""
@@ -153,15 +153,9 @@ def _fewest(part: Split, classes: Sequence[str]) -> str:
     return f"class {label!r} has {min(few)} {what}{more}"
 
 
-def _things(part: Split, classes: int) -> list[int]:
-    """How many independent pictures each class has."""
-    pairs = set(zip(part.labels.tolist(), part.groups, strict=True))
-    return [int(number) for number in np.bincount([label for label, _ in pairs], minlength=classes)]
-
-
 def _scarce(validation: Split, classes: int) -> bool:
     """Whether so few validation pictures say little: fewer than 100 independent ones, or than 20 of a class."""
-    things = _things(validation, classes)
+    things = validation.things(classes)
     return sum(things) < FEW_TO_CHOOSE_BY or min(things) < FEW
 
 

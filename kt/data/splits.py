@@ -27,6 +27,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def things(self, classes: int) -> list[int]:
+        """How many different things the pictures of each class show."""
+        pairs = set(zip(self.labels.tolist(), self.groups, strict=True))
+        return [int(number) for number in np.bincount([label for label, _ in pairs], minlength=classes)]
+
     def take(self, chosen: npt.NDArray[np.int64]) -> "Split":
         """The chosen pictures alone, in that order, copied into memory. chosen: their indices."""
         return Split(

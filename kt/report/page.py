@@ -145,8 +145,7 @@ def caution(test: Split, classes: Sequence[str]) -> str:
     """A word where the test pictures show so few things that the intervals promise too much."""
     if len(set(test.groups)) == len(test):
         return ""
-    things = [(len({g for g, label in zip(test.groups, test.labels, strict=True) if label == i}), name)
-              for i, name in enumerate(classes)]  # fmt: skip
+    things = zip(test.things(len(classes)), classes, strict=True)
     fewest, name = min((found for found in things if found[0]), default=(_FEW, ""))
     if fewest >= _FEW:
         return ""

@@ -51,9 +51,7 @@ def check_validation(splits: Splits) -> list[str]:
 
 def caution(splits: Splits) -> str | None:
     """A word where validation shows so few things that its intervals promise too much; None where it will do."""
-    part = splits.validation
-    things = [len({g for g, label in zip(part.groups, part.labels, strict=True) if label == i})
-              for i in range(len(splits.classes))]  # fmt: skip
+    things = splits.validation.things(len(splits.classes))
     fewest = min(things)
     if fewest >= FEW:
         return None
