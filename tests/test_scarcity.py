@@ -14,7 +14,10 @@ from PIL import Image
 from kt.data.splits import Split, Splits
 from kt.freeze import everything
 from kt.recipe import Phase
-from kt.scarcity import AT_MOST, Known, _drawn, cross_validation, few_pictures, learning_curve, outlook, scarcity
+from kt.scarcity import scarcity
+from kt.scarcity.counts import few_pictures
+from kt.scarcity.features import AT_MOST, Known, drawn
+from kt.scarcity.probes import cross_validation, learning_curve, outlook
 
 
 def clouds(each, classes=3, *, features=20, spread=3.0, seed=0):
@@ -176,14 +179,14 @@ def test_two_sizes_are_no_curve():
 
 def test_of_very_many_pictures_some_are_drawn_and_rare_classes_are_kept():
     many = part((3000, 15), size=(2, 2))
-    drawn = _drawn(many, seed=0)
-    assert len(drawn) == AT_MOST
-    assert np.bincount(drawn.labels).tolist() == [AT_MOST - 15, 15]
-    place = many.names.index(drawn.names[400])
-    assert (drawn.pixels[400] == many.pixels[place]).all()
-    assert drawn.groups[400] == many.groups[place]
+    some = drawn(many, seed=0)
+    assert len(some) == AT_MOST
+    assert np.bincount(some.labels).tolist() == [AT_MOST - 15, 15]
+    place = many.names.index(some.names[400])
+    assert (some.pixels[400] == many.pixels[place]).all()
+    assert some.groups[400] == many.groups[place]
     few = part((30, 30))
-    assert _drawn(few, seed=0) is few
+    assert drawn(few, seed=0) is few
 
 
 # --------------------------------------------------------------------------------------- bad input, by command line
