@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kt.cli.new import IMBALANCED, as_literal, in_words
+from kt.cli import new_recipe
 from kt.cli.options import backend_option, json_option, load_recipe
 from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
@@ -45,7 +45,7 @@ def command(
     """
     size = _size(image_size)
     if write is not None:
-        _check_new(write, data=data)
+        _check_writable(write, data=data)
     if not 0 <= seed < 2**31:
         raise RecipeError(f"--seed must be from 0 to 2147483647, not {seed}.")
     named = None if backbones is None else [name.strip() for name in backbones.split(",") if name.strip()]
@@ -61,9 +61,7 @@ def command(
     candidates = _own(recipe) if recipe is not None and named is None else pretrained(named or at_hand())
     advice = advise(source(), candidates, seed=seed)
     if write is not None:
-        text = render(write, data, advice)
-        write.parent.mkdir(parents=True, exist_ok=True)
-        write.write_text(text, encoding="utf-8")
+        new_recipe.write(write, render(write, data, advice))
     click.echo(json.dumps({**advice.as_json(), "recipe": None if write is None else str(write)}, ensure_ascii=False)
                if as_json else for_people(advice, write))  # fmt: skip
 
@@ -77,13 +75,10 @@ def _size(text: str) -> tuple[int, int]:
     raise RecipeError(f"--image-size must be height and width from 8 to 4096 pixels, such as 224x224, not {text!r}.")
 
 
-def _check_new(file: Path, *, data: Path) -> None:
+def _check_writable(file: Path, *, data: Path) -> None:
     if data.suffix == ".py":
         raise RecipeError(f"--write needs a folder or a CSV; {data} is a recipe already, so change that one instead.")
-    if file.suffix != ".py" or not file.stem.isidentifier():
-        raise RecipeError(f"{file}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
-    if file.exists():
-        raise RecipeError(f"{file} is there already; remove it first, or choose another name.")
+    new_recipe.check_new(file)
 
 
 def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folder | Table":
@@ -134,7 +129,7 @@ def for_people(advice: "Advice", recipe: Path | None) -> str:
     for one in advice.measured:
         lines += [f"{one.backbone}", *map(_line, one.probes if one is first else one.probes[1:])]
     if recipe is not None:
-        place = in_words(shlex.quote(str(recipe)))
+        place = new_recipe.in_words(shlex.quote(str(recipe)))
         lines += ["", f"{place} is written; next: kt run {place}"]
     return "\n".join(lines)
 
@@ -150,27 +145,15 @@ def _line(probe: "Probe") -> str:
 
 def render(recipe: Path, data: Path, advice: "Advice") -> str:
     """The advised recipe's text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    template = Environment(  # noqa: S701 - this is Python, not HTML
-        loader=PackageLoader("kt", "cli"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("advised.py.jinja")
-    library = _library(advice.measured[0].backbone)
-    counts = advice.per_class
-    features = "" if advice.features == "top" else f"features={json.dumps(advice.features)}"
-    return template.render(
-        title=recipe.stem.replace("_", " "),
-        summary=textwrap.fill(f"Written by `kt advise`: {advice.quadrant}. {advice.why[-1]}", 118),
-        file=in_words(shlex.quote(recipe.as_posix())),
-        source="Table" if data.suffix.lower() == ".csv" else "Folder",
-        data=as_literal(data.as_posix()),
-        height=advice.image_size[0],
-        width=advice.image_size[1],
-        classes=len(counts),
-        counts=", ".join(f"{number} {in_words(label)}" for label, number in counts.items()),
-        library=library,
-        backbone=advice.measured[0].backbone,
-        features=features,
-        tuned={"probe_then_top": "top", "probe_then_all": "all"}.get(advice.strategy, ""),
-        weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
-    ) + "\n"  # fmt: skip
+    backbone = advice.measured[0].backbone
+    values = {
+        "summary": textwrap.fill(f"Written by `kt advise`: {advice.quadrant}. {advice.why[-1]}", 118),
+        "source": "Table" if data.suffix.lower() == ".csv" else "Folder",
+        "height": advice.image_size[0],
+        "width": advice.image_size[1],
+        "library": _library(backbone),
+        "backbone": backbone,
+        "features": "" if advice.features == "top" else f"features={json.dumps(advice.features)}",
+        "tuned": {"probe_then_top": "top", "probe_then_all": "all"}.get(advice.strategy, ""),
+    }
+    return new_recipe.text_of("advised.py.jinja", recipe, data=data, counts=advice.per_class, values=values)

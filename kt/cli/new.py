@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
+from kt.cli.new_recipe import check_new, in_words, text_of, write
 from kt.console import warn
-from kt.errors import DataError, RecipeError
-
-IMBALANCED = 2.0
-"""From this ratio of the largest to the smallest class on, the new recipe weighs the classes."""
+from kt.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 """Those of `kt.data.images`, which loads the heavy libraries; a test holds the two against each other."""
@@ -36,13 +34,9 @@ def command(recipe: Path, data: Path) -> None:
     features of all depths is all there is for few; with 300 of each class or more, the last blocks train too. Classes
     that differ much in size are weighted. The recipe is yours to change.
     """
-    if recipe.suffix != ".py" or not recipe.stem.isidentifier():
-        raise RecipeError(f"{recipe}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
-    if recipe.exists():
-        raise RecipeError(f"{recipe} is there already; remove it first, or choose another name.")
+    check_new(recipe)
     counts = count_pictures(data)
-    recipe.parent.mkdir(parents=True, exist_ok=True)
-    recipe.write_text(render(recipe, data, counts), encoding="utf-8")
+    write(recipe, render(recipe, data, counts))
     classes = ", ".join(map(in_words, counts))
     click.echo(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
     click.echo(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
@@ -91,29 +85,5 @@ def _is_picture(file: Path, *, below: Path) -> bool:
 
 def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
     """The recipe's text, from what the folder holds."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    template = Environment(  # noqa: S701 - this is Python, not HTML
-        loader=PackageLoader("kt", "cli"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("recipe.py.jinja")
-    return template.render(
-        title=recipe.stem.replace("_", " "),
-        file=in_words(shlex.quote(recipe.as_posix())),
-        data=as_literal(data.as_posix()),
-        classes=len(counts),
-        counts=", ".join(f"{number} {in_words(label)}" for label, number in counts.items()),
-        weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
-        tune=min(counts.values()) >= MANY,
-    ) + "\n"  # fmt: skip
-
-
-def in_words(name: str) -> str:
-    """A file's name that can stand in a docstring and on a terminal: nothing that ends, escapes or breaks a line."""
-    plain = "".join(character if character.isprintable() else "?" for character in name)
-    return plain.replace('"', "'").replace("\\", "/")
-
-
-def as_literal(text: str) -> str:
-    """The text as Python writes it, in the quotes that the formatter would take where that is possible."""
-    plain = text.isprintable() and not set(text) & {'"', "\\"}
-    return f'"{text}"' if plain else repr(text)
+    values = {"tune": min(counts.values()) >= MANY}
+    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, values=values)
