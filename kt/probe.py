@@ -34,7 +34,7 @@ def probe(built: Built, recipe: Recipe, step: LinearProbe, work: Work, splits: S
     Raises RecipeError for a head that is not linear.
     """
     layer = scores_layer(built)
-    train = _features(built, layer, work.train)
+    train = features(built, work.train)
     views = len(train) // len(splits.train)
     found = linear.fit(
         train,
@@ -56,9 +56,9 @@ def shares_of(built: Built) -> tuple[float, ...]:
     return shares(sum(width for _, width in built.taps)) if len(built.taps) > 1 else (1.0,)
 
 
-def shares(features: int) -> tuple[float, ...]:
+def shares(width: int) -> tuple[float, ...]:
     """The shares to try of so many features that come from several depths."""
-    return FEW_SHARES if features >= WIDE else SHARES
+    return FEW_SHARES if width >= WIDE else SHARES
 
 
 def scores_layer(built: Built) -> Any:
@@ -79,11 +79,11 @@ def scores_layer(built: Built) -> Any:
     return last
 
 
-def _features(built: Built, layer: Any, inputs: Inputs) -> npt.NDArray[np.float32]:
+def features(built: Built, inputs: Inputs) -> npt.NDArray[np.float32]:
     """What comes to the head's layer, float32 `[N, D]`: the stored rows, or computed from pixels."""
     if len(inputs.shape) == 2:
         return np.asarray(inputs[np.arange(len(inputs))], np.float32)
-    model = keras.Model(built.model.input, layer.input)
+    model = keras.Model(built.model.input, scores_layer(built).input)
     return np.asarray(model.predict(inputs, batch_size=32, verbose=0), np.float32)
 
 

@@ -17,7 +17,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from kt.data import Folder, Splits, Table, Tfds, images, sources
+from kt.data import Folder, Splits, Table, Tfds, sources
+from kt.data import splits as splits_of_data
 from kt.data.assemble import Item, near_duplicates, read
 from kt.errors import DataError, EnvironmentProblem, RecipeError
 
@@ -516,9 +517,10 @@ def test_pictures_beyond_the_memory_budget_are_mapped_and_everything_stays_the_s
 ) -> None:
     root = make(tmp_path, {"a": 8, "b": 8})
     in_memory = load(root)
-    monkeypatch.setattr(images, "MEMORY_BUDGET", 5000)
+    monkeypatch.setattr(splits_of_data, "MEMORY_BUDGET", 5000)
     mapped = load(root)
     assert isinstance(mapped.train.pixels, np.memmap)
+    assert isinstance(mapped.train.take(np.arange(4)).pixels, np.memmap)
     assert not isinstance(in_memory.train.pixels, np.memmap)
     assert mapped.digest == in_memory.digest
     for one, other in zip(mapped.parts().values(), in_memory.parts().values(), strict=True):
@@ -528,8 +530,8 @@ def test_pictures_beyond_the_memory_budget_are_mapped_and_everything_stays_the_s
 
 
 def test_no_room_for_mapped_pictures_is_told_instead_of_killing_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MEMORY_BUDGET", 5000)
-    monkeypatch.setattr(images.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(splits_of_data, "MEMORY_BUDGET", 5000)
+    monkeypatch.setattr(splits_of_data.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     items = [Item(lambda: np.zeros((9, 9, 3), np.uint8), "a", str(index), group=str(index)) for index in range(5)]
     with pytest.raises(EnvironmentProblem, match=r"5 pictures of 32x32 need .* GiB in .*Set TMPDIR"):
         read(items, SIZE)

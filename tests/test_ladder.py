@@ -200,6 +200,19 @@ def test_where_the_top_has_lost_the_colours_the_probe_stands_lower(easy, tmp_pat
     assert trained.told["ladder"][0]["figure"] > 0.6
 
 
+def test_where_a_class_has_one_thing_no_depth_is_surely_better_than_the_top(easy, monkeypatch):
+    from kt.strategy.ladder import depth
+
+    recipe, splits = easy
+    train = splits.train
+    one = dataclasses.replace(train, groups=tuple("one" if label == 0 else name for label, name in
+                                                  zip(train.labels, train.groups, strict=True)))  # fmt: skip
+    monkeypatch.setattr(depth, "_log_loss", lambda name, *_: {"top": 0.9}.get(name, 0.1))
+    chosen, *others = depth.choose_depth(recipe, dataclasses.replace(splits, train=one))
+    assert chosen.features == "top"
+    assert others
+
+
 def test_a_head_that_no_probe_fits_is_trained_first_however_little_time_there_is(easy, tmp_path):
     from kt import Classifier
 

@@ -18,8 +18,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, warn
-from kt.data.images import allocate, contents, read_rgb, resize
-from kt.data.splits import Pixels, Skipped, Split, Splits
+from kt.data.images import contents, read_rgb, resize
+from kt.data.splits import Pixels, Skipped, Split, Splits, allocate
 from kt.errors import DataError, RecipeError
 
 SPLITS = ("train", "validation", "test")

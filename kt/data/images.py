@@ -8,8 +8,6 @@ cannot do (EXIF orientation, CMYK, 16 bit, other formats) `servable_bytes` does 
 import functools
 import io
 import os
-import shutil
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from kt.data.splits import Pixels
-from kt.errors import DataError, EnvironmentProblem, one_line
+from kt.errors import DataError, one_line
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """What a folder is searched for; what a file is, its content decides."""
@@ -35,9 +33,6 @@ MAX_SIDE = 1_000_000
 
 MAX_BYTES = 2**30
 """A file larger than this is refused before it is read."""
-
-MEMORY_BUDGET = 2 * 2**30
-"""Bytes of decoded pictures that are held in memory; more are memory-mapped in a temporary file."""
 
 # Pillow would also run Ghostscript on PostScript, and try three dozen other decoders on whatever it is given.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -57,21 +52,6 @@ _UPRIGHT = {
 # What Pillow warns of (a large picture, odd metadata) is refused or of no matter here. Once for the process: the usual
 # catch_warnings is not safe where several threads decode.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def allocate(count: int, image_size: tuple[int, int]) -> Pixels:
-    """Room for so many pictures, uint8 `[N, *image_size, 3]`: in memory, or mapped in a temporary file."""
-    shape = (count, *image_size, 3)
-    if np.prod(shape, dtype=np.int64) <= MEMORY_BUDGET:
-        return np.empty(shape, np.uint8)
-    size, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(tempfile.gettempdir()).free
-    if size > free:  # writing into a mapping for which there is no room would kill the process without a word
-        raise EnvironmentProblem(
-            f"{count} pictures of {image_size[0]}x{image_size[1]} need {size / 2**30:.1f} GiB in "
-            f"{tempfile.gettempdir()}, which has {free / 2**30:.1f}. Set TMPDIR to a directory with more room."
-        )
-    with tempfile.TemporaryFile(prefix="kt-pixels-") as file:  # unlinked at once: it goes when the mapping goes
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
 def contents(path: Path) -> bytes:

@@ -1,12 +1,34 @@
 """What every data source gives: three splits of equally sized pictures, and where they came from."""
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from kt.errors import EnvironmentProblem
+
 Pixels = npt.NDArray[np.uint8]
+
+MEMORY_BUDGET = 2 * 2**30
+"""Bytes of decoded pictures that are held in memory; more are memory-mapped in a temporary file."""
+
+
+def allocate(count: int, image_size: tuple[int, int]) -> Pixels:
+    """Room for so many pictures, uint8 `[N, *image_size, 3]`: in memory, or mapped in a temporary file."""
+    shape = (count, *image_size, 3)
+    if np.prod(shape, dtype=np.int64) <= MEMORY_BUDGET:
+        return np.empty(shape, np.uint8)
+    size, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:  # writing into a mapping for which there is no room would kill the process without a word
+        raise EnvironmentProblem(
+            f"{count} pictures of {image_size[0]}x{image_size[1]} need {size / 2**30:.1f} GiB in "
+            f"{tempfile.gettempdir()}, which has {free / 2**30:.1f}. Set TMPDIR to a directory with more room."
+        )
+    with tempfile.TemporaryFile(prefix="kt-pixels-") as file:  # unlinked at once: it goes when the mapping goes
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
 @dataclass(frozen=True)
@@ -33,9 +55,13 @@ class Split:
         return [int(number) for number in np.bincount([label for label, _ in pairs], minlength=classes)]
 
     def take(self, chosen: npt.NDArray[np.int64]) -> "Split":
-        """The chosen pictures alone, in that order, copied into memory. chosen: their indices."""
+        """The chosen pictures alone, in that order, copied into room of their own. chosen: their indices."""
+        height, width = self.pixels.shape[1:3]
+        pixels = allocate(len(chosen), (height, width))
+        for row, index in enumerate(chosen):
+            pixels[row] = self.pixels[index]
         return Split(
-            pixels=self.pixels[chosen],
+            pixels=pixels,
             labels=self.labels[chosen],
             names=tuple(self.names[index] for index in chosen),
             groups=tuple(self.groups[index] for index in chosen),

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from kt.augment import FeatureAugmentation, Views, augmented
 from kt.cache import features_home
 from kt.console import progress_bar, say, warn
-from kt.data.images import allocate
-from kt.data.splits import Pixels, Splits
+from kt.data.splits import Pixels, Splits, allocate
 from kt.errors import EnvironmentProblem, RecipeError
 from kt.features.cut import Border, Uncut, encoder, extension, find_border, is_behind, rest
 from kt.features.encode import BATCH, ahead, encoder_for

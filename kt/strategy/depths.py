@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kt.data.splits import Split, Splits
 from kt.features.engine import Engine
-from kt.probe import by_depth
+from kt.probe import by_depth, features
 from kt.recipe import ALL, TOP, LinearProbe, Recipe
 from kt.strategy.validation import new_model
 
@@ -29,7 +29,7 @@ def features_by_depth(recipe: Recipe, splits: Splits) -> dict[str, npt.NDArray[A
     built = new_model(probing, splits)
     probing.phases[0].trainable(built.backbone)
     work = Engine(built, probing, splits).work(0)
-    rows = np.concatenate([np.asarray(part[np.arange(len(part))]) for part in (work.train, work.validation)])
+    rows = np.concatenate([features(built, part) for part in (work.train, work.validation)])
     return {**by_depth(rows, built.taps), ALL: rows} if built.taps else {TOP: rows}
 
 

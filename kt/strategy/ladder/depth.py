@@ -1,6 +1,7 @@
 """The first rung, and the depth at which its probe takes features."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,10 +67,8 @@ def choose_depth(recipe: Recipe, splits: Splits) -> list[Depth]:
     depths = [Depth(name, _log_loss(name, features, recipe, splits)) for name, features in rows.items()]
     top = next(depth for depth in depths if depth.features == TOP)
     best = min(depths, key=lambda depth: (depth.log_loss, depth is not top))
-    if best is not top and np.isfinite(top.log_loss):
-        gain = _losses(TOP, rows[TOP], recipe, splits) - _losses(best.features, rows[best.features], recipe, splits)
-        if gain.mean() <= gain.std() / len(gain) ** 0.5:
-            best = top
+    if best is not top and np.isfinite(top.log_loss) and not _surely_better(best.features, rows, recipe, splits):
+        best = top
     return [best, *(depth for depth in depths if depth is not best)]
 
 
@@ -82,6 +81,18 @@ def _log_loss(depth: str, features: npt.NDArray[np.float32], recipe: Recipe, spl
     except DataError:
         return float("inf")
     return min((loss for share, _, loss in linear.path if share in keep), default=float("inf"))
+
+
+def _surely_better(
+    depth: str, rows: Mapping[str, npt.NDArray[np.float32]], recipe: Recipe, splits: Splits
+) -> bool:  # fmt: skip
+    """Whether a depth beats the top by more than chance; not where a class has a single thing, which tells nothing."""
+    try:
+        losses, tops = (_losses(name, rows[name], recipe, splits) for name in (depth, TOP))
+    except DataError:
+        return False
+    gain = tops - losses
+    return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
 def _losses(
