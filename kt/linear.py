@@ -32,6 +32,9 @@ Folds = list[tuple[Ints, Ints]]
 STRENGTHS = tuple(float(10.0**power) for power in np.arange(-6, 1.1, 0.5))
 """The values of C that are tried, the strongest regularisation first; features are standardised."""
 
+OF_MEAN, OF_MIDDLE = 0.05, 0.1
+"""The floor of a feature's scale, in shares of its mean and of the median of all features' standard deviations."""
+
 FALLBACK = 0.01
 """C where no class has two pictures that don't belong together, so that nothing can be held out."""
 
@@ -256,12 +259,10 @@ def refuse_constant(features: npt.ArrayLike) -> None:
 
 
 class _Space:
-    """Features standardised, and in as few coordinates as hold them all; and the way back."""
+    """Features standardised (`_scale`), and in as few coordinates as hold them all; and the way back."""
 
     def __init__(self, rows: Floats) -> None:
-        self._mean, self._scale = rows.mean(axis=0), rows.std(axis=0)
-        # A feature that does not vary but for rounding: divided by next to nothing, noise would be all of it.
-        self._scale[self._scale <= 1e-6 * max(self._scale.max(), np.abs(self._mean).max())] = np.inf
+        self._mean, self._scale = rows.mean(axis=0), _scale(rows)
         standard = (rows - self._mean) / self._scale
         # The basis, `[D, coordinates]`, as the product of `standard.T` and what turns it, which is never computed.
         self._turned: tuple[Floats, Floats] | None = None
@@ -292,6 +293,20 @@ class _Space:
         """The weights and bias that give, from the features as they are, what these give inside."""
         turned = self.relevance(weights) / self._scale[:, None]
         return turned, bias - self._mean @ turned
+
+
+def _scale(rows: Floats) -> Floats:
+    """What each feature is divided by: its standard deviation, with a floor.
+
+    The floor is a share of the feature's mean and of the middle feature's deviation. What varies less would get weights
+    so large that a rare picture, or the rounding of an export, decides: without it a probe on 7,488 features lost 26
+    points as int8. Infinite for a feature that does not vary but for rounding.
+    """
+    means, deviations = np.abs(rows.mean(axis=0)), rows.std(axis=0)
+    varies = deviations > 1e-6 * max(deviations.max(), means.max())
+    middle = np.median(deviations[varies]) if varies.any() else 0.0
+    floor = (OF_MEAN * means) ** 2 + (OF_MIDDLE * middle) ** 2
+    return np.where(varies, np.sqrt(deviations**2 + floor), np.inf)
 
 
 class _Fold:

@@ -38,13 +38,19 @@ def test_the_objective_of_these_tests_has_the_gradient_that_it_says():
     assert check_grad(*both, start) < 1e-4
 
 
+def scale_of(rows):
+    """Standard deviations with the floor that the module documents."""
+    deviations = rows.std(axis=0)
+    return np.sqrt(deviations**2 + (0.05 * rows.mean(axis=0)) ** 2 + (0.1 * np.median(deviations)) ** 2)
+
+
 @pytest.mark.parametrize("features", [20, 200], ids=["fewer features than pictures", "more features than pictures"])
 def test_the_softmax_stands_where_the_gradient_vanishes(features):
     rows, labels = blobs(90, features)
 
     found = fit(rows, labels, classes=3, C=0.05)
 
-    scale = rows.std(axis=0)
+    scale = scale_of(rows)
     standard = (rows - rows.mean(axis=0)) / scale
     inside = np.concatenate([(found.weights * scale[:, None]).ravel(), found.bias + rows.mean(axis=0) @ found.weights])
     _, slope = penalised(inside, standard, labels, C=0.05, classes=3)
@@ -54,7 +60,7 @@ def test_the_softmax_stands_where_the_gradient_vanishes(features):
 
 def test_two_classes_are_answered_as_scikit_learn_answers():
     rows, labels = blobs(60, 10, classes=2)
-    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    standard = (rows - rows.mean(axis=0)) / scale_of(rows)
     theirs = LogisticRegression(C=0.1, tol=1e-8).fit(standard, labels).predict_proba(standard)
 
     assert fit(rows, labels, classes=2, C=0.1).scores(rows) == pytest.approx(theirs, abs=1e-3)
@@ -157,6 +163,16 @@ def test_a_class_with_a_single_picture_is_learnt_and_a_constant_feature_is_of_no
     assert found.scores(rows)[-1].argmax() == 2
     assert not found.weights[2].any()
     assert np.isfinite(found.weights).all()
+
+
+def test_features_that_hardly_vary_get_no_weights_that_rounding_decides_by():
+    rows, labels = blobs(60, 40)
+    rows[:, :20] = 5 + (rows[:, :20] - 5) * 1e-4  # as far apart for their spread, which is next to nothing
+    found = fit(rows, labels, classes=3)
+    rounded = found.scores(rows * (1 + 1e-3 * np.random.default_rng(0).normal(size=rows.shape)))
+
+    assert np.abs(found.weights[:20]).max() < 10 * np.abs(found.weights[20:]).max()
+    assert np.abs(rounded - found.scores(rows)).max() < 0.02
 
 
 def test_only_shares_that_are_asked_for_are_taken():
