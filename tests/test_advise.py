@@ -231,6 +231,7 @@ def test_the_recipe_of_each_strategy_loads_and_does_what_was_advised(tmp_path, o
     assert probe_step.depths == (advice.features,)
     assert (recipe.data.root, recipe.data.image_size) == (pictures.as_posix(), (8, 8))
     assert recipe.class_weight == "balanced"
+    assert recipe.data.validation == (0.05 if steps == [LinearProbe] else 0.15)
     assert all(bool(step.layer_rates) == (advice.strategy == "probe_then_all") for step in recipe.phases[1:])
     assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 120 + len(str(tmp_path))
 

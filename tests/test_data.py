@@ -319,6 +319,12 @@ def test_the_same_name_in_two_classes_or_given_splits_is_two_things(tmp_path: Pa
     assert said(splits) == ""
 
 
+def test_another_share_of_validation_leaves_the_drawn_test_pictures_as_they_are(tmp_path: Path) -> None:
+    make(tmp_path, {"a": 30, "b": 50})
+    tests = {frozenset(load(tmp_path, validation=share).test.names) for share in (0.05, 0.15, 0.3)}
+    assert len(tests) == 1
+
+
 def plant(file: Path) -> str:
     return file.stem.split("-")[0]
 

@@ -125,22 +125,24 @@ def _library(name: str) -> str:
 def for_people(advice: "Advice", recipe: Path | None) -> str:
     """What is printed: the place, the reasons, the probes, the strategy and what comes next."""
     first = advice.measured[0]
-    lines = [f"{advice.quadrant}, {advice.strategy}", "", *advice.why, "", _HEADINGS]
+    wide = max(20, *(len(probe.depth) for one in advice.measured for probe in one.probes))
+    lines = [f"{advice.quadrant}, {advice.strategy}", "", *advice.why, "", f"{'depth':<{wide + 2}}{_HEADINGS}"]
     for one in advice.measured:
-        lines += [f"{one.backbone}", *map(_line, one.probes if one is first else one.probes[1:])]
+        probes = one.probes if one is first else one.probes[1:]
+        lines += [f"{one.backbone}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
     if recipe is not None:
         place = new_recipe.in_words(shlex.quote(str(recipe)))
         lines += ["", f"{place} is written; next: kt run {place}"]
     return "\n".join(lines)
 
 
-_HEADINGS = f"{'depth':<22}{'features':>9}{'balanced accuracy':>24}{'5 nearest':>11}{'LogME':>8}{'H-score':>9}"
+_HEADINGS = f"{'features':>9}{'balanced accuracy':>24}{'5 nearest':>11}{'LogME':>8}{'H-score':>9}"
 
 
-def _line(probe: "Probe") -> str:
+def _figures(probe: "Probe") -> str:
     accuracy = f"{probe.balanced_accuracy:.3f} ({probe.interval[0]:.3f} to {probe.interval[1]:.3f})"
     scores = f"{probe.neighbours:>11.3f}{probe.logme:>8.3f}{probe.h_score:>9.3f}"
-    return f"  {probe.depth:<20}{probe.features:>9,}{accuracy:>24}{scores}"
+    return f"{probe.features:>9,}{accuracy:>24}{scores}"
 
 
 def render(recipe: Path, data: Path, advice: "Advice") -> str:
