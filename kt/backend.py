@@ -36,6 +36,7 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     except ImportError as error:
         why = " ".join(str(error).split())
         raise EnvironmentProblem(f"Keras can't be loaded on {chosen}: {why}. kt doctor tells more.") from None
+    tf.get_logger().setLevel("ERROR")  # that a ladder's many models are each traced anew is no news for its user
     if chosen != "tensorflow":
         tf.config.set_visible_devices([], "GPU")  # it decodes and resizes here; the GPU is the other backend's
     if mixed_precision:  # a CPU has no fast float16

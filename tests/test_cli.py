@@ -4,6 +4,7 @@ import errno
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
@@ -639,6 +640,13 @@ def test_a_backend_cannot_change_once_keras_is_loaded(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: object())
     with pytest.raises(EnvironmentProblem, match="Keras is loaded already with another backend"):
         backend.start(other)
+
+
+def test_tensorflow_s_advice_on_tracing_is_not_told():
+    import tensorflow as tf
+
+    backend.start("tensorflow")
+    assert tf.get_logger().level == logging.ERROR
 
 
 def test_a_backend_that_cannot_be_loaded_is_one_line(tmp_path):
