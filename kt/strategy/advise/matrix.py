@@ -19,23 +19,27 @@ OVER_PIXELS = 1 / 3
 SOLVED = 0.95
 """Or where the top goes this far from guessing to perfect, whatever the pixels alone do."""
 
-_SIGNIFICANT = 0.01
-"""Chance of calling noise learnable.
+_SIGNIFICANT = 0.02
+"""Chance of calling noise learnable."""
 
-At 5 % random pixels passed, for the folds of a cross-validation depend on each other more than a bootstrap knows
-(Bengio and Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 2004).
+_OF_FOLDS = 1.4
+"""So many times what the bootstrap tells is the spread of a cross-validated accuracy.
+
+Folds depend on each other (Bengio and Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation,
+JMLR 2004). On normal noise, 120 draws each, it was 1.43 (8 features of 64 pictures), 1.31 (200 of 64) and 1.26 (200 of
+200).
 """
 
 
 def learnable(probes: Sequence[Probe], *, classes: int) -> bool:
     """Whether any depth does better than guessing, beyond what the best of so many tries does by luck.
 
-    A z-test on the bootstrap's spread, at 1 % divided by the number of probes (Bonferroni).
+    A z-test on the bootstrap's spread, widened for the folds, at 2 % divided by the number of probes (Bonferroni).
     """
     guess = 1 / classes
     odds = []
     for probe in probes:
-        spread = (probe.interval[1] - probe.interval[0]) / (2 * stats.norm.ppf(0.975))
+        spread = _OF_FOLDS * (probe.interval[1] - probe.interval[0]) / (2 * stats.norm.ppf(0.975))
         above = probe.balanced_accuracy - guess
         odds.append(float(stats.norm.sf(above / spread)) if spread > 0 else float(above <= 0))
     return min(odds) < _SIGNIFICANT / len(odds)
