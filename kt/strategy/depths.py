@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kt.data.splits import Split, Splits
 from kt.features.engine import Engine
-from kt.probe import by_depth, features
+from kt.probe import by_depth, features, shares
 from kt.recipe import ALL, TOP, LinearProbe, Recipe
 from kt.strategy.validation import new_model
 
@@ -41,6 +41,11 @@ def worth_a_probe(depths: Sequence[str]) -> list[str]:
     below = [depth for depth in depths if depth not in (TOP, ALL)][1:]
     places = np.linspace(0, len(below) - 1, min(SINGLE - 1, len(below))).round().astype(int)
     return [*(below[place] for place in places), TOP]
+
+
+def shares_at(depth: str, features: npt.NDArray[Any]) -> tuple[float, ...]:
+    """The shares of features `[N, D]` of a depth to choose between, as a probe there does."""
+    return shares(features.shape[1]) if depth == ALL else (1.0,)
 
 
 def drawn(splits: Splits, *, seed: int) -> Splits:

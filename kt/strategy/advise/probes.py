@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from kt import linear
 from kt.evaluate import evaluate
-from kt.probe import shares
 from kt.recipe import ALL, TOP
 from kt.strategy.advise.depths import Depth
+from kt.strategy.depths import shares_at
 from kt.strategy.transferability import h_score, logme, neighbours
 
 CLOSE = 0.01
@@ -96,7 +96,7 @@ def probe(
     with threadpool_limits(limits=1):  # matrices of this size: beside other work, threads wait for each other
         if np.ptp(rows, axis=0).any():
             # Of all depths side by side, what a recipe's probe keeps is kept here.
-            keep = shares(rows.shape[1]) if depth.name == ALL else (1.0,)
+            keep = shares_at(depth.name, rows)
             scores = linear.cross_validated(
                 rows, labels, classes=number, groups=groups, keep=keep, balanced=True, seed=seed
             )

@@ -12,9 +12,9 @@ from kt.errors import DataError, RecipeError
 from kt.heads import Classifier
 from kt.linear import cross_validated, fit
 from kt.model import Built
-from kt.probe import scores_layer, shares
+from kt.probe import scores_layer
 from kt.recipe import ALL, TOP, LinearProbe, Recipe
-from kt.strategy.depths import drawn, features_by_depth, worth_a_probe
+from kt.strategy.depths import drawn, features_by_depth, shares_at, worth_a_probe
 from kt.strategy.ladder.rungs import Rung, head_alone, probe
 
 
@@ -74,7 +74,7 @@ def choose_depth(recipe: Recipe, splits: Splits) -> list[Depth]:
 
 def _log_loss(depth: str, features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits) -> float:
     """Cross-validated on train, at the best C; infinite where the features tell nothing apart."""
-    train, balanced, keep = splits.train, recipe.class_weight == "balanced", _keep(depth, features)
+    train, balanced, keep = splits.train, recipe.class_weight == "balanced", shares_at(depth, features)
     try:
         linear = fit(features, train.labels, classes=len(splits.classes), keep=keep, groups=train.groups,
                      balanced=balanced, seed=recipe.seed)  # fmt: skip
@@ -99,12 +99,7 @@ def _losses(
     depth: str, features: npt.NDArray[np.float32], recipe: Recipe, splits: Splits
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """The cross-validated log loss of each training picture, `[N]`, all choices made inside each fold."""
-    train, balanced, keep = splits.train, recipe.class_weight == "balanced", _keep(depth, features)
+    train, balanced, keep = splits.train, recipe.class_weight == "balanced", shares_at(depth, features)
     scores = cross_validated(features, train.labels, classes=len(splits.classes), keep=keep, groups=train.groups,
                              balanced=balanced, seed=recipe.seed)  # fmt: skip
     return -np.log(np.maximum(scores[np.arange(len(train)), train.labels], 1e-7))
-
-
-def _keep(depth: str, features: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """The shares of features to try, as a probe there does."""
-    return shares(features.shape[1]) if depth == ALL else (1.0,)
