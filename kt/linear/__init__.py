@@ -7,7 +7,6 @@ one thread, since several would wait for each other on matrices of this size (20
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,33 +17,22 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from kt.errors import DataError
+from kt.linear.folds import FOLDS, Ints, folds_of, folds_to_choose_by
+from kt.linear.space import Floats, Space
+
+__all__ = ["FALLBACK", "Kind", "Linear", "cross_validated", "fit", "folds_of", "refuse_constant"]
 
 Kind = Literal["softmax", "svm"]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Folds = list[tuple[Ints, Ints]]
 
 STRENGTHS = tuple(float(10.0**power) for power in np.arange(-6, 1.1, 0.5))
 """The values of C that are tried, the strongest regularisation first; features are standardised."""
 
-OF_MEAN, OF_MIDDLE = 0.05, 0.1
-"""The floor of a feature's scale, in shares of its mean and of the median of all features' standard deviations."""
-
 FALLBACK = 0.01
 """C where no class has two pictures that don't belong together, so that nothing can be held out."""
-
-FOLDS = 5
-
-ENOUGH = 1000
-"""Pictures on which C is chosen, at most; a draw of them where there are more."""
-
-_ATTEMPTS = 20
-"""Shuffles that are tried: with few groups, one may hold all of a class out at once."""
 
 _ROUGH, _EXACT = 3e-3, 1e-5
 """Where a solver stops: while C is chosen, and at last."""
@@ -131,7 +119,7 @@ def fit(
     asked = _Asked(kind, classes, balanced)
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # while C is chosen, the last digits are of no matter
-        folds = [_Fold(rows, labels, *parts) for parts in _held_out(labels, groups, seed=seed)]
+        folds = [_Fold(rows, labels, *parts) for parts in folds_to_choose_by(labels, groups, seed=seed)]
         share, strength, path = _chosen(folds, asked, keep=keep, given=C)
         columns = np.arange(rows.shape[1])
         if share < 1:
@@ -176,65 +164,6 @@ def cross_validated(
     return scores
 
 
-def folds_of(labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, folds: int = FOLDS, seed: int = 0) -> Folds:
-    """Train and held-out indices of each fold, class by class in equal shares, groups whole.
-
-    There are fewer folds where a class has fewer groups. Raises DataError where a class has a single one, for then it
-    could not be learnt while it is held out.
-    """
-    labels = np.asarray(labels, np.int64)
-    names = _names(labels, groups)
-    independent = _independent(labels, names)
-    scarce = [label for label, count in independent.items() if count < 2]
-    if scarce:
-        raise DataError(
-            f"Class {scarce[0]} (counting from 0) has a single independent picture, so nothing can be cross-validated; "
-            "add pictures of it. (Copies, and pictures of one group, count as one.)"
-        )
-    for attempt in range(_ATTEMPTS):
-        found = _split(labels, names, folds=min(folds, *independent.values()), seed=seed + 1000 * attempt)
-        if sum(len(held_out) for _, held_out in found) == len(labels):
-            return found
-    raise DataError("The groups of pictures can't be shared out so that every class is learnt; split them up.")
-
-
-def _held_out(labels: Ints, groups: Sequence[str] | None, *, seed: int) -> Folds:
-    """Folds on which C is chosen: a class with a single group is always learnt and never held out; maybe none."""
-    random, places = np.random.default_rng(seed), np.arange(len(labels))
-    if len(labels) > ENOUGH:
-        places = np.sort(random.choice(len(labels), ENOUGH, replace=False))
-    names = _names(labels, groups)
-    independent = _independent(labels[places], names[places])
-    often = np.isin(labels[places], [label for label, count in independent.items() if count > 1])
-    free, always = places[often], places[~often]
-    if not len(free):
-        return []
-    count = min(FOLDS, *(count for count in independent.values() if count > 1))
-    split = _split(labels[free], names[free], folds=count, seed=seed)
-    return [(np.concatenate([free[train], always]), free[held_out]) for train, held_out in split]
-
-
-def _split(labels: Ints, names: npt.NDArray[np.str_], *, folds: int, seed: int) -> Folds:
-    """Stratified folds of whole groups; those whose training part lacks a class are left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class may have fewer pictures than folds where its groups are large
-        # Where every picture is on its own, the same folds come a hundred times sooner without groups.
-        alone = len(np.unique(names)) == len(names)
-        splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-        found = list(splitter.split(np.zeros(len(labels)), labels, names))
-    everything = set(labels.tolist())
-    return [(train, held) for train, held in found if len(held) and set(labels[train].tolist()) == everything]
-
-
-def _names(labels: Ints, groups: Sequence[str] | None) -> npt.NDArray[np.str_]:
-    return np.arange(len(labels)).astype(str) if groups is None else np.asarray(groups, dtype=str)
-
-
-def _independent(labels: Ints, names: npt.NDArray[np.str_]) -> Counter[int]:
-    """How many groups each class has."""
-    return Counter(label for label, _ in set(zip(labels.tolist(), names.tolist(), strict=True)))
-
-
 def _check(rows: Floats, labels: Ints, *, classes: int) -> None:
     if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):
         raise DataError(f"Features of shape {list(rows.shape)} don't fit labels of shape {list(labels.shape)}.")
@@ -258,67 +187,16 @@ def refuse_constant(features: npt.ArrayLike) -> None:
         )
 
 
-class _Space:
-    """Features standardised (`_scale`), and in as few coordinates as hold them all; and the way back."""
-
-    def __init__(self, rows: Floats) -> None:
-        self._mean, self._scale = rows.mean(axis=0), _scale(rows)
-        standard = (rows - self._mean) / self._scale
-        # The basis, `[D, coordinates]`, as the product of `standard.T` and what turns it, which is never computed.
-        self._turned: tuple[Floats, Floats] | None = None
-        self.inside: Floats = standard
-        if rows.shape[1] > rows.shape[0]:
-            values, vectors = np.linalg.eigh(standard @ standard.T)
-            kept = values > 1e-10 * values.max()
-            roots = np.sqrt(values[kept])
-            self._turned = standard, vectors[:, kept] / roots
-            self.inside = vectors[:, kept] * roots
-
-    def into(self, rows: Floats) -> Floats:
-        """Other features in the same coordinates."""
-        standard: Floats = (rows - self._mean) / self._scale
-        if self._turned is None:
-            return standard
-        own, turn = self._turned
-        return np.asarray(standard @ own.T @ turn)
-
-    def relevance(self, weights: Floats) -> Floats:
-        """The weights of the standardised features, `[D, C]`, of those inside."""
-        if self._turned is None:
-            return weights
-        own, turn = self._turned
-        return np.asarray(own.T @ (turn @ weights))
-
-    def outside(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """The weights and bias that give, from the features as they are, what these give inside."""
-        turned = self.relevance(weights) / self._scale[:, None]
-        return turned, bias - self._mean @ turned
-
-
-def _scale(rows: Floats) -> Floats:
-    """What each feature is divided by: its standard deviation, with a floor.
-
-    The floor is a share of the feature's mean and of the middle feature's deviation. What varies less would get weights
-    so large that a rare picture, or the rounding of an export, decides: without it a probe on 7,488 features lost 26
-    points as int8. Infinite for a feature that does not vary but for rounding.
-    """
-    means, deviations = np.abs(rows.mean(axis=0)), rows.std(axis=0)
-    varies = deviations > 1e-6 * max(deviations.max(), means.max())
-    middle = np.median(deviations[varies]) if varies.any() else 0.0
-    floor = (OF_MEAN * means) ** 2 + (OF_MIDDLE * middle) ** 2
-    return np.where(varies, np.sqrt(deviations**2 + floor), np.inf)
-
-
 class _Fold:
     """Pictures to learn from and pictures held out, with the features that are looked at."""
 
     def __init__(self, rows: Floats, labels: Ints, train: Ints, held_out: Ints) -> None:
         self.learnt, self.held_out = (rows[train], labels[train]), (rows[held_out], labels[held_out])
 
-    def on(self, columns: Ints | None) -> tuple[_Space, Floats]:
+    def on(self, columns: Ints | None) -> tuple[Space, Floats]:
         """The space of the pictures to learn from, and the held-out ones in it."""
         own, other = (part if columns is None else part[:, columns] for part in (self.learnt[0], self.held_out[0]))
-        space = _Space(own)
+        space = Space(own)
         return space, space.into(other)
 
 
@@ -370,13 +248,13 @@ def _path(
 
 def _fitted(rows: Floats, labels: Ints, asked: _Asked, *, C: float) -> tuple[Floats, Floats]:  # noqa: N803
     """Weights `[D, C]` and bias, to the last digit that counts."""
-    space = _Space(rows)
+    space = Space(rows)
     return space.outside(*_weights_of(asked.solver(C, _EXACT).fit(space.inside, labels)))
 
 
 def _relevance(rows: Floats, labels: Ints, asked: _Asked, *, C: float) -> Floats:  # noqa: N803
     """The weights `[D, C]` of standardised features, where all are used."""
-    space = _Space(rows)
+    space = Space(rows)
     return space.relevance(_weights_of(asked.solver(C, _ROUGH).fit(space.inside, labels))[0])
 
 
