@@ -31,13 +31,38 @@ FEW = ["block_6_expand_relu", "block_13_expand_relu", "block_16_expand_relu", "t
 turns = keras.Sequential([keras.layers.RandomFlip("horizontal", seed=1), keras.layers.RandomRotation(0.05, seed=2)])
 
 
-def blocks(lr=1e-4, epochs=5, count=4, schedule=None, rates=None):
-    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr, schedule=schedule, layer_rates=rates)
+def blocks(lr=1e-4, epochs=5, count=4, **more):
+    return Phase("fine_tune", trainable=last_blocks(count), epochs=epochs, lr=lr, **more)
 
 
 def calm_head(block, count):
     """A hundredth of the rate for the head: Adam moves the weight of each of thousands of features by as much."""
     return 0.01 if block == count else 1.0
+
+
+def averaged(lr):
+    """Adam whose weights become their own running average after every 20 steps (Polyak and Juditsky, 1992)."""
+    return keras.optimizers.Adam(lr, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=20)
+
+
+class TowardsStart(keras.optimizers.Adam):
+    """Adam on the loss plus `strength` / 2 times the squared distance from the phase's start: L2-SP, Li et al. 2018."""
+
+    def __init__(self, learning_rate, *, strength):
+        super().__init__(learning_rate)
+        self.strength = strength
+
+    def build(self, variables):
+        self.starts = [keras.ops.copy(variable.value) for variable in variables]
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        start = self.starts[self._get_variable_index(variable)]
+        super().update_step(gradient + self.strength * (variable - start), variable, learning_rate)
+
+
+def l2_sp(lr):
+    return TowardsStart(lr, strength=0.1)
 
 
 HEAD = Phase("train_head", trainable=frozen, epochs=10, lr=1e-3)
@@ -51,9 +76,18 @@ WAYS = {
     "probe depths": ([LinearProbe(features=DEPTHS)], {}),
     "probe all": ([LinearProbe(features="all")], {}),
     "probe all, blocks 1e-4": ([LinearProbe(features="all"), blocks()], {}),
-    "probe all, blocks 1e-4, calm head": ([LinearProbe(features="all"), blocks(rates=calm_head)], {}),
-    "probe all, 8 blocks 3e-5, calm head": ([LinearProbe(features="all"), blocks(3e-5, 5, 8, rates=calm_head)], {}),
+    "probe all, blocks 1e-4, calm head": ([LinearProbe(features="all"), blocks(layer_rates=calm_head)], {}),
+    "probe all, 8 blocks 3e-5, calm head": (
+        [LinearProbe(features="all"), blocks(3e-5, 5, 8, layer_rates=calm_head)],
+        {},
+    ),
     "probe all, 4 views": ([LinearProbe(features="all")], {"augment": Views(turns, views=4)}),
+    "head, blocks 1e-4, averaged": ([HEAD, blocks(optimizer=averaged)], {}),
+    "head, blocks 1e-4, L2-SP": ([HEAD, blocks(optimizer=l2_sp)], {}),
+    "probe top, blocks 1e-4, averaged": ([LinearProbe(), blocks(optimizer=averaged)], {}),
+    "probe top, blocks 1e-4, L2-SP": ([LinearProbe(), blocks(optimizer=l2_sp)], {}),
+    "probe all, blocks 1e-4, averaged": ([LinearProbe(features="all"), blocks(optimizer=averaged)], {}),
+    "probe all, blocks 1e-4, L2-SP": ([LinearProbe(features="all"), blocks(optimizer=l2_sp)], {}),
     "probe depths, 4 views": ([LinearProbe(features=DEPTHS)], {"augment": Views(turns, views=4)}),
     "probe depths, blocks 1e-5": ([LinearProbe(features=DEPTHS), blocks(1e-5, schedule=Cosine())], {}),
     "probe depths, blocks 3e-5": ([LinearProbe(features=DEPTHS), blocks(3e-5)], {}),

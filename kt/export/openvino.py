@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from kt.export.labels import LABELS, to_text
+from kt.export.runtimes import openvino_without_telemetry
 from kt.traced import traced
 
 MODEL = "model.xml"
@@ -25,8 +26,7 @@ class OpenVino:
 
     def __call__(self, model: Any, directory: Path) -> Path:
         """Write the folder for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
-        import openvino
-
+        openvino = openvino_without_telemetry()
         function, module = traced(model, batch_size=None, takes="pixels", gives=["scores"])
         with tempfile.TemporaryDirectory() as folder:
             tf.saved_model.save(module, folder, signatures={"serving_default": function})

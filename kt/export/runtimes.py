@@ -1,6 +1,7 @@
 """Opens what ONNX Runtime, OpenVINO and Keras run; each library is loaded only when it is asked for."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def open_openvino(path: Path) -> RuntimeArtifact:
 
     Where the processor has bfloat16, OpenVINO would compute in it by default, up to 0.01 away in a score.
     """
-    library = needed("openvino", extra="openvino")
+    library = openvino_without_telemetry()
     model = library.Core().read_model(str(path / "model.xml"))
     compiled = library.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     shape = [None if side.is_dynamic else side.get_length() for side in model.input().get_partial_shape()]
@@ -90,6 +91,17 @@ def open_keras(path: Path) -> RuntimeArtifact:
         image_size=_size(path, model.input_shape),
         ask=lambda pixels: keras.ops.convert_to_numpy(model(pixels, training=False)),
     )
+
+
+def openvino_without_telemetry() -> Any:
+    """The openvino package, kept from reporting its use; EnvironmentProblem where it is not installed.
+
+    On import and on conversion its tools report to Google Analytics unless the user opted out, from a process that
+    they fork beside TensorFlow's threads: where no network answers, an export could hang on it. They do without the
+    package that reports if it can't be imported.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return needed("openvino", extra="openvino")
 
 
 def needed(package: str, *, extra: str) -> Any:
