@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kt import Classifier, Cosine, LinearProbe, Phase, Recipe, Views
 from kt.data import Folder
@@ -53,7 +54,8 @@ class TowardsStart(keras.optimizers.Adam):
         self.strength = strength
 
     def build(self, variables):
-        self.starts = [keras.ops.copy(variable.value) for variable in variables]
+        with tf.init_scope():  # Keras builds it while it traces the first step
+            self.starts = [variable.numpy() for variable in variables]
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):

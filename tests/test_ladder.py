@@ -374,6 +374,8 @@ def test_on_real_photos_the_ladder_comes_well_above_chance(tmp_path):
     results = json.loads(done.stdout)
     names = [row["name"] for row in results["ladder"]]
     assert names[:4] == ["probe", "top_blocks", "more_blocks", "whole_network"]
-    assert [row["name"] for row in results["ladder"] if row["won"]] == [results["phases"][-1]["name"]]
+    (won,) = (row for row in results["ladder"] if row["won"])
+    # A rung of another backbone, whose weights may be at hand, bears that backbone's name.
+    assert won["name"] in (results["phases"][-1]["name"], won["backbone"])
     assert results["test"]["balanced_accuracy"] > 0.6
     assert any(depth["features"] == "top" for depth in results["depths"])
