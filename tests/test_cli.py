@@ -370,17 +370,16 @@ def stand_ins(root, counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "weighted", "tuned"),
+    ("counts", "weighted"),
     [
-        ({"good": 30, "bad": 30}, False, False),
-        ({"good": 59, "bad": 30}, False, False),
-        ({"good": 60, "bad": 30}, True, False),
-        ({"good": 300, "bad": 299}, False, False),
-        ({"good": 300, "bad": 300}, False, True),
-        ({"good": 900, "bad": 100}, True, False),
+        ({"good": 30, "bad": 30}, False),
+        ({"good": 59, "bad": 30}, False),
+        ({"good": 60, "bad": 30}, True),
+        ({"good": 900, "bad": 700}, False),
+        ({"good": 900, "bad": 100}, True),
     ],
 )
-def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, tuned, tmp_path, kt_ends):
+def test_new_probes_all_depths_and_fits_the_balance_of_the_pictures(counts, weighted, tmp_path, kt_ends):
     data, file = stand_ins(tmp_path / "photos", counts), tmp_path / "deep" / "fruit.py"
     code, out, err = kt_ends("new", file, "--data", data)
     assert (code, err) == (0, "")
@@ -394,9 +393,8 @@ def test_new_fits_the_number_and_balance_of_the_pictures(counts, weighted, tuned
     assert f"    kt run {file}" in loaded.description
     assert loaded.recipe.data.root == str(data)
     assert (loaded.recipe.class_weight == "balanced") is weighted
-    assert loaded.recipe.phases[0] == LinearProbe(features="all")
-    assert [step.name for step in loaded.recipe.phases[1:]] == ["fine_tune"] * tuned
-    assert (loaded.recipe.data.validation < 0.1) is not tuned
+    assert loaded.recipe.phases == [LinearProbe(features="all")]
+    assert loaded.recipe.data.validation < 0.1
 
 
 @pytest.mark.parametrize(

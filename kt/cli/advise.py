@@ -158,4 +158,4 @@ def render(recipe: Path, data: Path, advice: "Advice") -> str:
         "features": "" if advice.features == "top" else f"features={json.dumps(advice.features)}",
         "tuned": {"probe_then_top": "top", "probe_then_all": "all"}.get(advice.strategy, ""),
     }
-    return new_recipe.text_of("advised.py.jinja", recipe, data=data, counts=advice.per_class, values=values)
+    return new_recipe.text_of("advised.py.jinja", recipe, data=data, counts=advice.per_class, **values)

@@ -13,9 +13,6 @@ from kt.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 """Those of `kt.data.images`, which loads the heavy libraries; a test holds the two against each other."""
 
-MANY = 300
-"""From so many pictures of the smallest class on, the new recipe trains blocks of the network behind the probe."""
-
 NEEDED = 3
 """Pictures that a class needs so that train, validation and test have one each."""
 
@@ -30,9 +27,8 @@ SCARCE = 30
 def command(recipe: Path, data: Path) -> None:
     """Write a recipe for your own pictures.
 
-    RECIPE is the file to write, such as recipes/mushrooms.py. The pictures are counted, not read: a linear probe on the
-    features of all depths is all there is for few; with 300 of each class or more, the last blocks train too. Classes
-    that differ much in size are weighted. The recipe is yours to change.
+    RECIPE is the file to write, such as recipes/mushrooms.py. It fits a linear probe on the features of all depths. The
+    pictures are counted, not read; classes that differ much in size are weighted. The recipe is yours to change.
     """
     check_new(recipe)
     counts = count_pictures(data)
@@ -85,5 +81,4 @@ def _is_picture(file: Path, *, below: Path) -> bool:
 
 def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
     """The recipe's text, from what the folder holds."""
-    values = {"tune": min(counts.values()) >= MANY}
-    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, values=values)
+    return text_of("recipe.py.jinja", recipe, data=data, counts=counts)

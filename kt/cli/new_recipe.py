@@ -25,7 +25,7 @@ def write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def text_of(template: str, file: Path, *, data: Path, counts: Mapping[str, int], values: Mapping[str, Any]) -> str:
+def text_of(template: str, file: Path, *, data: Path, counts: Mapping[str, int], **values: Any) -> str:
     """The recipe's text. data: the pictures; counts: how many of each class. values: what else the template takes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -148,7 +148,7 @@ def _verdict(row: dict[str, Any], best: dict[str, Any], rows: Sequence[dict[str,
 
 
 def fine_tuning(recipe: Recipe, built: Built) -> Phase:
-    """The recipe's last phase in which the backbone trains; where there is none, the one that `kt new` writes."""
+    """The recipe's last phase in which the backbone trains; where there is none, 5 epochs of everything at 1e-4."""
     for phase in reversed(recipe.phases):
         if isinstance(phase, Phase):
             phase.trainable(built.backbone)
