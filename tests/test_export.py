@@ -778,3 +778,8 @@ def test_mobilenet_v2_in_int8_is_at_most_four_megabytes(tmp_path):
     assert results["tflite_int8"].bytes <= 4_000_000
     assert results["tflite_float16"].bytes <= 5_000_000
     assert results["saved_model"].released and results["tflite_float32"].released
+
+
+def test_a_run_that_exports_nothing_starts_no_child(monkeypatch, tmp_path):
+    monkeypatch.setattr(from_run, "export", lambda job: pytest.fail("a child was started"))
+    assert from_run.export_run(tmp_path, None, None, scores=None, name="none", formats=[]) == ()

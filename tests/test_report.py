@@ -416,7 +416,8 @@ def test_the_summary_of_a_run_that_released_nothing_does_not_tell_to_use_it():
     results, *_ = made_up()
     results["released_to"] = None
     assert "kt predict" not in summary(results)
-    assert "nothing" in summary(results)
+    assert "nothing after" in summary(results) and "the report says why" in summary(results)
+    assert summary({**results, "artifacts": []}).endswith("; the recipe exports nothing")
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,10 @@ def export_run(
     """Export `out/model.keras` in the child process and check each artefact on the test split.
 
     scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names. about: what the
-    `.tflite` files tell of the model, what the recipe's file says of itself unless given.
+    `.tflite` files tell of the model, what the recipe's file says of itself unless given. Without formats no child runs.
     """
+    if not formats:
+        return ()
     with tempfile.TemporaryDirectory(prefix="kt-gate-") as folder:
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.pixels,

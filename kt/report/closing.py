@@ -102,5 +102,6 @@ def _next(results: Mapping[str, Any]) -> str:
     took = f" after {duration(results['seconds'])}" if known(results.get("seconds")) else ""
     released_to = results.get("released_to")
     if not released_to:
-        return _row("released", f"nothing{took}; the report says why")
+        why = "the report says why" if results.get("artifacts") else "the recipe exports nothing"
+        return _row("released", f"nothing{took}; {why}")
     return _row("try it", f"kt predict {shown(Path(str(released_to)).parent)} photo.jpg")
