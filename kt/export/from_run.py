@@ -47,7 +47,8 @@ def export_run(
     """Export `out/model.keras` in the child process and check each artefact on the test split.
 
     scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names. about: what the
-    `.tflite` files tell of the model, what the recipe's file says of itself unless given. Without formats nothing is done.
+    `.tflite` files tell of the model, what the recipe's file says of itself unless given. Without formats there is no
+    child.
     """
     if not formats:
         return ()
