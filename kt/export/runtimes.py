@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
 _BATCH = 64
+_FIRST_ANSWER = threading.Lock()
 
 
 class RuntimeArtifact:
@@ -66,13 +68,18 @@ def open_openvino(path: Path) -> RuntimeArtifact:
     model = library.Core().read_model(str(path / "model.xml"))
     compiled = library.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     shape = [None if side.is_dynamic else side.get_length() for side in model.input().get_partial_shape()]
-    labels = path / LABELS
-    return RuntimeArtifact(
-        path,
-        classes=from_text(labels.read_bytes()) if labels.is_file() else (),
-        image_size=_size(path, shape),
+    labels, size = path / LABELS, _size(path, shape)
+
+    def ask(pixels: Pixels) -> Any:
         # A request of its own for each call: one request answers one thread at a time.
-        ask=lambda pixels: compiled.create_infer_request().infer([pixels])[compiled.output()],
+        return compiled.create_infer_request().infer([pixels])[compiled.output()]
+
+    # Before others may ask: two threads whose first answers coincide wait for each other for ever, one with the lock of
+    # a static variable of OpenVINO's bindings for Python's (GIL), one the other way round (OpenVINO 2026.4.1).
+    with _FIRST_ANSWER:
+        ask(np.zeros((1, *size, 3), np.uint8))
+    return RuntimeArtifact(
+        path, classes=from_text(labels.read_bytes()) if labels.is_file() else (), image_size=size, ask=ask
     )
 
 
@@ -97,8 +104,7 @@ def openvino_without_telemetry() -> Any:
     """The openvino package, kept from reporting its use; EnvironmentProblem where it is not installed.
 
     On import and on conversion its tools report to Google Analytics unless the user opted out, from a process that
-    they fork beside TensorFlow's threads: where no network answers, an export could hang on it. They do without the
-    package that reports if it can't be imported.
+    they fork beside TensorFlow's threads. They do without the package that reports if it can't be imported.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return needed("openvino", extra="openvino")
