@@ -4,9 +4,9 @@
 
 The folder holds SET/train/CLASS/* and SET/test/CLASS/*; `digits` (scikit-learn's, drawn large) and `noise` (random
 pixels, two labels that mean nothing) are made here. Of each set so many pictures are to learn from as `--images` says,
-evenly spaced within their classes, and up to 400 to test on. `kt advise --write` is asked once for each set, and sees
-no test picture; the recipe that it writes is trained as the others are, on the same training and validation pictures.
-What each reached is kept in DIR/results.jsonl, so that an interrupted run goes on.
+evenly spaced within their classes, and up to 400 to test on (of noise 10,000). `kt advise --write` is asked once for
+each set, and sees no test picture; the recipe that it writes is trained as the others are, on the same training and
+validation pictures. What each reached is kept in DIR/results.jsonl, so that an interrupted run goes on.
 """
 
 import argparse
@@ -27,6 +27,7 @@ STRATEGIES = {
     "scratch": "small network from scratch",
 }
 TESTED = 400
+NOISE_TESTED = 10_000  # to tell a guess from a guess to within a point
 
 
 # ----------------------------------------------------------------------------------------------------------- pictures
@@ -79,7 +80,7 @@ def _noise(folder, images):
     from PIL import Image
 
     random = np.random.default_rng(0)
-    for part, count in (("train", images), ("test", TESTED)):
+    for part, count in (("train", images), ("test", NOISE_TESTED)):
         for index in range(count):
             place = folder / part / "ab"[index % 2]
             place.mkdir(parents=True, exist_ok=True)

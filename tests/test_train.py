@@ -1,6 +1,7 @@
 """Training on made-up pictures: what is kept, what stops it, and that asking twice gives the same."""
 
 import dataclasses
+import gc
 import random
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kt import Classifier, Cosine, Phase, Recipe, freeze, graph, model, train
+from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, graph, model, train
 from kt.batches import Order, class_weights, training_batches
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
@@ -89,6 +90,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert once == twice
     assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
     assert once != other
+
+
+@pytest.mark.parametrize("more", [{}, {"optimizer": keras.optimizers.SGD}, {"layer_rates": LayerwiseDecay(0.5)}])
+def test_no_graph_of_a_training_stays_in_memory(more):
+    def graphs():
+        keras.backend.clear_session()
+        gc.collect()
+        return sum(type(one).__name__.endswith("FuncGraph") for one in gc.get_objects())
+
+    before = graphs()
+    trained(recipe_of(HEAD, Phase("all", freeze.everything, epochs=1, lr=1e-3, **more)))
+    assert graphs() == before
 
 
 def test_what_reading_the_pictures_draws_at_random_does_not_change_the_run(tmp_path):
