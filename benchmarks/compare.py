@@ -1,10 +1,12 @@
 """Run `kt compare` on a set where transfer helps or on one where it does not, and print the rows of README.md.
 
     python benchmarks/compare.py ../shared/data/bean_leaves --pictures 200 --size 96 --epochs 10
-    python benchmarks/compare.py digits --source ../shared/data/clothing --epochs 15
+    python benchmarks/compare.py digits --source ../shared/data/clothing --epochs 10
+    python benchmarks/compare.py sets/mnist --source digits --epochs 10
 
 A folder is compared with MobileNetV2 and ImageNet's weights, on so many of its training pictures and all of its test
-pictures. `digits` are scikit-learn's, written as PNG, and the network is a small one that learned --source before.
+pictures; with --source, on all of them, with a small network that learned the source before. `digits` are
+scikit-learn's, written as PNG.
 """
 
 import argparse
@@ -155,7 +157,7 @@ def told(against):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a folder with train/ and test/, or the word digits")
-    parser.add_argument("--source", type=Path, help="what the small network learns before digits")
+    parser.add_argument("--source", help="what a small network learns before: a folder, or the word digits")
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=10)
@@ -163,15 +165,16 @@ def main():
     args, more = parser.parse_known_args()
     keep = args.keep.absolute()
     keep.mkdir(parents=True, exist_ok=True)
-    if args.data == "digits":
-        size = {"size": 32}
-        before = write_recipe(
-            SMALL, keep / "source.py", data=str(args.source.absolute()), epochs=10, weights="none", **size
+    if args.source:
+        source, data = (
+            str(digits(keep / "digits-png") if name == "digits" else Path(name).absolute())
+            for name in (args.source, args.data)
         )
+        before = write_recipe(SMALL, keep / "source.py", data=source, epochs=10, weights="none", size=32)
         weights = str(keep / "source.weights.h5")
         learn(before, weights)
-        pictures = str(digits(keep / "digits-png"))
-        recipe = write_recipe(SMALL, keep / "digits.py", data=pictures, epochs=args.epochs, weights=weights, **size)
+        file = keep / f"{Path(data).name.replace('-', '_')}.py"
+        recipe = write_recipe(SMALL, file, data=data, epochs=args.epochs, weights=weights, size=32)
     else:
         source = Path(args.data)
         folder = some_of(source, keep / f"{source.name}-{args.pictures}", args.pictures)
