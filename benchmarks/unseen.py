@@ -6,7 +6,8 @@
     python benchmarks/unseen.py packages sets
 
 Each becomes sets/NAME/{train,test}/CLASS/*.png, two fifths of it test (a third of the digits), drawn by the hash of the
-picture's name. Pictures on white, at most 256 pixels a side; of pictures with the same 8 x 8 thumbnail one is kept.
+picture's name. Pictures on white, at most 256 pixels a side. Of pictures whose 8 x 8 thumbnails have one pattern,
+whatever its colours, one is kept; of the digits all.
 """
 
 import argparse

@@ -101,7 +101,7 @@ def test_no_graph_of_a_training_stays_in_memory(more):
 
     before = graphs()
     trained(recipe_of(HEAD, Phase("all", freeze.everything, epochs=1, lr=1e-3, **more)))
-    assert graphs() == before
+    assert graphs() <= before
 
 
 def test_what_reading_the_pictures_draws_at_random_does_not_change_the_run(tmp_path):
