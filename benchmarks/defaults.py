@@ -100,15 +100,10 @@ WAYS = {
 }
 
 
-def one(way, root, seed):
-    """Balanced accuracy on test of what validation chose, and of where each phase ended."""
+def recipe_of(way, splits, seed):
     phases, more = WAYS[way]
-    keras.backend.clear_session()
-    started, busy = time.perf_counter(), time.process_time()
-    seed_everything(seed)
-    splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
     counts = np.bincount(splits.train.labels)
-    recipe = Recipe(
+    return Recipe(
         data=lambda: splits,
         backbone=keras.applications.MobileNetV2,
         head=Classifier(dropout=0.2, label_smoothing=more.get("smoothing", 0.0)),
@@ -118,6 +113,15 @@ def one(way, root, seed):
         seed=seed,
         export=[],
     )
+
+
+def one(way, root, seed):
+    """Balanced accuracy on test of what validation chose, and of where each phase ended."""
+    keras.backend.clear_session()
+    started, busy = time.perf_counter(), time.process_time()
+    seed_everything(seed)
+    splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
+    recipe = recipe_of(way, splits, seed)
     built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
     results, best = train(built, recipe, splits)
     seconds, cpu = time.perf_counter() - started, time.process_time() - busy
