@@ -108,7 +108,7 @@ def running(folder: Path, *, pages: Sequence[BaseRoute] = (), **changes: object)
             yield Running(folder, f"http://127.0.0.1:{settings.port}", f"127.0.0.1:{settings.grpc_port}", service)
         finally:
             loop[0].call_soon_threadsafe(stop[0].set)
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive()
 
 
@@ -136,7 +136,7 @@ def scores(version: Path, *pictures: bytes) -> np.ndarray:
     return open_artifact(version).scores(np.stack([pixels_of(data) for data in pictures]))
 
 
-def eventually(check: Callable[[], bool], *, seconds: float = 30) -> None:
+def eventually(check: Callable[[], bool], *, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < until, "it did not come true in time"

@@ -544,7 +544,10 @@ def test_no_room_for_mapped_pictures_is_told_instead_of_killing_the_process(monk
 
 
 def test_an_interrupt_while_reading_does_not_wait_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_so_far = []
+
     def slow() -> np.ndarray:
+        read_so_far.append(1)
         time.sleep(0.02)
         return np.zeros((9, 9, 3), np.uint8)
 
@@ -553,10 +556,9 @@ def test_an_interrupt_while_reading_does_not_wait_for_the_rest(monkeypatch: pyte
 
     monkeypatch.setattr("kt.console.Bar.advance", interrupted)
     items = [Item(slow, "a", str(index), group=str(index)) for index in range(2000)]
-    start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         read(items, SIZE)
-    assert time.perf_counter() - start < 5
+    assert len(read_so_far) < 2000
 
 
 @pytest.mark.parametrize("source", [Folder, Table, Tfds])
@@ -836,20 +838,18 @@ def test_a_version_or_config_that_does_not_exist_is_told(offline: Path) -> None:
         read_set("tf_flowers/nope")
 
 
-def in_one_line(name: str) -> tuple[str, float]:
-    start = time.perf_counter()
+def in_one_line(name: str) -> str:
     with pytest.raises(DataError) as caught:
         read_set(name)
     assert "\n" not in str(caught.value)
-    return str(caught.value), time.perf_counter() - start
+    return str(caught.value)
 
 
 def test_offline_and_not_prepared_ends_in_one_line_at_once(offline: Path) -> None:
-    message, seconds = in_one_line("tf_flowers")
+    message = in_one_line("tf_flowers")
     assert "'tf_flowers' is not prepared on this machine and can't be downloaded (KT_OFFLINE is set)" in message
     assert "TFDS_DATA_DIR" in message
     assert "--data FOLDER" in message
-    assert seconds < 5
 
 
 def test_a_network_that_answers_nothing_is_given_up_within_seconds(
@@ -861,9 +861,8 @@ def test_a_network_that_answers_nothing_is_given_up_within_seconds(
 
     monkeypatch.delenv("KT_OFFLINE")
     monkeypatch.setattr(socket, "getaddrinfo", never)  # a name server that is silent knows no time limit
-    message, seconds = in_one_line("tf_flowers")
+    message = in_one_line("tf_flowers")
     assert "no network: no answer in 5 s" in message
-    assert seconds < 8
 
 
 def test_a_proxy_that_refuses_is_told(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -873,14 +872,13 @@ def test_a_proxy_that_refuses_is_told(offline: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("KT_OFFLINE")
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, address)
-    message, seconds = in_one_line("tf_flowers")
+    message = in_one_line("tf_flowers")
     assert "no network: [Errno" in message
-    assert seconds < 8
 
 
 def test_a_set_that_cannot_be_prepared_says_why_in_one_line(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_require_network", lambda _: None)
-    message, _ = in_one_line("kt_failing_set")
+    message = in_one_line("kt_failing_set")
     assert message == "kt_failing_set could not be prepared: 404: no such file"
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -468,17 +467,15 @@ def bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("sides", [(10_001, 10_000), (65_000, 65_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
-def test_a_decompression_bomb_is_refused_at_once_without_allocating(sides: tuple[int, int]) -> None:
+def test_a_decompression_bomb_is_refused_without_allocating(sides: tuple[int, int]) -> None:
     file = bomb(*sides)
     assert len(file) < 100_000
     for read in (read_rgb, servable_bytes):
         tracemalloc.start()
-        start = time.perf_counter()
         with pytest.raises(DataError, match=r"claims|exceeds limit|decompression bomb"):
             read(file)
-        taken, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert taken < 1
         assert peak < 2_000_000
 
 

@@ -157,7 +157,7 @@ def test_a_release_waits_for_a_promote_that_is_at_work(saved_models):
             second = pool.submit(promote, saved_models, "apples", version=1)
             time.sleep(0.2)
             assert not second.done() and version_labels(saved_models / "apples") == {}
-        assert second.result(timeout=10).version == 1
+        assert second.result(timeout=60).version == 1
 
 
 # ------------------------------------------------------------------------------------- what the server can follow

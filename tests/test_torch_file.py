@@ -6,7 +6,6 @@ import random
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +89,10 @@ def read(tmp_path):
 
 
 def refused(read, content, match):
-    start = time.monotonic()
     with pytest.raises(WeightsError, match=match) as caught:
         read(content)
     assert str(caught.value).startswith(("weights.pth", "/")) and "weights.pth is not used: " in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - start < 2
 
 
 # ----------------------------------------------------------------------------------------------------- what is read
