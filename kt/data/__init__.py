@@ -1,7 +1,29 @@
-"""Where pictures come from: each source is called without arguments and gives `Splits`."""
+"""Where pictures come from: each source is called without arguments and gives `Splits`.
 
-from kt.data.apples import Apples
-from kt.data.sources import Folder, Table, Tfds
-from kt.data.splits import Split, Splits
+Names are imported when they are asked for, so that what only finds files or labels loads no TensorFlow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kt.data.apples import Apples
+    from kt.data.sources import Folder, Table, Tfds
+    from kt.data.splits import Split, Splits
+
+_MODULES = {
+    "Apples": "apples",
+    "Folder": "sources",
+    "Split": "splits",
+    "Splits": "splits",
+    "Table": "sources",
+    "Tfds": "sources",
+}
 
 __all__ = ["Apples", "Folder", "Split", "Splits", "Table", "Tfds"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"kt.data.{_MODULES[name]}"), name)

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, warn
 from kt.data.images import contents, read_rgb, resize
+from kt.data.labels import check_label
 from kt.data.splits import Pixels, Skipped, Split, Splits, allocate
 from kt.errors import DataError, RecipeError
 
@@ -157,6 +158,8 @@ def assemble(
     if len(classes) < 2:
         found = f"only one, {classes[0]!r}" if classes else "none"
         raise DataError(f"At least two classes are needed, and there is {found} in {origin}.")
+    for label in classes:
+        check_label(label, where=origin)
     pictures = read(items, image_size)
     lost = sorted(set(classes) - {item.label for item in pictures.items})
     if lost:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kt.data.labels import check_label
 from kt.errors import EnvironmentProblem
 
 Pixels = npt.NDArray[np.uint8]
@@ -83,6 +84,7 @@ class Splits:
 
     digest: SHA-256 over every picture's split, class and content. origin: one line for a person. rendered: whether kt
     drew the pictures. skipped: the files that could not be read. notes: what a person should know about the data.
+    Raises DataError for a class name that is no label, such as one with a line break.
     """
 
     train: Split
@@ -95,6 +97,10 @@ class Splits:
     rendered: bool = False
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            check_label(name, where=self.origin)
 
     @property
     def image_size(self) -> tuple[int, int]:
