@@ -1,14 +1,19 @@
-"""What kt says while it works: to standard error, so that standard output is free for results.
+"""What kt says: progress to standard error, results to standard output. All of it passes through here.
 
-On a terminal there are colours and progress bars; elsewhere plain lines, and no bars.
+On a terminal there are colours and progress bars; elsewhere plain lines, and no bars. Names of files and classes come
+from others, so every line is made `printable` here, where it leaves: no name can break a line, forge one, colour it, or
+end a run because it can't be encoded.
 """
 
+import json
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -28,14 +33,80 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 _DESCRIPTOR = threading.Lock()
 
 
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, line and paragraph separators, marks that change the direction of writing, and surrogates."""
+
+
+def printable(text: object) -> str:
+    """The text on one line, with nothing that a terminal obeys and nothing that UTF-8 lacks; all else as it is.
+
+    What is unfit is shown as an escape: `\\n`, `\\x1b`, `\\u202e`; a byte of a name that is not UTF-8 as `\\xff`.
+    """
+    return _UNFIT.sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if "\udc80" <= character <= "\udcff":  # how Python holds a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return ascii(character)[1:-1]
+
+
 def say(text: str) -> None:
     """One line for the person who watches; never markup, since it may quote a file's name."""
-    console.print(text, markup=False)
+    console.print(Text(printable(text)))
 
 
 def warn(text: str) -> None:
     """A line that should not be overlooked, though the work goes on."""
-    console.print(f"warning: {text}", style="yellow", markup=False)
+    console.print(Text(f"warning: {printable(text)}"), style="yellow")
+
+
+def fail(text: str) -> None:
+    """The line that a verb ends with when it can't go on."""
+    console.print(Text(f"error: {printable(text)}"))
+
+
+def tell(*lines: object) -> None:
+    """Results for a person: each argument is a line on standard output."""
+    _out(in_lines(lines))
+
+
+def tell_cells(*cells: object) -> None:
+    """A row of results on standard output, with tabs between the cells and nowhere else."""
+    _out("\t".join(map(printable, cells)))
+
+
+def tell_json(value: Any, *, indent: int | None = None) -> None:
+    """Results for a program: JSON on standard output.
+
+    What is unfit for a line of text stands there as JSON's own escapes, so a program reads every name as it is; a byte
+    that is not UTF-8 comes as `\\udc80` to `\\udcff`, as Python's surrogateescape has it.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    pieces = text.split("\n") if indent is not None else [text]  # the breaks that `indent` makes stay
+    plain = "\n".join(_UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", piece) for piece in pieces)
+    _out(plain if _encodable(plain) else json.dumps(value, indent=indent, default=str))
+
+
+def in_lines(lines: Iterable[object]) -> str:
+    """Lines as one text, for whoever wants it whole: no name in it adds a line; `tell` takes its `split("\\n")`."""
+    return "\n".join(map(printable, lines))
+
+
+def _out(text: str) -> None:
+    """Write to standard output now, whatever its encoding."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Rate(ProgressColumn):
@@ -57,26 +128,26 @@ class Bar:
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Move on by `steps`; `note` stands behind the bar (a loss, a rate)."""
-        self._progress.update(self._task, advance=steps, note=note)
+        self._progress.update(self._task, advance=steps, note=printable(note))
 
     def restart(self, title: str, total: int) -> None:
         """Begin again from nothing under a new title, such as the next epoch."""
-        self._progress.reset(self._task, description=title, total=total, note="")
+        self._progress.reset(self._task, description=printable(title), total=total, note="")
 
 
 @contextmanager
 def progress_bar(title: str, total: int, *, unit: str = "images") -> Iterator[Bar]:
     """A bar for `total` steps, with the rate in `unit`s a second and the time left."""
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _Rate(unit),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield Bar(progress, progress.add_task(title, total=total, note=""))
+        yield Bar(progress, progress.add_task(printable(title), total=total, note=""))
 
 
 @contextmanager

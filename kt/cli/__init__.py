@@ -76,8 +76,7 @@ def _guarded() -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _refused(error)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", code=130)
     except KtError as error:
@@ -97,8 +96,22 @@ def _guarded() -> int:
     return 0
 
 
+def _refused(error: click.ClickException) -> int:
+    """Show an error of click's own, which may quote what was typed, as click does: with the usage above it."""
+    from kt.console import printable
+
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # that one is the help text
+        error.show()
+    else:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        click.UsageError(printable(error.format_message()), ctx=context).show()
+    return error.exit_code
+
+
 def _fail(text: str, *, code: int) -> int:
-    click.echo(f"error: {text}", err=True)
+    from kt.console import fail  # here, since rich takes its time to load
+
+    fail(text)
     return code
 
 

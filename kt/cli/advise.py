@@ -10,6 +10,7 @@ import click
 
 from kt.cli import new_recipe
 from kt.cli.options import backend_option, json_option, load_recipe
+from kt.console import in_lines, tell, tell_json
 from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
 
@@ -62,8 +63,10 @@ def command(
     advice = advise(source(), candidates, seed=seed)
     if write is not None:
         new_recipe.write(write, render(write, data, advice))
-    click.echo(json.dumps({**advice.as_json(), "recipe": None if write is None else str(write)}, ensure_ascii=False)
-               if as_json else for_people(advice, write))  # fmt: skip
+    if as_json:
+        tell_json({**advice.as_json(), "recipe": None if write is None else str(write)})
+    else:
+        tell(*for_people(advice, write).split("\n"))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -133,7 +136,7 @@ def for_people(advice: "Advice", recipe: Path | None) -> str:
     if recipe is not None:
         place = new_recipe.in_words(shlex.quote(str(recipe)))
         lines += ["", f"{place} is written; next: kt run {place}"]
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
 _HEADINGS = f"{'features':>9}{'balanced accuracy':>24}{'5 nearest':>11}{'LogME':>8}{'H-score':>9}"

@@ -1,7 +1,6 @@
 """`kt benchmark`: how fast phone files are on this machine."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option
+from kt.console import printable, progress_bar, tell, tell_json
 
 if TYPE_CHECKING:
     from kt.benchmark import Benchmark, Timing
@@ -28,7 +28,6 @@ def command(models: tuple[Path, ...], threads: str | None, runs: int, warm_up: i
     kernels, its size, and what it holds in memory once it runs.
     """
     from kt.benchmark import benchmark, tflite_files, thread_counts
-    from kt.console import progress_bar
     from kt.environment import machine
 
     found = machine()
@@ -38,7 +37,7 @@ def command(models: tuple[Path, ...], threads: str | None, runs: int, warm_up: i
         done = [benchmark(file, threads=counts, runs=runs, warm_up=warm_up, after_each=bar.advance) for file in files]
     if as_json:
         told = [{**dataclasses.asdict(item), "path": str(item.path)} for item in done]
-        click.echo(json.dumps({"machine": found, "runs": runs, "warm_up": warm_up, "models": told}, indent=2))
+        tell_json({"machine": found, "runs": runs, "warm_up": warm_up, "models": told}, indent=2)
     else:
         _print(done, cores=int(found["cores"]), runs=runs)
 
@@ -62,16 +61,15 @@ def _print(done: Sequence["Benchmark"], *, cores: int, runs: int) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for item in done:
         for place, timing in enumerate(item.timings):
-            begins = (item.path.stem, f"{item.bytes / 1e6:.2f}") if place == 0 else ("", "")
+            begins = (printable(item.path.stem), f"{item.bytes / 1e6:.2f}") if place == 0 else ("", "")
             table.add_row(*begins, *_cells(timing), end_section=place == len(item.timings) - 1)
     console = Console(highlight=False, markup=False)
     console.print(table)
     item, timing = min(((item, timing) for item in done for timing in item.timings), key=lambda pair: pair[1].median_ms)
     threads = "1 thread" if timing.threads == 1 else f"{timing.threads} threads"
-    console.print(
+    tell(
         f"Median of {runs} calls of one picture each, on {cores} cores. Fastest: {item.path.name}, {threads}, "
-        f"{'with' if timing.xnnpack else 'without'} XNNPACK, {timing.median_ms:.2f} ms.",
-        soft_wrap=True,
+        f"{'with' if timing.xnnpack else 'without'} XNNPACK, {timing.median_ms:.2f} ms."
     )
 
 

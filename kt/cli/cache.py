@@ -1,6 +1,5 @@
 """`kt cache`: what kt keeps to be faster the next time, and removing it."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from kt.cli.options import json_option
+from kt.console import tell, tell_json
 
 KINDS = {
     "features": "outputs of frozen layers",
@@ -28,7 +28,10 @@ def command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     listing = _listing()
-    click.echo(json.dumps(listing, indent=2) if as_json else _for_people(listing))
+    if as_json:
+        tell_json(listing, indent=2)
+    else:
+        tell(*_for_people(listing))
 
 
 @command.command()
@@ -44,7 +47,7 @@ def clear(kind: str) -> None:
             folder.unlink()
         elif folder.exists():
             shutil.rmtree(folder)
-        click.echo(f"{name}: {size / 1e6:,.1f} MB removed")
+        tell(f"{name}: {size / 1e6:,.1f} MB removed")
 
 
 def _listing() -> dict[str, Any]:
@@ -69,7 +72,7 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _for_people(listing: dict[str, Any]) -> str:
+def _for_people(listing: dict[str, Any]) -> list[str]:
     lines = [f"cache: {listing['cache']}"]
     for name, what in KINDS.items():
         lines.append(f"  {name:<10}{listing['bytes'][name] / 1e6:>10,.1f} MB   {what}")
@@ -78,5 +81,8 @@ def _for_people(listing: dict[str, Any]) -> str:
     for entry in listing["features"]:
         what = f"{entry.get('backbone', '(unknown)')} at {entry.get('border', '(unknown)')}"
         lines.append(f"  {entry['used']}  {entry['bytes'] / 1e6:>8,.1f} MB  {entry['pictures']:>7,} pictures  {what}")
-    lines += ["", f"Features take at most {listing['features_limit'] / 2**30:.0f} GiB; kt cache clear removes them."]
-    return "\n".join(lines)
+    return [
+        *lines,
+        "",
+        f"Features take at most {listing['features_limit'] / 2**30:.0f} GiB; kt cache clear removes them.",
+    ]

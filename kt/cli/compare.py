@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
-from kt.cli.run_folder import new_run, on_one_line
+from kt.cli.run_folder import new_run, read_json
+from kt.console import printable, shown, tell, tell_json
 from kt.errors import RecipeError, did_you_mean
 
 
@@ -56,7 +57,6 @@ def command(
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
     counted = _seeds(seeds, first=resolved.seed)
 
-    from kt.console import shown
     from kt.strategy.compare import SHARES, compare
     from kt.strategy.strategies import TITLES, strategies
 
@@ -66,10 +66,10 @@ def command(
     out = new_run(runs / loaded.name / "compare")
     results = compare(named, out, seeds=counted, titles=TITLES, origin=origin, shares=() if no_curve else SHARES)
     if as_json:
-        click.echo(on_one_line(out / "compare.json"))
+        tell_json(read_json(out / "compare.json"))
         return
     _print(results)
-    click.echo(f"page: {shown(out / 'compare.html')}")
+    tell(f"page: {shown(out / 'compare.html')}")
 
 
 def _seeds(text: str, *, first: int) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def _print(results: Mapping[str, Any]) -> None:
     for row in results["strategies"]:
         against = row["against_scratch"]
         table.add_row(
-            row["title"] + (" *" if row["name"] == results["best"] else ""),
+            printable(row["title"]) + (" *" if row["name"] == results["best"] else ""),
             "failed" if row["error"] else f"{figure(row['balanced_accuracy'])} ({interval(row['interval'])})",
             f"{points(against['balanced_accuracy'])} ({' to '.join(map(points, against['interval']))})"
             if against
@@ -125,5 +125,4 @@ def _print(results: Mapping[str, Any]) -> None:
         "On test, with 95 % intervals; against scratch in points. * best on validation.",
         soft_wrap=True,
     )  # fmt: skip
-    for line in [*sentences(results), *results["notes"]]:
-        console.print(line, soft_wrap=True)
+    tell(*sentences(results), *results["notes"])

@@ -1,7 +1,6 @@
 """`kt doctor`: what this machine has, and what is missing."""
 
 import importlib.util
-import json
 import os
 import sys
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from kt.cli.options import json_option
+from kt.console import tell, tell_json
 
 
 @click.command("doctor")
@@ -29,14 +29,14 @@ def command(as_json: bool) -> None:
         "missing": _missing(),
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        tell_json(found, indent=2)
         return
     for title, rows in found.items():
-        click.echo(f"{title}:")
+        tell(f"{title}:")
         for name, value in rows.items():
-            click.echo(f"  {name}: {value}")
+            tell(f"  {name}: {value}")
         if not rows:
-            click.echo("  nothing")
+            tell("  nothing")
 
 
 def _backends() -> dict[str, str]:

@@ -1,11 +1,11 @@
 """`kt evaluate`: a released model on labelled pictures."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option
+from kt.console import tell, tell_json, warn
 from kt.errors import DataError
 
 
@@ -24,7 +24,6 @@ def command(model: Path, data: Path, seed: int, as_json: bool) -> None:
     from kt import backend
 
     backend.start("tensorflow")
-    from kt.console import warn
     from kt.data.sources import before_double_underscore, class_files
     from kt.evaluate import evaluate
     from kt.export.artifact import open_artifact
@@ -46,4 +45,7 @@ def command(model: Path, data: Path, seed: int, as_json: bool) -> None:
         raise DataError(f"None of {len(files)} pictures in {data} could be read.")
     groups = [f"{labels[index]} {before_double_underscore(files[index])}" for index in good]
     test = evaluate(scores, [labels[index] for index in good], artifact.classes, groups=groups, seed=seed)
-    click.echo(json.dumps({**test, "skipped": [str(answer.path) for answer in bad]}) if as_json else figures(test))
+    if as_json:
+        tell_json({**test, "skipped": [str(answer.path) for answer in bad]})
+    else:
+        tell(*figures(test).split("\n"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import changed, json_option, load_recipe
+from kt.console import tell, tell_json
 from kt.errors import DataError, ReleaseError
 from kt.recipe import EXPORTS
 
@@ -70,7 +71,10 @@ def command(
         "artifacts": report.placed(artifacts, released_to),
         "released_to": str(released_to) if released_to else None,
     }
-    click.echo(json.dumps(results) if as_json else report.summary(results))
+    if as_json:
+        tell_json(results)
+    else:
+        tell(*report.summary(results).split("\n"))
     if not any(artifact.released for artifact in artifacts):
         raise ReleaseError("Nothing passed the release gate.")
 

@@ -1,11 +1,11 @@
 """`kt list`: the recipes in a folder."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option
+from kt.console import printable, tell, tell_json
 from kt.errors import RecipeError
 from kt.recipe import is_recipe, summary_of
 
@@ -24,10 +24,10 @@ def command(folder: Path, as_json: bool) -> None:
         )
     found = {str(file): summary_of(file) for file in sorted(folder.glob("*.py")) if is_recipe(file)}
     if as_json:
-        click.echo(json.dumps([{"file": file, "summary": summary} for file, summary in found.items()], indent=2))
+        tell_json([{"file": file, "summary": summary} for file, summary in found.items()], indent=2)
         return
-    width = max(map(len, found), default=0)
+    width = max((len(printable(file)) for file in found), default=0)
     for file, summary in found.items():
-        click.echo(f"{file:<{width}}  {summary}")
+        tell(f"{printable(file):<{width}}  {summary}")
     if not found:
-        click.echo(f"no recipe in {folder}")
+        tell(f"no recipe in {folder}")

@@ -1,6 +1,5 @@
 """`kt lr-find`: which learning rate a phase wants."""
 
-import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ import click
 
 from kt.cli.options import changed, command_line, json_option, load_recipe, recipe_options, runs_option
 from kt.cli.run_folder import new_run
+from kt.console import shown, tell, tell_json
 
 
 @click.command("lr-find")
@@ -41,7 +41,6 @@ def command(
     loaded = load_recipe(recipe, backend=backend)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
 
-    from kt.console import shown
     from kt.report.rates import write_rates
     from kt.strategy.lr_find import Range, lr_find, told
 
@@ -53,11 +52,11 @@ def command(
     results = told(found, resolved, name=loaded.name, command=command_line(), started=started)
     page = write_rates(results, new_run(runs / loaded.name / "lr-find"))
     if as_json:
-        click.echo(json.dumps(results, ensure_ascii=False))
+        tell_json(results)
         return
     if found.suggested is None:
-        click.echo(f"no rate is suggested for {found.phase}: {found.why}")
+        tell(f"no rate is suggested for {found.phase}: {found.why}")
     else:
-        click.echo(f"{found.phase}.lr = {found.suggested:g}, {found.why}")
-        click.echo(f"apply it: {shlex.join(asked)} {results['set']}")
-    click.echo(f"curve: {shown(page)}")
+        tell(f"{found.phase}.lr = {found.suggested:g}, {found.why}")
+        tell(f"apply it: {shlex.join(asked)} {results['set']}")
+    tell(f"curve: {shown(page)}")

@@ -1,6 +1,5 @@
 """`kt models`: what was released."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option, saved_models_option
+from kt.console import printable, tell, tell_json
 
 if TYPE_CHECKING:
     from kt.export.released import ReleasedVersion
@@ -27,25 +27,27 @@ def command(name: str | None, saved_models: Path, as_json: bool) -> None:
 
     found = released(saved_models, name)
     if as_json:
-        click.echo(json.dumps([version.as_json() for version in found], indent=2, ensure_ascii=False))
+        tell_json([version.as_json() for version in found], indent=2)
+    elif found:
+        tell(*_table(found))
     else:
-        click.echo(_table(found) if found else f"no model in {saved_models}; kt run releases one")
+        tell(f"no model in {saved_models}; kt run releases one")
 
 
-def _table(found: Sequence["ReleasedVersion"]) -> str:
+def _table(found: Sequence["ReleasedVersion"]) -> list[str]:
     rows = [("model", "version", "labels", "balanced accuracy", "released"), *map(_row, found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return [line.rstrip() for line in lines]
 
 
 def _row(version: "ReleasedVersion") -> tuple[str, ...]:
     return (
-        version.name,
+        printable(version.name),
         str(version.version),
-        ", ".join(version.labels) or "-",
+        printable(", ".join(version.labels) or "-"),
         _figure(version.test),
-        ", ".join(version.artifacts) or "-",
+        printable(", ".join(version.artifacts) or "-"),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kt.cli.new_recipe import check_new, in_words, text_of, write
-from kt.console import warn
+from kt.console import tell, warn
 from kt.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -34,8 +34,8 @@ def command(recipe: Path, data: Path) -> None:
     counts = count_pictures(data)
     write(recipe, render(recipe, data, counts))
     classes = ", ".join(map(in_words, counts))
-    click.echo(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
-    click.echo(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
+    tell(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
+    tell(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
     if few := scarce(counts):
         warn(few)
 

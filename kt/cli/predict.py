@@ -1,12 +1,12 @@
 """`kt predict`: ask a released model."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option
+from kt.console import tell, tell_cells, tell_json, warn
 from kt.errors import DataError
 
 
@@ -42,7 +42,6 @@ def command(
 
 
 def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
-    from kt.console import warn
     from kt.export.artifact import open_artifact
     from kt.serve import predict_files
 
@@ -55,9 +54,9 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
         else:
             good += 1
         if as_json:
-            click.echo(json.dumps(answer.as_json(), ensure_ascii=False))
+            tell_json(answer.as_json())
         elif not answer.error:
-            click.echo(f"{answer.path}\t{answer.label}\t{answer.score:.3f}")
+            tell_cells(answer.path, answer.label, f"{answer.score:.3f}")
     if not good:
         raise DataError(f"None of {bad} pictures could be read." if bad else "No pictures found there.")
 
@@ -68,10 +67,10 @@ def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, r
     done = predict_to(out, model=model, pictures=pictures, engine=engine, restart=restart)
     if as_json:
         told = {**dataclasses.asdict(done), "out": str(out), "images_per_second": done.rate}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        tell_json(told)
     else:
         bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
         speed = f"{done.seconds:.1f} s, {done.rate:.0f} images/s ({done.engine})"
-        click.echo(f"{out}: {done.pictures:,} pictures, {bad}; {speed}")
+        tell(f"{out}: {done.pictures:,} pictures, {bad}; {speed}")
     if done.errors == done.pictures:
         raise DataError(f"None of {done.pictures} pictures could be read.")

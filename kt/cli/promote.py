@@ -1,11 +1,11 @@
 """`kt promote`: let a label stand for a version."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option, no_wait_option, saved_models_option
+from kt.console import tell, tell_json
 
 
 @click.command("promote")
@@ -27,4 +27,7 @@ def command(name: str, version: int | None, label: str, saved_models: Path, no_w
     from kt.export.promote import promote
 
     move = promote(saved_models, name, version=version, label=label, wait=not no_wait)
-    click.echo(json.dumps(move.as_json()) if as_json else move.told())
+    if as_json:
+        tell_json(move.as_json())
+    else:
+        tell(move.told())

@@ -1,11 +1,11 @@
 """`kt rollback`: let a label stand for the version before."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option, no_wait_option, saved_models_option
+from kt.console import tell, tell_json
 
 
 @click.command("rollback")
@@ -24,4 +24,7 @@ def command(name: str, label: str, version: int | None, saved_models: Path, no_w
     from kt.export.promote import rollback
 
     move = rollback(saved_models, name, label=label, to=version, wait=not no_wait)
-    click.echo(json.dumps(move.as_json()) if as_json else move.told())
+    if as_json:
+        tell_json(move.as_json())
+    else:
+        tell(move.told())

@@ -1,6 +1,5 @@
 """`kt run`: the main job."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import click
 
 from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
-from kt.cli.run_folder import mark_latest, new_run, on_one_line
+from kt.cli.run_folder import mark_latest, new_run, read_json
+from kt.console import tell, tell_json
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
 from kt.goal import Goal, goal
 
@@ -91,11 +91,16 @@ def command(
         results = run(resolved, out, origin=origin, saved_models=saved_models, training=training)
     mark_latest(out)
     if not isinstance(results, dict) or "artifacts" not in results:  # a run of the recipe's own, with its own answer
-        if results is not None:
-            click.echo(json.dumps(results, default=str) if as_json else results)
+        if as_json and results is not None:
+            tell_json(results)
+        elif results is not None:
+            tell(*str(results).split("\n"))
         return
     page = out / "report.html"
-    click.echo(on_one_line(out / "report.json") if as_json else report.summary(results, page))
+    if as_json:
+        tell_json(read_json(out / "report.json"))
+    else:
+        tell(*report.summary(results, page).split("\n"))
     phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")

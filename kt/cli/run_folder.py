@@ -3,13 +3,14 @@
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from kt.errors import ReleaseError
 
 
-def on_one_line(file: Path) -> str:
-    """The JSON of a file, such as a script reads line by line."""
-    return json.dumps(json.loads(file.read_text(encoding="utf-8")), ensure_ascii=False)
+def read_json(file: Path) -> Any:
+    """What a JSON file of a run says."""
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def new_run(folder: Path) -> Path:

@@ -1,11 +1,11 @@
 """`kt show`: a recipe as it would run."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe
+from kt.console import tell, tell_json
 from kt.recipe import describe
 
 
@@ -21,15 +21,15 @@ def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int
     loaded = load_recipe(recipe, backend=None)
     resolved = describe(changed(loaded, data=data, settings=settings, seed=seed))
     if as_json:
-        click.echo(json.dumps({"name": loaded.name, "description": loaded.description, **resolved}, indent=2))
+        tell_json({"name": loaded.name, "description": loaded.description, **resolved}, indent=2)
         return
-    click.echo(f"{loaded.description}\n")
+    tell(*loaded.description.split("\n"), "")
     for name, value in resolved.items():
         if name == "phases":
             for phase in value:
-                click.echo(f"{phase['name']:<14}{_one_line({key: phase[key] for key in phase if key != 'name'})}")
+                tell(f"{phase['name']:<14}{_one_line({key: phase[key] for key in phase if key != 'name'})}")
         else:
-            click.echo(f"{name:<14}{_one_line(value)}")
+            tell(f"{name:<14}{_one_line(value)}")
 
 
 def _one_line(value: object) -> str:

@@ -1,10 +1,11 @@
 """`kt weights`: what pretrained weights there are, which are at hand, and where each comes from."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import click
+
+from kt.console import say, tell, tell_json
 
 
 @click.group(invoke_without_command=True)
@@ -15,7 +16,10 @@ def command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     listing = _listing()
-    click.echo(json.dumps(listing, indent=2) if as_json else _for_people(listing))
+    if as_json:
+        tell_json(listing, indent=2)
+    else:
+        tell(*_for_people(listing))
 
 
 @command.command()
@@ -24,11 +28,10 @@ def get(name: str) -> None:
     """Fetch the weights NAME into the cache, so that runs need no network; prints the file's path."""
     from kt.backbones.catalogue import entry_named
     from kt.backbones.fetch import obtain
-    from kt.console import say
 
     path, origin = obtain(entry_named(name))
     say(f"{name}: from the {origin}, SHA-256 checked")
-    click.echo(path)
+    tell(path)
 
 
 def _listing() -> dict[str, Any]:
@@ -48,7 +51,7 @@ def _listing() -> dict[str, Any]:
     return {"cache": str(cache), "offline": offline(), "weights": entries, "other_files": others}
 
 
-def _for_people(listing: dict[str, Any]) -> str:
+def _for_people(listing: dict[str, Any]) -> list[str]:
     lines = [f"cache: {listing['cache']}" + ("   (KT_OFFLINE=1: nothing is fetched)" if listing["offline"] else "")]
     for entry in listing["weights"]:
         lines += [
@@ -65,5 +68,4 @@ def _for_people(listing: dict[str, Any]) -> str:
     if listing["other_files"]:
         lines += ["", "also in Keras's cache, fetched by Keras and not checked by kt:"]
         lines += [f"  {name}" for name in listing["other_files"]]
-    lines += ["", "Other backbones of keras.applications: Keras downloads, or --set weights=/path/to/file."]
-    return "\n".join(lines)
+    return [*lines, "", "Other backbones of keras.applications: Keras downloads, or --set weights=/path/to/file."]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kt.console import shown
+from kt.console import printable, shown
 from kt.report.numbers import change, count, duration, figure, interval, known, percent, size
 
 HEADLINES = {
@@ -33,7 +33,7 @@ def summary(results: Mapping[str, Any], page: Path | None = None) -> str:
 
 
 def _row(name: str, text: str) -> str:
-    return f"{name:<18} {text}"
+    return f"{name:<18} {printable(text)}"
 
 
 def figures(test: Mapping[str, Any]) -> str:
