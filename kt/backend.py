@@ -7,6 +7,7 @@ import sys
 
 from kt.console import quiet
 from kt.errors import EnvironmentProblem, RecipeError
+from kt.extras import install
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -21,8 +22,8 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
         asked = "" if backend else " in KERAS_BACKEND"
         raise RecipeError(f"Unknown backend {chosen!r}{asked}. There is: {', '.join(BACKENDS)}.")
     if importlib.util.find_spec(chosen) is None:
-        package = "kt-transfer" if chosen == "tensorflow" else f"kt-transfer[{chosen}]"
-        raise EnvironmentProblem(f"The backend {chosen!r} is not installed: pip install '{package}'.")
+        command = install("" if chosen == "tensorflow" else chosen)
+        raise EnvironmentProblem(f"The backend {chosen!r} is not installed: {command}")
     if "keras" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") != chosen:
         raise EnvironmentProblem(
             f"Keras is loaded already with another backend than {chosen!r}; set KERAS_BACKEND first."

@@ -27,6 +27,7 @@ from kt.errors import KtError, ReleaseError
 from kt.export.artifact import open_artifact
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import TFLite
+from kt.extras import install
 from kt.serve import batch, predict_files, scorer
 from kt.serve.batch import predict_to
 from kt.serve.scorer import BLOCK, Plan, Scored, choose, in_threads
@@ -587,7 +588,7 @@ def test_without_ray_one_line_says_what_to_install(kt_ends, model, photos, tmp_p
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = kt_ends("predict", model, photos, "--engine", "ray", "--out", tmp_path / "scores.csv")
     assert code == 7
-    assert "error: --engine ray needs Ray: pip install 'kt-transfer[ray]'." in err
+    assert f"error: --engine ray needs Ray: {install('ray')}" in err
     assert err.count("\n") == 1
 
 

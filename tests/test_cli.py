@@ -26,6 +26,7 @@ from kt.cli.new import count_pictures, render
 from kt.cli.options import own_pictures
 from kt.cli.run_folder import mark_latest, new_run
 from kt.errors import DataError, EnvironmentProblem, KtError, RecipeError, TrainingError
+from kt.extras import install
 from kt.features.store import About, Store, hashes
 from kt.recipe import load
 
@@ -598,9 +599,9 @@ def test_a_backend_that_is_not_installed_is_answered_by_the_line_that_installs_i
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "jax" else there(name, *more))
     code, _, err = kt_ends("run", paper, "--backend", "jax")
     assert code == 7
-    assert err == "error: The backend 'jax' is not installed: pip install 'kt-transfer[jax]'.\n"
+    assert err == f"error: The backend 'jax' is not installed: {install('jax')}\n"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None)
-    with pytest.raises(EnvironmentProblem, match=r"'tensorflow' is not installed: pip install 'kt-transfer'\."):
+    with pytest.raises(EnvironmentProblem, match=re.escape(f"'tensorflow' is not installed: {install()}")):
         backend.start("tensorflow")
 
 
@@ -644,7 +645,7 @@ def test_the_doctor_tells_what_is_there_and_what_is_broken(tmp_path):
     done = run_kt("doctor", "--json", cwd=tmp_path, PYTHONPATH=str(tmp_path), CUDA_VISIBLE_DEVICES="-1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert set(found) == {"versions", "machine", "backends", "weights", "missing"}
+    assert set(found) == {"versions", "machine", "backends", "weights", "extras", "missing"}
     assert found["versions"]["kt-transfer"] == kt.__version__
     assert found["versions"]["keras"].startswith("3.")
     assert found["machine"]["cores"] >= 1
@@ -659,11 +660,7 @@ def test_the_doctor_names_what_could_be_added(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert doctor._devices("torch") == "not installed"
-    assert doctor._missing() == {
-        "jax backend": "pip install 'kt-transfer[jax]'",
-        "torch backend": "pip install 'kt-transfer[torch]'",
-        "pip or uv, to fetch weights": "python -m ensurepip",
-    }
+    assert doctor._missing()["pip or uv, to fetch weights"] == "python -m ensurepip"
 
 
 # ------------------------------------------------------------------------------------------------------ runs' folders

@@ -548,8 +548,8 @@ def test_a_keras_file_is_opened_with_its_labels_and_a_damaged_one_is_said_to_be_
 @pytest.mark.parametrize(
     ("name", "packages", "said"),
     [
-        ("onnx", {"tf2onnx", "onnxruntime"}, "Export to onnx needs tf2onnx and onnxruntime: pip install 'kt-transfer"),
-        ("openvino", {"openvino"}, r"Export to openvino needs openvino: pip install 'kt-transfer\[openvino\]'"),
+        ("onnx", {"tf2onnx", "onnxruntime"}, "Export to onnx needs tf2onnx and onnxruntime: pip install "),
+        ("openvino", {"openvino"}, r"Export to openvino needs openvino: pip install .*\[openvino\]'"),
     ],
 )
 def test_a_format_whose_package_is_missing_is_told_before_any_work(monkeypatch, name, packages, said):
@@ -563,7 +563,7 @@ def test_a_format_whose_package_is_missing_is_told_before_any_work(monkeypatch, 
 def test_a_file_whose_runtime_is_missing_says_how_to_install_it(monkeypatch, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EnvironmentProblem, match=r"onnxruntime can't be loaded .*pip install 'kt-transfer\[onnx\]'"):
+    with pytest.raises(EnvironmentProblem, match=r"onnxruntime can't be loaded .*pip install .*\[onnx\]'"):
         open_artifact(tmp_path / "model.onnx")
 
 

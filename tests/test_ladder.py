@@ -12,6 +12,7 @@ from conftest import PHOTOS, REPOSITORY, TINY_RECIPE, kt, make_folder
 
 from kt import LayerwiseDecay
 from kt.errors import DataError
+from kt.extras import install
 from kt.goal import Goal
 from kt.recipe import load
 
@@ -317,7 +318,7 @@ def test_a_recipe_that_runs_by_itself_cannot_be_climbed(tmp_path, kt_ends):
 def test_without_optuna_a_search_names_the_extra(tmp_path, kt_ends, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = kt_ends("run", tmp_path / "any.py", "--search", "3")
-    assert (code, err) == (7, "error: --search needs Optuna: pip install 'kt-transfer[search]'.\n")
+    assert (code, err) == (7, f"error: --search needs Optuna: {install('search')}\n")
 
 
 def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path):

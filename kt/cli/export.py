@@ -40,9 +40,9 @@ def command(
 ) -> None:
     """Export a finished run again, as a new version.
 
-    RUN is its folder, such as runs/apples/LATEST. ONNX and OpenVINO need an extra: pip install 'kt-transfer[onnx]'
-    or 'kt-transfer[openvino]'. The exports are compared with the trained model on the run's test
-    pictures, so these must still be there, unchanged. Exit code 6 means that nothing passed the release gate.
+    RUN is its folder, such as runs/apples/LATEST. ONNX and OpenVINO need an extra, onnx or openvino; kt doctor says how
+    to install it. The exports are compared with the trained model on the run's test pictures, so these must still be
+    there, unchanged. Exit code 6 means that nothing passed the release gate.
     """
     told = _report_of(run)
     recipe_file = run / "recipe.py"

@@ -10,6 +10,7 @@ from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_
 from kt.cli.run_folder import mark_latest, new_run, read_json
 from kt.console import tell, tell_json
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
+from kt.extras import install
 from kt.goal import Goal, goal
 
 
@@ -65,7 +66,7 @@ def command(
     """
     wanted = goal(target, budget)
     if search and find_spec("optuna") is None:
-        raise EnvironmentProblem("--search needs Optuna: pip install 'kt-transfer[search]'.")
+        raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
     loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
     resolved = changed(loaded, data=data, settings=settings, seed=seed)
 

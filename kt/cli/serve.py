@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from kt.errors import EnvironmentProblem, RecipeError
+from kt.extras import install
 
 _COUNT = click.IntRange(min=1)
 _PORT = click.IntRange(0, 65535)
@@ -105,10 +106,10 @@ def command(
         from kt.serve.server import grpc_is_installed, serve
         from kt.serve.settings import MIB, Batching, Limits, Settings
     except ModuleNotFoundError as error:
-        raise EnvironmentProblem(f"kt serve needs {error.name}: pip install 'kt-transfer[serve]'") from None
+        raise EnvironmentProblem(f"kt serve needs {error.name}: {install('serve')}") from None
     if grpc_port and not grpc_is_installed():
         if context.get_parameter_source("grpc_port") is not ParameterSource.DEFAULT or not port:
-            raise EnvironmentProblem("gRPC needs further packages: pip install 'kt-transfer[grpc]', or --grpc-port 0")
+            raise EnvironmentProblem(f"gRPC needs further packages: {install('grpc')}, or --grpc-port 0")
         grpc_port = 0
     log.to_standard_error()
     serve(

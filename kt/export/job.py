@@ -17,6 +17,7 @@ from kt.backend import child_environment
 from kt.console import say, shown
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
 from kt.export.about import About
+from kt.extras import install
 from kt.recipe import EXPORTS
 
 FORMATS = EXPORTS
@@ -30,9 +31,7 @@ def check_packages(formats: Sequence[object]) -> None:
     for name in formats:
         missing = [package for package in _NEEDS.get(str(name), ()) if importlib.util.find_spec(package) is None]
         if missing:
-            raise EnvironmentProblem(
-                f"Export to {name} needs {' and '.join(missing)}: pip install 'kt-transfer[{name}]'."
-            )
+            raise EnvironmentProblem(f"Export to {name} needs {' and '.join(missing)}: {install(str(name))}")
 
 
 @dataclass(frozen=True)

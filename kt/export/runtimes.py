@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.export.labels import LABELS, from_text
+from kt.extras import install
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -115,7 +116,7 @@ def needed(package: str, *, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise EnvironmentProblem(f"{package} can't be loaded ({error}): pip install 'kt-transfer[{extra}]'.") from None
+        raise EnvironmentProblem(f"{package} can't be loaded ({error}): {install(extra)}") from None
 
 
 def _size(path: Path, shape: Any) -> tuple[int, int]:

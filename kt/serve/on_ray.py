@@ -15,6 +15,7 @@ import numpy as np
 from kt import backend
 from kt.console import quiet
 from kt.errors import EnvironmentProblem, one_line
+from kt.extras import install
 from kt.serve.scorer import Plan, Scored, Scorer
 
 
@@ -25,7 +26,7 @@ def load_ray() -> Any:
         import ray.data
     except ImportError as error:
         why = one_line(error)
-        raise EnvironmentProblem(f"--engine ray needs Ray: pip install 'kt-transfer[ray]'. ({why})") from None
+        raise EnvironmentProblem(f"--engine ray needs Ray: {install('ray')} ({why})") from None
     return ray
 
 
