@@ -130,7 +130,8 @@ def main():
     import numpy as np
 
     from kt import litert
-    from kt.data.images import find_pictures, read_rgb, resize
+    from kt.data.find import find_pictures
+    from kt.data.images import read_rgb, resize
     from kt.export.artifact import TFLiteArtifact, find_artifact
 
     release, cores = find_artifact(options.model), litert.cores()

@@ -7,7 +7,6 @@ cannot do (EXIF orientation, CMYK, 16 bit, other formats) `servable_bytes` does 
 
 import functools
 import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,11 +18,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from kt.data.find import read_file
 from kt.data.splits import Pixels
 from kt.errors import DataError, one_line
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-"""What a folder is searched for; what a file is, its content decides."""
 
 MAX_PIXELS = 100_000_000
 """A picture that claims more pixels than this is refused before it is decoded (a decompression bomb)."""
@@ -56,14 +53,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 def contents(path: Path) -> bytes:
     """The bytes of a picture file. Raises DataError for what has none to give, such as a pipe, or far too many."""
-    try:
-        if not path.is_file():
-            raise DataError("not a file" if path.exists() else "no such file")
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"has {path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(error.strerror or one_line(error)) from None
+    return read_file(path, limit=MAX_BYTES)
 
 
 def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -204,27 +194,3 @@ def encode_png(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def find_pictures(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that is named like a picture, sorted; hidden files and folders are left out."""
-    return (path for path in find_files(folder) if path.suffix.lower() in SUFFIXES)
-
-
-def find_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, sorted, and links that lead nowhere; nothing hidden, no pipes, no linked folders.
-
-    One folder's names are held at a time, not those of the whole tree.
-    """
-    try:
-        with os.scandir(folder) as there:
-            entries = sorted(there, key=lambda entry: os.path.normcase(entry.name))
-    except (PermissionError, FileNotFoundError, NotADirectoryError):  # closed to us, or gone meanwhile
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from find_files(folder / entry.name)
-        elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):  # noqa: PTH110
-            yield folder / entry.name

@@ -16,7 +16,8 @@ from typing import Any
 from kt.cache import cache_home
 from kt.console import say, shown
 from kt.data.assemble import Item, Shares, assemble, check_geometry
-from kt.data.images import SUFFIXES, find_files, find_pictures, read_rgb
+from kt.data.find import find_pictures
+from kt.data.images import read_rgb
 from kt.data.splits import Pixels, Splits
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import check_types

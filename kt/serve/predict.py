@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kt.data.images import find_pictures, read_rgb, resize, servable_bytes
+from kt.data.find import LeftOut, find_pictures
+from kt.data.images import read_rgb, resize, servable_bytes
 from kt.errors import DataError, ReleaseError
 
 BATCH = 32

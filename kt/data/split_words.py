@@ -1,0 +1,62 @@
+"""The words that people have for train, validation and test: as names of folders, and in a table's column."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+TRAIN = frozenset({"train", "trn", "training", "trainval", "trainvalid"})
+VALIDATION = frozenset({"validation", "val", "valid", "validate", "validating", "dev", "devel", "development"})
+TEST = frozenset({"test", "tst", "testing", "tests", "holdout", "heldout", "eval", "evaluation", "evaluate"})
+
+_EVALUATION = frozenset({"eval", "evaluation", "evaluate"})
+"""What is test, unless there is a test already: then it is validation."""
+
+_WORDS = {
+    **dict.fromkeys(TRAIN, "train"),
+    **dict.fromkeys(VALIDATION, "validation"),
+    **dict.fromkeys(TEST, "test"),
+}
+_BEHIND = r"(?:sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|split|samples?|folder)"
+_GLUED = re.compile(rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))}){_BEHIND}")
+"""A word and what is often written behind it without a gap, such as `trainset`."""
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name means: "train", "validation" or "test"; None where it means none, or two.
+
+    In any case and with words before or behind: `Training`, `seg_train`, `images-test`, `01_train`, `valSet`.
+    """
+    meant = {_WORDS[word] for word in _known_words(name)}
+    if meant == {"train", "validation"}:  # train and validation in one, as in VOC's trainval
+        return "train"
+    return meant.pop() if len(meant) == 1 else None
+
+
+def splits_of(names: Iterable[str]) -> Mapping[str, str | None]:
+    """The split that each of a set's names means. Beside a test, evaluation is validation, and else it is test."""
+    meant = {name: split_of(name) for name in names}
+    evaluation = {name for name, split in meant.items() if split == "test" and _known_words(name) <= _EVALUATION}
+    tests = {name for name, split in meant.items() if split == "test"} - evaluation
+    if tests and "validation" not in meant.values():
+        meant.update(dict.fromkeys(evaluation, "validation"))
+    return meant
+
+
+def _known_words(name: str) -> set[str]:
+    parts = [part.lower() for part in re.findall(r"[^\W\d_]+", _apart(name))]
+    words = {_known(part) for part in [*parts, *map("".join, zip(parts, parts[1:], strict=False))]}
+    return {word for word in words if word}
+
+
+def _known(part: str) -> str:
+    """The split word that a part of a name is, or begins with; empty where there is none."""
+    if part in _WORDS:
+        return part
+    glued = _GLUED.fullmatch(part)
+    return glued[1] if glued else ""
+
+
+def _apart(name: str) -> str:
+    """Words that are told apart by capitals alone get a gap: `imagesTrain`, `TrainImages`."""
+    plain = unicodedata.normalize("NFKC", name)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)
