@@ -22,7 +22,7 @@ from conftest import PHOTOS
 from conftest import kt as run_kt
 from PIL import Image
 
-from kt.data.images import find_files
+from kt.data.find import find_pictures
 from kt.errors import KtError, ReleaseError
 from kt.export.artifact import open_artifact
 from kt.export.saved_model import SavedModel
@@ -424,7 +424,7 @@ def test_folders_are_walked_in_the_order_of_sorted_paths(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     shown = [path for path in tmp_path.rglob("*") if path.is_file() or path.name == "gone.png"]
     shown = [path for path in shown if not any(part.startswith(".") for part in path.relative_to(tmp_path).parts)]
-    assert list(find_files(tmp_path)) == sorted(shown)
+    assert list(find_pictures(tmp_path)) == sorted(shown)
 
 
 @pytest.mark.slow

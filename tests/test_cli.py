@@ -347,7 +347,7 @@ def stand_ins(root, counts):
         folder = root / label
         folder.mkdir(parents=True)
         for index in range(count):
-            (folder / f"{index}.jpg").touch()
+            (folder / f"{index}.jpg").write_bytes(b"\xff\xd8\xff")
     return root
 
 
@@ -481,10 +481,10 @@ def test_new_counts_what_a_run_would_read(tmp_path):
 
     plain = stand_ins(tmp_path / "plain", {"a": 3, "b": 2, ".hidden": 4, "empty": 0})
     for name in ("README.txt", ".secret.jpg", "upper.JPG", "x.webp", "x.tif", "x.bmp", "x.gif", "x.png", "x.svg"):
-        (plain / "a" / name).touch()
+        (plain / "a" / name).write_bytes(b"-")
     for folder in ("deeper", ".thumbnails"):
         (plain / "b" / folder).mkdir()
-        (plain / "b" / folder / "x.jpeg").touch()
+        (plain / "b" / folder / "x.jpeg").write_bytes(b"-")
     split = tmp_path / "split"
     for name in ("train", "test"):
         stand_ins(split / name, {"a": 3, "b": 2})

@@ -173,10 +173,10 @@ def test_a_class_folder_without_pictures_is_named(tmp_path: Path) -> None:
 
 def test_files_of_kinds_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
     make(tmp_path, {"a": 5, "b": 5})
-    for name in ("a/1.heic", "b/2.HEIC", "b/notes.txt"):
+    for name in ("a/1.svg", "b/2.SVG", "b/notes.txt"):
         (tmp_path / name).touch()
-    assert "not read, since kt reads .bmp, .gif, .jpeg, .jpg" in said(load(tmp_path))
-    assert "2 .heic, 1 .txt" in said(load(tmp_path))
+    expected = "left out, for they are no pictures that kt reads: 2 .svg (a/1.svg), 1 .txt (b/notes.txt)"
+    assert said(load(tmp_path)) == expected
 
 
 def test_a_class_in_test_that_train_lacks_is_an_error(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_read_is_named_counted_and_skipped(
     splits = load(tmp_path)
     reasons = {skipped.name: skipped.reason for skipped in splits.skipped}
     assert set(reasons) == {"a/broken.jpg", "a/cut.png", "b/empty.png", "b/gone.png"}
-    assert reasons["b/gone.png"] == "no such file"
+    assert reasons["b/gone.png"] == "no such file (a link that leads nowhere)"
     assert all(reasons.values())
     assert "4 files could not be read and were skipped" in said(splits)
     assert "skipped a/broken.jpg: not a JPEG, PNG" in capfd.readouterr().err
@@ -225,7 +225,7 @@ def test_nothing_readable_at_all_is_an_error_with_the_first_reason(tmp_path: Pat
     for name in ("a/1.jpg", "b/2.jpg"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"None of 2 pictures can be read; the first, a/1\.jpg: not a JPEG"):
+    with pytest.raises(DataError, match=r"None of 2 pictures can be read; the first, a/1\.jpg: an empty file"):
         load(tmp_path)
 
 
@@ -655,9 +655,9 @@ def test_missing_and_impossible_files_of_a_table_are_named_and_skipped(tmp_path:
     splits = read_table(table(tmp_path, *rows(tmp_path), "gone.png,a", "pictures,b", "nul\0.png,a", "/dev/zero,b"))
     assert {skipped.name: skipped.reason for skipped in splits.skipped} == {
         "gone.png": "no such file",
-        "pictures": "not a file",
+        "pictures": "not a file (a folder)",
         "nul\0.png": "no such file",
-        "/dev/zero": "not a file",
+        "/dev/zero": "not a file (a device)",
     }
 
 

@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from kt.data.find import find_pictures
 from kt.data.images import (
     MAX_PIXELS,
     contents,
     encode_png,
-    find_files,
-    find_pictures,
     read_rgb,
     resize,
     resize_in_graph,
@@ -576,23 +575,3 @@ def test_an_enormous_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(DataError, match="more than 1,073,741,824"):
         read_rgb(tmp_path / "sparse.tif")
-
-
-def test_pictures_are_found_sorted_below_a_folder_and_nothing_hidden(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.jpeg", "deep/er/c.Png", ".hidden.jpg", ".thumbs/d.jpg", "notes.txt", "e.webp", "f.tiff"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_pictures(tmp_path)]
-    assert found == ["a.jpeg", "b.JPG", "deep/er/c.Png", "e.webp", "f.tiff"]
-    assert tmp_path / "notes.txt" in list(find_files(tmp_path))
-
-
-def test_a_link_that_leads_nowhere_is_found_so_that_it_can_be_named(tmp_path: Path) -> None:
-    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    assert list(find_pictures(tmp_path)) == [tmp_path / "gone.jpg"]
-
-
-def test_linked_folders_cannot_make_a_search_endless(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert list(find_pictures(tmp_path)) == [tmp_path / "a.jpg"]

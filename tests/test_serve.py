@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_is_an_entry_with_its_error(artifact: Phone, 
     assert broken.error
     assert "\n" not in broken.error
     assert fine.label == "dark"
-    assert pipe.error == "not a file"
+    assert pipe.error == "not a file (a pipe)"
 
 
 def test_nothing_readable_asks_the_model_nothing(artifact: Phone, tmp_path: Path) -> None:

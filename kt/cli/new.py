@@ -8,10 +8,8 @@ import click
 
 from kt.cli.new_recipe import check_new, in_words, text_of, write
 from kt.console import tell, warn
+from kt.data.find import find_pictures, why_not
 from kt.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-"""Those of `kt.data.images`, which loads the heavy libraries; a test holds the two against each other."""
 
 NEEDED = 3
 """Pictures that a class needs so that train, validation and test have one each."""
@@ -65,18 +63,13 @@ def count_pictures(data: Path) -> dict[str, int]:
     for folder in folders:
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.name.startswith("."):
-                number = sum(1 for file in path.rglob("*") if _is_picture(file, below=path))
+                number = sum(1 for file in find_pictures(path) if not why_not(file))
                 counts[path.name] = counts.get(path.name, 0) + number
     counts = {label: number for label, number in sorted(counts.items()) if number}
     if len(counts) < 2:
         found = "only one class" if counts else "no class"
         raise DataError(f"{data} has {found} with pictures; expected a sub-folder for each of at least two.")
     return counts
-
-
-def _is_picture(file: Path, *, below: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
 def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:

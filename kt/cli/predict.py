@@ -26,7 +26,8 @@ def command(
 
     MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files and
     folders. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all scores.
-    A file that can't be read is told on standard error; exit code 3 if none could be read.
+    A file that can't be read is told on standard error, and so is what folders hold besides pictures; exit code 3 if
+    none could be read.
 
     With --out a table is written, for any number of pictures. The same command goes on where it was interrupted.
     """
@@ -42,12 +43,13 @@ def command(
 
 
 def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
+    from kt.data.find import LeftOut
     from kt.export.artifact import open_artifact
     from kt.serve import predict_files
 
-    artifact = open_artifact(model)
+    artifact, left = open_artifact(model), LeftOut()
     good = bad = 0
-    for answer in predict_files(artifact, pictures):
+    for answer in predict_files(artifact, pictures, left):
         if answer.error:
             bad += 1
             warn(f"{answer.path}: {answer.error}")
@@ -57,6 +59,8 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
             tell_json(answer.as_json())
         elif not answer.error:
             tell_cells(answer.path, answer.label, f"{answer.score:.3f}")
+    for line in left.lines():
+        warn(line)
     if not good:
         raise DataError(f"None of {bad} pictures could be read." if bad else "No pictures found there.")
 
@@ -70,7 +74,8 @@ def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, r
         tell_json(told)
     else:
         bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
+        left = f"; left out: {done.left_out}" if done.left_out else ""
         speed = f"{done.seconds:.1f} s, {done.rate:.0f} images/s ({done.engine})"
-        tell(f"{out}: {done.pictures:,} pictures, {bad}; {speed}")
+        tell(f"{out}: {done.pictures:,} pictures, {bad}{left}; {speed}")
     if done.errors == done.pictures:
         raise DataError(f"None of {done.pictures} pictures could be read.")

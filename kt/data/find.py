@@ -20,7 +20,9 @@ SUFFIXES = frozenset(
 )
 """Names of pictures that kt reads, some of them by an extra; what a file is, its content decides."""
 
-RAW_SUFFIXES = frozenset({".dng", ".nef", ".nrw", ".arw", ".sr2", ".cr2", ".pef", ".rw2", ".orf", ".srw", ".3fr", ".iiq"})
+RAW_SUFFIXES = frozenset(
+    {".dng", ".nef", ".nrw", ".arw", ".sr2", ".cr2", ".pef", ".rw2", ".orf", ".srw", ".3fr", ".iiq"}
+)
 """Files of cameras that are TIFF by their first bytes, of which a reader of TIFF sees a thumbnail only."""
 
 HEAD = 132
@@ -37,6 +39,16 @@ _BRANDS = {
     "AVIF": (b"avif", b"avis"),
 }
 _EMPTY = "an empty file"
+_PLURALS = {
+    "pipe": "pipes",
+    "socket": "sockets",
+    "device": "devices",
+    "link to itself": "links to themselves",
+    "link that leads nowhere": "links that lead nowhere",
+    "link to a folder that it lies in": "links to a folder that they lie in",
+    "link to a folder that is read in its own place": "links to folders that are read in their own place",
+    "folder that is read by way of another link": "folders that are read by way of another link",
+}
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
@@ -177,11 +189,15 @@ class LeftOut:
 
     def kinds(self) -> str:
         """What is left out in a few words, such as "3 .txt, 1 pipe"; empty where that is nothing."""
-        return ", ".join(f"{met.count:,} {kind}" for kind, met in _by_count({**self.no_pictures, **self.others}))
+        return ", ".join(_counted(kind, met) for kind, met in _by_count({**self.no_pictures, **self.others}))
 
 
 def _count(kinds: dict[str, Met], kind: str, path: Path) -> None:
     kinds.setdefault(kind, Met(0, path)).count += 1
+
+
+def _counted(kind: str, met: Met) -> str:
+    return f"{met.count:,} {kind if met.count == 1 else _PLURALS.get(kind, kind)}"
 
 
 def _by_count(kinds: dict[str, Met]) -> list[tuple[str, Met]]:
@@ -190,7 +206,7 @@ def _by_count(kinds: dict[str, Met]) -> list[tuple[str, Met]]:
 
 def _listed(kinds: dict[str, Met], root: Path | None) -> str:
     ordered = _by_count(kinds)
-    parts = [f"{met.count:,} {kind} ({_below(met.first, root)})" for kind, met in ordered[:8]]
+    parts = [f"{_counted(kind, met)} ({_below(met.first, root)})" for kind, met in ordered[:8]]
     more = sum(met.count for _, met in ordered[8:])
     return ", ".join(parts) + (f", and {more:,} of other kinds" if more else "")
 

@@ -7,7 +7,6 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from kt.cache import cache_home
 from kt.console import say, shown
 from kt.data.assemble import Item, Shares, assemble, check_geometry
-from kt.data.find import find_pictures
+from kt.data.find import LeftOut, find_pictures, is_picture
 from kt.data.images import read_rgb
 from kt.data.splits import Pixels, Splits
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
@@ -114,24 +113,19 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
     """`{class: sorted picture files}` of a folder with one sub-folder a class; raises DataError where there is none."""
     found = {path.name: files for path in _subfolders(folder) if (files := list(find_pictures(path)))}
     if not found:
-        here = sum(1 for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        here = sum(1 for path in folder.iterdir() if not path.is_dir() and is_picture(path))
         loose = f"{here} pictures lie in it directly; " if here else ""
         raise DataError(f"No class in {folder}: {loose}expected one sub-folder a class, with pictures in each.")
     return found
 
 
 def _overlooked(root: Path) -> list[str]:
-    """Notes on what a person may think is read: folders without pictures, and files not named like a picture."""
+    """Notes on what a person may think is read: folders without pictures, and what else is no picture."""
     folders = [folder for part in split_folders(root).values() for folder in _subfolders(part)]
-    empty = [f"{folder.relative_to(root)}/ has no pictures and is no class" for folder in folders if not _any(folder)]
-    suffixes = Counter(file.suffix.lower() or file.name for folder in folders for file in find_files(folder))
-    others = [f"{count} {suffix}" for suffix, count in suffixes.most_common() if suffix not in SUFFIXES]
-    known = ", ".join(sorted(SUFFIXES))
-    return empty + ([f"not read, since kt reads {known}: {', '.join(others[:8])}"] if others else [])
-
-
-def _any(folder: Path) -> bool:
-    return next(find_pictures(folder), None) is not None
+    left = LeftOut()
+    found = {folder: sum(1 for _ in find_pictures(folder, left)) for folder in folders}
+    empty = [f"{folder.relative_to(root)}/ has no pictures and is no class" for folder in folders if not found[folder]]
+    return [*empty, *left.lines(root)]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from kt import litert
 from kt.console import Bar, progress_bar, say, warn
+from kt.data.find import LeftOut
 from kt.errors import DataError, KtError
 from kt.serve.on_ray import load_ray, on_ray
 from kt.serve.predict import check_there, pictures_of
@@ -37,7 +38,10 @@ _TOLD = 20  # broken files that are named while it works; the table has them all
 
 @dataclass(frozen=True)
 class Summary:
-    """What `predict_to` did; `before` of the pictures were kept from an interrupted run, `seconds` are for the rest."""
+    """What `predict_to` did; `before` of the pictures were kept from an interrupted run, `seconds` are for the rest.
+
+    left_out: what folders hold besides pictures, in a few words, such as "3 .txt"; empty where that is nothing.
+    """
 
     out: Path
     pictures: int
@@ -45,6 +49,7 @@ class Summary:
     before: int
     seconds: float
     engine: str
+    left_out: str = ""
 
     @property
     def rate(self) -> float:
@@ -67,7 +72,10 @@ def predict_to(
     if engine == "ray":
         load_ray()
     check_there(pictures)
-    total = sum(1 for _ in pictures_of(pictures))
+    left = LeftOut()
+    total = sum(1 for _ in pictures_of(pictures, left))
+    for line in left.lines():
+        warn(line)
     if not total:
         raise DataError("No pictures found there.")
     plan, workers = choose(model, engine=engine), litert.cores()
@@ -86,7 +94,7 @@ def predict_to(
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
-    return Summary(out, pieces.rows, pieces.errors, before, seconds, name)
+    return Summary(out, pieces.rows, pieces.errors, before, seconds, name, left.kinds())
 
 
 def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> None:

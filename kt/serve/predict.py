@@ -1,5 +1,6 @@
 """Predictions for picture files from a SavedModel or a TFLite file."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -33,28 +34,28 @@ class Prediction:
         return {"path": str(self.path), "label": self.label, "score": self.score, "scores": self.scores}
 
 
-def predict_files(artifact: Any, paths: Sequence[Path]) -> Iterator[Prediction]:
+def predict_files(artifact: Any, paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Prediction]:
     """A prediction for each file, in order; folders are searched for pictures.
 
-    artifact: from `kt.export.artifact.open_artifact`. A file that can't be read gives a Prediction with `error`.
-    Raises DataError for a path that does not exist, before the first answer.
+    artifact: from `kt.export.artifact.open_artifact`. left: is told what the folders hold besides. A file that can't be
+    read gives a Prediction with `error`. Raises DataError for a path that does not exist, before the first answer.
     """
     check_there(paths)
-    files = pictures_of(paths)
+    files = pictures_of(paths, left)
     while batch := list(islice(files, BATCH)):
         yield from _answer(artifact, batch)
 
 
 def check_there(paths: Sequence[Path]) -> None:
     """Raise DataError for the first path that does not exist."""
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in paths if not os.path.lexists(path)]  # a link that leads nowhere is named as unreadable
     if missing:
         raise DataError(f"There is no file or folder {missing[0]}.")
 
 
-def pictures_of(paths: Sequence[Path]) -> Iterator[Path]:
-    """Each file, and each folder's pictures, in order."""
-    return (file for path in paths for file in (find_pictures(path) if path.is_dir() else [path]))
+def pictures_of(paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Path]:
+    """Each file, whatever it is, and each folder's pictures, in order. left: is told what the folders hold besides."""
+    return (file for path in paths for file in (find_pictures(path, left) if path.is_dir() else [path]))
 
 
 def _answer(artifact: Any, files: Sequence[Path]) -> Iterator[Prediction]:
