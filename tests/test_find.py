@@ -1,4 +1,4 @@
-"""Finding pictures: by what files hold, not by their names; and nothing that lies in a folder ends or hangs a search."""
+"""Finding pictures: by what they hold, not by their names; nothing that lies in a folder ends or hangs a search."""
 
 import io
 import os

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 TRAIN = frozenset({"train", "trn", "training", "trainval", "trainvalid"})
 VALIDATION = frozenset({"validation", "val", "valid", "validate", "validating", "dev", "devel", "development"})
@@ -44,7 +45,7 @@ def splits_of(names: Iterable[str]) -> Mapping[str, str | None]:
 
 def _known_words(name: str) -> set[str]:
     parts = [part.lower() for part in re.findall(r"[^\W\d_]+", _apart(name))]
-    words = {_known(part) for part in [*parts, *map("".join, zip(parts, parts[1:], strict=False))]}
+    words = {_known(part) for part in [*parts, *map("".join, pairwise(parts))]}
     return {word for word in words if word}
 
 
