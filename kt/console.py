@@ -7,7 +7,6 @@ end a run because it can't be encoded.
 
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,28 +27,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from kt.names import json_text, printable
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _DESCRIPTOR = threading.Lock()
-
-
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters, line and paragraph separators, marks that change the direction of writing, and surrogates."""
-
-
-def printable(text: object) -> str:
-    """The text on one line, with nothing that a terminal obeys and nothing that UTF-8 lacks; all else as it is.
-
-    What is unfit is shown as an escape: `\\n`, `\\x1b`, `\\u202e`; a byte of a name that is not UTF-8 as `\\xff`.
-    """
-    return _UNFIT.sub(_escape, str(text))
-
-
-def _escape(found: re.Match[str]) -> str:
-    character = found[0]
-    if "\udc80" <= character <= "\udcff":  # how Python holds a byte that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return ascii(character)[1:-1]
 
 
 def say(text: str) -> None:
@@ -78,15 +60,9 @@ def tell_cells(*cells: object) -> None:
 
 
 def tell_json(value: Any, *, indent: int | None = None) -> None:
-    """Results for a program: JSON on standard output.
-
-    What is unfit for a line of text stands there as JSON's own escapes, so a program reads every name as it is; a byte
-    that is not UTF-8 comes as `\\udc80` to `\\udcff`, as Python's surrogateescape has it.
-    """
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
-    pieces = text.split("\n") if indent is not None else [text]  # the breaks that `indent` makes stay
-    plain = "\n".join(_UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", piece) for piece in pieces)
-    _out(plain if _encodable(plain) else json.dumps(value, indent=indent, default=str))
+    """Results for a program: JSON on standard output, in which every name can be read as it is (`kt.names`)."""
+    text = json_text(value, indent=indent, strict=False)
+    _out(text if _encodable(text) else json.dumps(json.loads(text), indent=indent))
 
 
 def in_lines(lines: Iterable[object]) -> str:

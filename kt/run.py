@@ -11,6 +11,7 @@ from kt.console import say
 from kt.data.splits import Splits
 from kt.evaluate import evaluate
 from kt.export import from_run, release
+from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
 from kt.scarcity import Scarcity, scarcity
@@ -78,6 +79,8 @@ def run(
     training: what trains; it never sees the test split's results, which are measured once, on what it gives.
     """
     started = datetime.now(UTC)
+    for folder in (out, saved_models):
+        check_openable(folder)
     origin = origin or Origin(name=out.parent.name)
     seed_everything(recipe.seed)
     splits = recipe.data()

@@ -98,7 +98,7 @@ def _guarded() -> int:
 
 def _refused(error: click.ClickException) -> int:
     """Show an error of click's own, which may quote what was typed, as click does: with the usage above it."""
-    from kt.console import printable
+    from kt.names import printable
 
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # that one is the help text
         error.show()

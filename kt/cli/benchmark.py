@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option
-from kt.console import printable, progress_bar, tell, tell_json
+from kt.console import progress_bar, tell, tell_json
+from kt.names import printable
 
 if TYPE_CHECKING:
     from kt.benchmark import Benchmark, Timing

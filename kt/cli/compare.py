@@ -8,8 +8,9 @@ import click
 
 from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
 from kt.cli.run_folder import new_run, read_json
-from kt.console import printable, shown, tell, tell_json
+from kt.console import shown, tell, tell_json
 from kt.errors import RecipeError, did_you_mean
+from kt.names import printable
 
 
 @click.command("compare")

@@ -9,6 +9,7 @@ import click
 from kt.cli.options import changed, json_option, load_recipe
 from kt.console import tell, tell_json
 from kt.errors import DataError, ReleaseError
+from kt.files import check_openable
 from kt.recipe import EXPORTS
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def command(
     to install it. The exports are compared with the trained model on the run's test pictures, so these must still be
     there, unchanged. Exit code 6 means that nothing passed the release gate.
     """
+    for folder in (run, saved_models):
+        check_openable(folder)
     told = _report_of(run)
     recipe_file = run / "recipe.py"
     if not (run / "model.keras").is_file() or not recipe_file.is_file():

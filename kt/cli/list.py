@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from kt.cli.options import json_option
-from kt.console import printable, tell, tell_json
+from kt.console import tell, tell_json
 from kt.errors import RecipeError
+from kt.names import printable
 from kt.recipe import is_recipe, summary_of
 
 

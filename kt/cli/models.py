@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option, saved_models_option
-from kt.console import printable, tell, tell_json
+from kt.console import tell, tell_json
+from kt.names import printable
 
 if TYPE_CHECKING:
     from kt.export.released import ReleasedVersion

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kt.errors import ReleaseError
+from kt.files import check_openable
 
 
 def read_json(file: Path) -> Any:
@@ -15,6 +16,7 @@ def read_json(file: Path) -> Any:
 
 def new_run(folder: Path) -> Path:
     """A folder of its own for this run, named by the time."""
+    check_openable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ["", *(f"-{number}" for number in range(2, 100))]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kt.errors import ReleaseError
 from kt.export.labels import from_text
+from kt.names import printable
 from kt.recipe import summary_of
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -42,7 +43,8 @@ class About:
         if file is None or not file.is_file():
             return cls()
         texts = _texts(file)
-        return cls(summary_of(file), texts.get("__author__", ""), texts.get("__license__", ""))
+        author, licence = (printable(texts.get(name, "")) for name in ("__author__", "__license__"))
+        return cls(printable(summary_of(file)), author, licence)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "About":

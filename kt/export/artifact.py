@@ -16,6 +16,7 @@ from kt.export import runtimes
 from kt.export.labels import LABELS, from_text
 from kt.export.runtimes import check_shape
 from kt.export.versions import versions
+from kt.files import check_openable
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -70,6 +71,7 @@ def can_open(path: Path) -> bool:
 
 def find_artifact(path: Path) -> Path:
     """The file or folder that `open_artifact` opens; raises ReleaseError that lists what there is."""
+    check_openable(path)
     if path.is_file() and path.suffix in _FILES:
         return path
     if path.is_file() and path.name == "model.xml":

@@ -29,6 +29,7 @@ from kt.export.onnx import Onnx
 from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
+from kt.names import printable
 
 GENTLER: dict[str, dict[str, Any]] = {
     "its head computes in float32": {"float_head": True},
@@ -77,7 +78,7 @@ def main(job_file: Path, progress: TextIO) -> None:
     results = []
     for task in [*_tasks(job), *own]:
         result = _make_and_check(task, job, model=model, evidence=evidence)
-        print(_summary(result), file=progress, flush=True)
+        print(printable(_summary(result)), file=progress, flush=True)
         results.append(result.as_json())
     (job.directory / "result.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
 
@@ -183,7 +184,7 @@ def _summary(result: ArtifactResult) -> str:
 
 if __name__ == "__main__":
     # What Keras, TensorFlow or an exporter of the recipe's own prints must not be taken for progress.
-    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     try:
         main(Path(sys.argv[1]), lines)

@@ -4,7 +4,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from kt.backend import accelerated
 from kt.data.splits import Pixels, Split, Splits
 from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, export
+from kt.names import text_of
 from kt.recipe import Recipe
 
 REPRESENTATIVE = 500
@@ -28,7 +29,7 @@ def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
         table.writerow(["split", "label", "group", "name"])
         for name, part in splits.parts().items():
             for label, group, picture in zip(part.labels, part.groups, part.names, strict=True):
-                table.writerow([name, splits.classes[label], group, picture])
+                table.writerow([name, splits.classes[label], group, text_of(PurePosixPath(picture))])
     (out / "labels.txt").write_text("".join(f"{label}\n" for label in splits.classes), encoding="utf-8")
     if recipe_file is not None:
         shutil.copyfile(recipe_file, out / "recipe.py")

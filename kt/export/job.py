@@ -73,7 +73,7 @@ class ExportJob:
         self.about.check(self.classes)
 
     def write(self, file: Path) -> None:
-        """Write the job as JSON, with absolute paths."""
+        """Write the job as JSON, with absolute paths where that can be."""
         file.write_text(json.dumps(dataclasses.asdict(self), default=_absolute, indent=2), encoding="utf-8")
 
     @classmethod
@@ -91,7 +91,13 @@ class ExportJob:
 
 
 def _absolute(path: object) -> str:
-    return str(Path(str(path)).absolute())
+    """The path, absolute where it is UTF-8, as TensorFlow needs it; a working directory may have any name."""
+    absolute = str(Path(str(path)).absolute())
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        return str(path)  # the child works in the same directory
+    return absolute
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Puts what passed the gate into `saved_models/<name>/<version>/`: the whole version at once, or nothing."""
 
 import errno
-import json
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from kt.errors import EnvironmentProblem, KtError, one_line
 from kt.export import tensorflow_serving
 from kt.export.job import ArtifactResult
 from kt.export.lock import changing
+from kt.files import replace_json
 
 _PARTIAL = ".partial-"
 
@@ -38,8 +38,7 @@ def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path,
         try:
             _fill(partial, released)
             artifacts = [_as_released(result) for result in results]
-            text = json.dumps({**card, "artifacts": artifacts}, indent=2, ensure_ascii=False)
-            (partial / "kt.json").write_text(text, encoding="utf-8")
+            replace_json(partial / "kt.json", {**card, "artifacts": artifacts})
             version = _rename_to_next(partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import os
 import re
 import sys
 import traceback
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kt.errors import KtError, RecipeError, did_you_mean
+from kt.names import is_plain
 from kt.recipe.definition import LinearProbe, Phase, Recipe
 from kt.recipe.field_types import is_part, shown
 
@@ -36,6 +38,7 @@ def load(file: Path) -> Loaded:
         folder = file if file.is_dir() else file.parent
         there = ", ".join(str(path) for path in sorted(folder.glob("*.py")) if is_recipe(path))
         raise RecipeError(f"{file} is not a recipe file. There is: {there or 'no recipe in that folder'}.")
+    check_name(file.stem, where=str(file))
     module = _execute(file)
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
@@ -45,6 +48,29 @@ def load(file: Path) -> Loaded:
     if run is not None and not callable(run):
         raise RecipeError(f"{file}: run must be a function (recipe, out), not {shown(run)}.")
     return Loaded(recipe, file, file.stem, (module.__doc__ or "").strip(), run)
+
+
+def check_name(name: str, *, where: str) -> None:
+    """Raise RecipeError for what can't name a model: it becomes a folder, the beginning of files, part of an address.
+
+    where: the recipe's file, for the error.
+    """
+    if name.startswith("."):
+        raise RecipeError(f"{where}: a recipe's name is its model's, and can't begin with a dot; rename the file.")
+    if not is_plain(name):
+        raise RecipeError(
+            f"{where}: a recipe's name is its model's, and has to be plain text, in UTF-8 and without line breaks or "
+            "other control characters; rename the file."
+        )
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise RecipeError(
+            f"{where}: a recipe's name is its model's, and has {LONGEST_NAME} bytes at most, for files are named after "
+            "it; rename the file."
+        )
+
+
+LONGEST_NAME = 200
+"""Bytes of a model's name: with what is added to it, the name of a phone file fits the 255 of usual file systems."""
 
 
 def _execute(file: Path) -> types.ModuleType:

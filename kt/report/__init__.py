@@ -1,6 +1,5 @@
 """What a run found: a page for people, `report.json` for programs, a few lines for the terminal."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from kt.data.splits import Splits
 from kt.errors import DataError
-from kt.files import replace_text
+from kt.files import replace_json, replace_text
 from kt.report.closing import figures, summary
 from kt.report.page import caution, described, render, wrongest_places
 from kt.report.results import card, compose, data_line, placed, weights_line
@@ -40,9 +39,9 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
     places = wrongest_places(splits.test, scores)
     report = {"format": FORMAT, **_plain(results), "wrongest": described(places, splits, scores)}
     directory.mkdir(parents=True, exist_ok=True)
-    replace_text(directory / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_json(directory / "report.json", report)
     history = {phase["name"]: phase["history"] for phase in report.get("phases", [])}
-    replace_text(directory / "history.json", json.dumps(history, indent=2, allow_nan=False) + "\n")
+    replace_json(directory / "history.json", history)
     replace_text(directory / "report.html", render(report, splits, places))
     return directory / "report.html"
 

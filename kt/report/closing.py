@@ -1,10 +1,12 @@
 """The closing lines of a run in the terminal: how good, what was released, what to type next."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kt.console import printable, shown
+from kt.console import shown
+from kt.names import printable
 from kt.report.numbers import change, count, duration, figure, interval, known, percent, size
 
 HEADLINES = {
@@ -104,4 +106,4 @@ def _next(results: Mapping[str, Any]) -> str:
     if not released_to:
         why = "the report says why" if results.get("artifacts") else "the recipe exports nothing"
         return _row("released", f"nothing{took}; {why}")
-    return _row("try it", f"kt predict {shown(Path(str(released_to)).parent)} photo.jpg")
+    return _row("try it", f"kt predict {shlex.quote(shown(Path(str(released_to)).parent))} photo.jpg")

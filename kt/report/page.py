@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 import jinja2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 from PIL import Image
 
+from kt.console import in_lines
 from kt.data.splits import Pixels, Split, Splits
+from kt.names import json_text
 from kt.report import charts, numbers
 from kt.report.closing import HEADLINES, cross_validated_on, measured_on
 
@@ -60,7 +62,7 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
             ],
             goal_line=_goal(report.get("goal") or {}),
             verdict=_verdict(phases, report.get("best") or {}),
-            resolved=json.dumps((report.get("recipe") or {}).get("resolved") or {}, indent=2, ensure_ascii=False),
+            resolved=json_text((report.get("recipe") or {}).get("resolved") or {}, indent=2),
         )
     )
 
@@ -70,6 +72,7 @@ def environment() -> jinja2.Environment:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_plain,
         undefined=jinja2.ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,6 +80,13 @@ def environment() -> jinja2.Environment:
     for name in ("figure", "change", "scientific", "percent", "interval", "count", "size", "duration", "number"):
         found.filters[name] = getattr(numbers, name)
     return found
+
+
+def _plain(value: Any) -> Any:
+    """What a page can hold: names may have control characters, or bytes that are no UTF-8."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return in_lines(value.split("\n"))
+    return value
 
 
 def wrongest_places(test: Split, scores: npt.NDArray[Any]) -> list[int]:

@@ -1,11 +1,10 @@
 """What a learning-rate range test found: a page for people, `lr-find.json` for programs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kt.files import replace_text
+from kt.files import replace_json, replace_text
 from kt.report import charts
 from kt.report.page import environment
 
@@ -15,7 +14,7 @@ def write_rates(found: Mapping[str, Any], directory: Path) -> Path:
 
     found: the content of the former, as docs/cli.md tells it.
     """
-    replace_text(directory / "lr-find.json", json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_json(directory / "lr-find.json", found)
     page = environment().get_template("rates.html.jinja").render(found=found, chart=charts.against_rate(found))
     replace_text(directory / "lr-find.html", page)
     return directory / "lr-find.html"

@@ -6,26 +6,22 @@ before it, or like `error`, gets a `_` behind its name.
 
 import csv
 import io
-import os
 import shutil
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from kt.errors import KtError
+from kt.names import FORMULA, path_of, text_of
 from kt.serve.scorer import Scored
 
-_ROW_GROUP = 8192
-_FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet program takes for the beginning of a formula."""
+__all__ = ["Table", "columns", "path_of", "table_for", "text_of"]
 
-_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no UTF-8, line and paragraph separators
+_ROW_GROUP = 8192
 
 
 class Table(Protocol):
@@ -61,28 +57,6 @@ def columns(classes: Sequence[str]) -> list[str]:
             name += "_"
         names.append(name)
     return [*names, "error"]
-
-
-# ----------------------------------------------------------------------------------------------------------- paths
-
-
-def text_of(path: Path) -> str:
-    """A path as the table has it: itself, if it is plain text; `path_of` gives back what opens the same file.
-
-    What is not UTF-8 or has control characters, such as a line break, is written as a `file:` URI. A name that a
-    spreadsheet program would take for a formula gets a `./` in front.
-    """
-    text = str(path)
-    if text.startswith("file:") or any(unicodedata.category(letter) in _NO_TEXT for letter in text):
-        return path.absolute().as_uri()
-    return f"./{text}" if text.startswith(_FORMULA) else text
-
-
-def path_of(text: str) -> Path:
-    """The path that `text_of` wrote."""
-    if text.startswith("file:"):
-        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix("file://"))))
-    return Path(text)
 
 
 # ------------------------------------------------------------------------------------------------------------- CSV
@@ -129,7 +103,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def _no_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 # --------------------------------------------------------------------------------------------------------- Parquet

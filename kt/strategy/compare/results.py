@@ -1,6 +1,5 @@
 """The content of `compare.json` and the page, of what has been trained so far."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from kt import report
 from kt.data.splits import Splits
 from kt.environment import machine, versions
 from kt.evaluate import CONFIDENCE
-from kt.files import replace_text
+from kt.files import replace_json, replace_text
 from kt.recipe import describe, epochs_of
 from kt.report.comparison import render
 from kt.strategy.compare.comparison import BASELINE, Comparison, validation_mean
@@ -30,7 +29,7 @@ ENOUGH_STEPS = 1000
 def write(done: Comparison, *, finished: bool) -> dict[str, Any]:
     """Write `compare.json` and `compare.html` anew, of what there is, and return the content of the first."""
     results = composed(done, finished=finished)
-    replace_text(done.out / "compare.json", json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_json(done.out / "compare.json", results)
     replace_text(done.out / "compare.html", render(results))
     return results
 
