@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from kt import backend
@@ -23,7 +24,7 @@ import numpy as np  # noqa: E402
 
 from kt import Classifier, LayerwiseDecay, Phase, Recipe  # noqa: E402
 from kt.data import Folder  # noqa: E402
-from kt.data.sources import class_files, split_folders  # noqa: E402
+from kt.data.layout import read_layout  # noqa: E402
 from kt.evaluate import evaluate  # noqa: E402
 from kt.freeze import everything, frozen, gradual_unfreezing, last_blocks  # noqa: E402
 from kt.model import build, predict  # noqa: E402
@@ -44,8 +45,10 @@ WAYS = {
 
 def some(data, folder, pictures):
     """A copy with so many training pictures, the same share of each class; test as it is."""
-    for split, root in split_folders(data).items():
-        found = class_files(root)
+    places = defaultdict(lambda: defaultdict(list))
+    for placed in read_layout(data).pictures:
+        places[placed.split or ""][placed.label].append(placed.file)
+    for split, found in places.items():
         total = sum(map(len, found.values()))
         for label, files in found.items():
             chosen = np.random.default_rng(0).permutation(len(files))

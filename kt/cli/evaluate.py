@@ -1,11 +1,16 @@
 """`kt evaluate`: a released model on labelled pictures."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from kt.cli.options import json_option
-from kt.console import tell, tell_json, warn
+from kt.console import say, tell, tell_json, warn
+from kt.data.groups import check_group_by, find_groups
+from kt.data.labels import class_of
+from kt.data.layout import read_layout, to_measure
 from kt.errors import DataError
 
 
@@ -13,39 +18,76 @@ from kt.errors import DataError
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True,
               help="Your pictures: a folder with one sub-folder a class, named as the model names them.")  # fmt: skip
+@click.option("--group-by", default="auto", show_default=True, metavar="WAY",
+              help="Which pictures show one thing: folder, prefix, none, or a regular expression.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap's resamples.")
 @json_option
-def command(model: Path, data: Path, seed: int, as_json: bool) -> None:
+def command(model: Path, data: Path, group_by: str, seed: int, as_json: bool) -> None:
     """Measure a released model on labelled pictures.
 
     MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. Figures come with 95 %
-    bootstrap intervals. A picture that can't be read is told on standard error and left out.
+    bootstrap intervals, drawn over things where several pictures show one. A folder above train/ and test/ is
+    measured on test/. A picture that can't be read is told on standard error and left out.
     """
+    check_group_by(group_by)
     from kt import backend
 
     backend.start("tensorflow")
-    from kt.data.sources import before_double_underscore, class_files
     from kt.evaluate import evaluate
     from kt.export.artifact import open_artifact
     from kt.report import figures
     from kt.serve import scores_of
 
     artifact = open_artifact(model)
-    if not data.is_dir():
-        raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
-    found = class_files(data)
-    if unknown := sorted(set(found) - set(artifact.classes)):
-        raise DataError(f"The model knows no class {unknown[0]!r} of {data}; it knows: {', '.join(artifact.classes)}.")
-    files = [file for label in found for file in found[label]]
-    labels = [artifact.classes.index(label) for label in found for _ in found[label]]
-    scores, good, bad = scores_of(artifact, files)
+    found = labelled_folder(data, artifact.classes, group_by=group_by)
+    scores, good, bad = scores_of(artifact, found.files)
     for answer in bad:
         warn(f"skipped {answer.path}: {answer.error}")
     if not good:
-        raise DataError(f"None of {len(files)} pictures in {data} could be read.")
-    groups = [f"{labels[index]} {before_double_underscore(files[index])}" for index in good]
-    test = evaluate(scores, [labels[index] for index in good], artifact.classes, groups=groups, seed=seed)
+        raise DataError(f"None of {len(found.files)} pictures in {data} could be read.")
+    labels = [found.labels[index] for index in good]
+    if lost := sorted(set(found.labels) - set(labels)):
+        raise DataError(f"No picture of {', '.join(lost)} in {data} could be read; the warnings above say why.")
+    test = evaluate(
+        scores,
+        [artifact.classes.index(label) for label in labels],
+        artifact.classes,
+        groups=[found.groups[index] for index in good],
+        seed=seed,
+    )
     if as_json:
         tell_json({**test, "skipped": [str(answer.path) for answer in bad]})
     else:
         tell(*figures(test).split("\n"))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Picture files, the model's name for the class of each, and the thing that each shows."""
+
+    files: list[Path]
+    labels: list[str]
+    groups: list[str]
+
+
+def labelled_folder(data: Path, classes: Sequence[str], *, group_by: str = "auto") -> Labelled:
+    """The pictures of a folder with classes as a model names them. Says how the folder is understood.
+
+    Raises DataError for a class that the model does not know.
+    """
+    if not data.is_dir():
+        raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
+    layout = read_layout(data, decided=group_by != "auto", known=classes)
+    chosen, fact = to_measure(layout)
+    named = {label: class_of(label, classes) for label in chosen.counts()}
+    if unknown := [label for label, name in named.items() if name is None]:
+        raise DataError(f"The model knows no class {unknown[0]!r} of {data}; it knows: {', '.join(classes)}.")
+    # No split is drawn here, so two things of a class are enough to draw intervals over.
+    groups = find_groups(chosen.places(), group_by, fewest=2, missing=0)
+    for line in [*layout.facts, fact, groups.fact]:
+        if line:
+            say(line)
+    for note in layout.notes:
+        warn(note)
+    labels = [str(named[placed.label]) for placed in chosen.pictures]
+    return Labelled([placed.file for placed in chosen.pictures], labels, list(groups.names))

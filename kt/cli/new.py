@@ -2,13 +2,15 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from kt.cli.new_recipe import check_new, in_words, text_of, write
-from kt.console import tell, warn
-from kt.data.find import find_pictures, why_not
+from kt.console import say, tell, warn
+from kt.data.find import why_not
+from kt.data.layout import read_layout
 from kt.errors import DataError
 
 NEEDED = 3
@@ -53,19 +55,21 @@ def scarce(counts: Mapping[str, int]) -> str:
 
 
 def count_pictures(data: Path) -> dict[str, int]:
-    """How many pictures each class has, over all splits; the heavy libraries stay unloaded."""
+    """How many pictures each class has, over all splits; the heavy libraries stay unloaded.
+
+    Says how the folder is understood, as `kt run` will. Raises DataError where that can't be.
+    """
     if not data.is_dir():
         raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
-    inside = {path.name for path in data.iterdir() if path.is_dir()}
-    splits = inside & {"train", "validation", "valid", "val", "test"} if "train" in inside else set()
-    folders = [data / name for name in sorted(splits)] if len(splits) > 1 else [data]
-    counts: dict[str, int] = {}
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith("."):
-                number = sum(1 for file in find_pictures(path) if not why_not(file))
-                counts[path.name] = counts.get(path.name, 0) + number
-    counts = {label: number for label, number in sorted(counts.items()) if number}
+    layout = read_layout(data)
+    for fact in [*layout.facts, *layout.told_splits()]:
+        say(fact)
+    for note in layout.notes:
+        warn(note)
+    files = [placed for placed in layout.pictures if not why_not(placed.file)]
+    if bad := len(layout.pictures) - len(files):
+        warn(f"{bad} of {len(layout.pictures)} pictures can't be read, such as links that lead nowhere and empty files")
+    counts = replace(layout, pictures=tuple(files)).counts()
     if len(counts) < 2:
         found = "only one class" if counts else "no class"
         raise DataError(f"{data} has {found} with pictures; expected a sub-folder for each of at least two.")

@@ -66,12 +66,13 @@ def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed
 
 def own_pictures(path: Path, source: Any) -> Any:
     """A Folder or Table of one's own pictures, with the size and batch of the recipe's source."""
-    from kt.data.sources import Folder, Table, split_folders
+    from kt.data.layout import check_folder
+    from kt.data.sources import Folder, Table
 
     shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
     if path.suffix.lower() == ".csv":
         return dataclasses.replace(source if isinstance(source, Table) else Table(path, **shared), file=str(path))
-    split_folders(path)  # a missing folder is told at once
+    check_folder(path)  # a missing folder is told at once
     return dataclasses.replace(source if isinstance(source, Folder) else Folder(path, **shared), root=str(path))
 
 

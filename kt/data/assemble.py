@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from kt.console import progress_bar, warn
+from kt.console import progress_bar, say, warn
 from kt.data.images import contents, read_rgb, resize
 from kt.data.labels import check_label
 from kt.data.splits import Pixels, Skipped, Split, Splits, allocate
@@ -146,12 +146,16 @@ def assemble(
     batch_size: int,
     shares: Shares,
     origin: str,
+    facts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Splits:
     """Read the pictures and complete their splits: what lacks validation or test is split by class, group and seed.
 
-    notes: what the source has to tell. Raises DataError where there are too few classes or pictures to split.
+    facts: how the source was understood. notes: what a person should look at.
+    Raises DataError where there are too few classes or pictures to split.
     """
+    for fact in facts:
+        say(fact)
     for note in notes:
         warn(note)
     classes = tuple(sorted({item.label for item in items}))
@@ -163,7 +167,10 @@ def assemble(
     pictures = read(items, image_size)
     lost = sorted(set(classes) - {item.label for item in pictures.items})
     if lost:
-        raise DataError(f"Class {lost[0]!r} has no picture that can be read in {origin}.")
+        first = next(one for one in pictures.skipped if one.name in {item.name for item in items if item.label in lost})
+        raise DataError(
+            f"{_classes(lost)} no picture that can be read in {origin}; the first, {first.name}: {first.reason}."
+        )
     labels = np.array([classes.index(item.label) for item in pictures.items], np.int64)
     alike = near_duplicates(pictures.pixels)
     groups = _groups(pictures.items, alike)
@@ -190,6 +197,7 @@ def assemble(
         origin=origin,
         digest=_digest(splits[keep], [classes[label] for label in labels[keep]], np.array(pictures.hashes)[keep]),
         skipped=pictures.skipped,
+        facts=tuple(facts),
         notes=(*notes, *own_notes, *absent),
     )
 
@@ -293,12 +301,18 @@ def _complete(
     missing = [name for name in ("test", "validation") if not (given == name).any()]
     wanted = {"test": shares.test, "validation": shares.validation}
     pool = keep & (given == "train")
+    few = [
+        (name, len(members), len(np.unique(groups[members])))
+        for label, name in enumerate(classes)
+        if len(members := np.flatnonzero((labels == label) & pool))
+    ]
+    few = [(name, pictures, things) for name, pictures, things in few if things < 1 + len(missing)]
+    if few:
+        raise DataError(_too_few(few, missing=missing))
     random = np.random.default_rng(shares.seed)
-    for label, name in enumerate(classes):
+    for label in range(len(classes)):
         members = np.flatnonzero((labels == label) & pool)
         numbers = random.permutation(np.unique(groups[members]))
-        if 0 < len(numbers) < 1 + len(missing):
-            raise DataError(_too_few(name, pictures=len(members), things=len(numbers), missing=missing))
         sizes = Counter(groups[members].tolist())
         for split in missing:
             goal = wanted[split] * len(members)
@@ -315,15 +329,34 @@ def _complete(
     return splits
 
 
-def _too_few(name: str, *, pictures: int, things: int, missing: Sequence[str]) -> str:
-    """Why a class can't be split, and what to do; pictures that look the same are told apart from ones too few."""
+def _too_few(few: Sequence[tuple[str, int, int]], *, missing: Sequence[str]) -> str:
+    """Why classes can't be split, and what to do. few: name, pictures, and different things of each that has too few.
+
+    Pictures that look the same are told apart from ones too few.
+    """
     splits = ["train", *sorted(missing)]
-    found = f"{things} independent picture{'s' if things != 1 else ''}"
-    copies = f" among {pictures} (copies, and pictures of one group, count as one)" if things < pictures else ""
-    return (
-        f"Class {name!r} has {found}{copies}, and {len(splits)} are needed for {', '.join(splits)}; add pictures, or "
-        "give the splits as train/, validation/ and test/ folders."
-    )
+    needed = f"{len(splits)} are needed for {', '.join(splits)}"
+    remedy = "add pictures, or give the splits as train/, validation/ and test/ folders"
+    copies = "copies, and pictures of one group, count as one"
+    if len(few) == 1:
+        name, pictures, things = few[0]
+        found = f"{things} independent picture{'s' if things != 1 else ''}"
+        among = f" among {pictures} ({copies})" if things < pictures else ""
+        return f"Class {name!r} has {found}{among}, and {needed}; {remedy}."
+    each = [f"{name!r} {things}" + (f" of {pictures}" if things < pictures else "") for name, pictures, things in few]
+    told = f" ({copies})" if any(things < pictures for _, pictures, things in few) else ""
+    return f"{len(few)} classes have too few independent pictures{told}: {_some(each)}; {needed} of each; {remedy}."
+
+
+def _classes(names: Sequence[str]) -> str:
+    """The beginning of a sentence about classes that lack something."""
+    named = _some([repr(name) for name in names])
+    return f"Class {named} has" if len(names) == 1 else f"{len(names)} classes, {named}, have"
+
+
+def _some(parts: Sequence[str]) -> str:
+    more = len(parts) - 20
+    return ", ".join(parts[:20]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unread(skipped: Sequence[Skipped]) -> list[str]:
@@ -379,7 +412,7 @@ def _absent(parts: dict[str, Split], classes: Sequence[str], origin: str) -> lis
             raise DataError(f"{name} has no pictures in {origin}.")
         absent = [classes[label] for label in sorted(set(range(len(classes))) - set(part.labels.tolist()))]
         if absent and name == "train":
-            raise DataError(f"Class {absent[0]!r} has no picture in train of {origin}.")
+            raise DataError(f"{_classes(absent)} no picture in train of {origin}.")
         if absent:
             notes.append(f"{name} has no picture of {', '.join(absent)}")
     return notes

@@ -15,8 +15,9 @@ from typing import Any
 from kt.cache import cache_home
 from kt.console import say, shown
 from kt.data.assemble import Item, Shares, assemble, check_geometry
-from kt.data.find import LeftOut, find_pictures, is_picture
+from kt.data.groups import Groups, check_group_by, find_groups
 from kt.data.images import read_rgb
+from kt.data.layout import Layout, read_layout
 from kt.data.splits import Pixels, Splits
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import check_types
@@ -33,19 +34,15 @@ _TFDS_HOST = "https://storage.googleapis.com"
 _TFDS_NAME = re.compile(r"\w+(/[\w.+-]+)?(:[\d.*]+)?")
 
 
-def before_double_underscore(path: Path) -> str:
-    """The group of a file by its name: what stands before `__`, else the whole name (`apple_7__angle_30.jpg`)."""
-    return path.stem.partition("__")[0]
-
-
 @dataclass(frozen=True)
 class Folder:
-    """A folder with one sub-folder a class; or `train/`, `validation/`, `test/` with those below.
+    """A folder with one sub-folder a class; or folders for train, validation and test, with those below.
 
     root: the folder. image_size: height and width in pixels. validation, test: the shares that are drawn from train,
     class by class, where the folder does not give these splits itself. seed: of that draw. group: a function of a file
-    that names the thing in it; pictures of one thing stay in one split. Without it, the files of a class whose names
-    agree up to `__` are one thing.
+    that names the thing in it; pictures of one thing stay in one split. group_by says the same without a function:
+    "folder" (within a class), "prefix" (what a file's name has before `__`), "none", or a regular expression whose
+    group is searched for in the path below root; "auto" takes folders or prefixes where each class has several.
     """
 
     root: str | Path
@@ -55,77 +52,48 @@ class Folder:
     test: float = 0.2
     seed: int = 0
     group: Callable[[Path], str] | None = None
+    group_by: str = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
         check_geometry(self.image_size, self.batch_size)
         Shares(self.validation, self.test, self.seed)
+        check_group_by(self.group_by)
+        if self.group is not None and self.group_by != "auto":
+            raise RecipeError("Folder: group= and group_by= both name the things in the pictures; give one of them.")
 
     def __call__(self) -> Splits:
         """Read the pictures. Raises DataError for a folder without classes."""
         root = Path(self.root).expanduser()
         try:
-            items, notes = list(self._items(root)), _overlooked(root)
+            layout = read_layout(root, decided=self.group is not None or self.group_by != "auto")
         except OSError as error:
             raise DataError(f"Cannot read pictures from {root}: {error}.") from None
+        groups = self._groups(layout)
+        items = [
+            Item(placed.file, placed.label, placed.file.relative_to(root).as_posix(), group=group, split=placed.split)
+            for placed, group in zip(layout.pictures, groups.names, strict=True)
+        ]
         return assemble(
             items,
             image_size=self.image_size,
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
             origin=f"folder {shown(root)}",
-            notes=notes,
+            facts=[*layout.facts, *layout.told_splits(), *([groups.fact] if groups.fact else [])],
+            notes=layout.notes,
         )
 
-    def _items(self, root: Path) -> Iterator[Item]:
-        for split, folder in split_folders(root).items():
-            for label, files in class_files(folder).items():
-                for file in files:
-                    group = _by_name(file, within=(split, label)) if self.group is None else str(self.group(file))
-                    yield Item(file, label, file.relative_to(root).as_posix(), group=group, split=split or None)
+    def _groups(self, layout: Layout) -> Groups:
+        if self.group is not None:
+            return Groups(tuple(str(self.group(placed.file)) for placed in layout.pictures))
+        missing = sum(name not in layout.splits for name in ("validation", "test"))
+        return find_groups(layout.places(), self.group_by, missing=missing)
 
 
 def _by_name(file: Path, *, within: tuple[str, str]) -> str:
     """The group of a file by its name; in another split or class the same name may mean another thing."""
-    return "/".join([*within, before_double_underscore(file)])
-
-
-def split_folders(root: Path) -> dict[str, Path]:
-    """`{split: folder}` where `root` has `train/` and another split below it, else `{"": root}`."""
-    if not root.is_dir():
-        there = "it is a file" if root.exists() else "no such folder"
-        raise DataError(f"Cannot read pictures from {root}: {there}; expected a folder with one sub-folder a class.")
-    found: dict[str, Path] = {}
-    for path in _subfolders(root):
-        split = _SPLIT_FOLDERS.get(path.name.lower())
-        if split in found:
-            raise DataError(f"{root} has {found[split].name}/ and {path.name}/ for one split; rename or merge them.")
-        if split:
-            found[split] = path
-    return found if "train" in found and len(found) > 1 else {"": root}
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-
-
-def class_files(folder: Path) -> dict[str, list[Path]]:
-    """`{class: sorted picture files}` of a folder with one sub-folder a class; raises DataError where there is none."""
-    found = {path.name: files for path in _subfolders(folder) if (files := list(find_pictures(path)))}
-    if not found:
-        here = sum(1 for path in folder.iterdir() if not path.is_dir() and is_picture(path))
-        loose = f"{here} pictures lie in it directly; " if here else ""
-        raise DataError(f"No class in {folder}: {loose}expected one sub-folder a class, with pictures in each.")
-    return found
-
-
-def _overlooked(root: Path) -> list[str]:
-    """Notes on what a person may think is read: folders without pictures, and what else is no picture."""
-    folders = [folder for part in split_folders(root).values() for folder in _subfolders(part)]
-    left = LeftOut()
-    found = {folder: sum(1 for _ in find_pictures(folder, left)) for folder in folders}
-    empty = [f"{folder.relative_to(root)}/ has no pictures and is no class" for folder in folders if not found[folder]]
-    return [*empty, *left.lines(root)]
+    return "/".join([*within, file.stem.partition("__")[0]])
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class Splits:
 
     digest: SHA-256 over every picture's split, class and content. origin: one line for a person. rendered: whether kt
     drew the pictures. skipped: the files that could not be read. notes: what a person should know about the data.
+    facts: how the source was understood, such as which folder is which split.
     Raises DataError for a class name that is no label, such as one with a line break.
     """
 
@@ -97,6 +98,7 @@ class Splits:
     rendered: bool = False
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.classes:

@@ -112,7 +112,7 @@ def _data(splits: Splits) -> dict[str, Any]:
         "batch_size": splits.batch_size,
         "counts": counts,
         "skipped": [asdict(one) for one in splits.skipped],
-        "notes": list(splits.notes),
+        "notes": [*splits.facts, *splits.notes],
     }
 
 
