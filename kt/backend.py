@@ -1,9 +1,11 @@
 """Choosing the backend before Keras loads, and loading the heavy libraries without their noise."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+from typing import Any
 
 from kt.console import quiet
 from kt.errors import EnvironmentProblem, RecipeError
@@ -15,18 +17,21 @@ BACKENDS = ("tensorflow", "jax", "torch")
 def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     """Load Keras on a backend and give its name; `backend` None means KERAS_BACKEND, else TensorFlow.
 
-    Raises EnvironmentProblem, with the command that mends it, where the backend is not installed.
+    Where Keras is loaded already, as in a notebook, its backend stays, and another one is an error. Raises
+    EnvironmentProblem, with the command that mends it, where the backend is not installed.
     """
-    chosen = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
+    there = str(sys.modules["keras"].backend.backend()) if hasattr(sys.modules.get("keras"), "backend") else None
+    chosen = backend or os.environ.get("KERAS_BACKEND") or there or "tensorflow"
     if chosen not in BACKENDS:
         asked = "" if backend else " in KERAS_BACKEND"
         raise RecipeError(f"Unknown backend {chosen!r}{asked}. There is: {', '.join(BACKENDS)}.")
     if importlib.util.find_spec(chosen) is None:
         command = install("" if chosen == "tensorflow" else chosen)
         raise EnvironmentProblem(f"The backend {chosen!r} is not installed: {command}")
-    if "keras" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") != chosen:
+    if there not in (None, chosen):
         raise EnvironmentProblem(
-            f"Keras is loaded already with another backend than {chosen!r}; set KERAS_BACKEND first."
+            f"Keras is loaded already with another backend, {there}, than {chosen!r}; begin a new process (restart the "
+            f"notebook's kernel) and set KERAS_BACKEND={chosen} there before Keras is imported."
         )
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,15 +39,27 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
         with quiet():
             import keras
             import tensorflow as tf
+
+            _meet_devices(tf, hidden=chosen != "tensorflow")
     except ImportError as error:
         why = " ".join(str(error).split())
         raise EnvironmentProblem(f"Keras can't be loaded on {chosen}: {why}. kt doctor tells more.") from None
     tf.get_logger().setLevel("ERROR")  # that a ladder's many models are each traced anew is no news for its user
-    if chosen != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")  # it decodes and resizes here; the GPU is the other backend's
+    importlib.import_module("absl.logging").set_verbosity("error")
     if mixed_precision:  # a CPU has no fast float16
         keras.config.set_dtype_policy("mixed_float16" if accelerated() else "mixed_bfloat16")
     return chosen
+
+
+def _meet_devices(tf: Any, *, hidden: bool) -> None:
+    """Let TensorFlow look for GPUs now, so that what a missing driver says is not said later; or hide them from it.
+
+    Hidden: it decodes and resizes only, and the GPU is the other backend's.
+    """
+    if hidden:
+        with contextlib.suppress(RuntimeError):  # a notebook has used TensorFlow before, so the GPU is its already
+            tf.config.set_visible_devices([], "GPU")
+    tf.config.list_physical_devices("GPU")
 
 
 def accelerated() -> bool:

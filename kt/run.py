@@ -1,6 +1,9 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any, Protocol
 from kt import report
 from kt.console import say
 from kt.data.splits import Splits
+from kt.errors import RecipeError
 from kt.evaluate import evaluate
 from kt.export import from_run, release
 from kt.files import check_openable
@@ -20,7 +24,10 @@ from kt.train import Best, PhaseResult, check_phases, seed_everything, train
 
 @dataclass(frozen=True)
 class Origin:
-    """What was asked for, so that a run can be told and repeated: the recipe's file, docstring and changes to it."""
+    """What was asked for, so that a run can be told and repeated: the recipe's file, docstring and changes to it.
+
+    name: of the recipe, its runs and its models; a folder in `saved_models` gets it.
+    """
 
     name: str
     file: Path | None = None
@@ -30,6 +37,35 @@ class Origin:
     command: str = ""
     mixed_precision: bool = False
     cached: bool = True
+    saved_models: Path = Path("saved_models")
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or self.name.startswith(".") or set(self.name) & set("/\\\0"):
+            raise RecipeError(
+                f"Origin: name is that of a folder in saved_models, such as 'mushrooms', not {self.name!r}."
+            )
+
+
+_ASKED: ContextVar[Origin | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def asked_for(origin: Origin) -> Iterator[None]:
+    """Within it, a `run` that is not told its origin takes this one: for a recipe that runs by itself."""
+    token = _ASKED.set(origin)
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
+def _origin_by(out: Path) -> Origin:
+    """The origin of a run of which nothing but its folder is known: `runs/<name>/<time>`, or one named as its model."""
+    folder = out.absolute()
+    in_runs = re.fullmatch(r"\d{8}-\d{6}(-\d+)?", folder.name) or folder.parent.parent.name == "runs"
+    name = re.sub(r"[^\w.-]+", "_", (folder.parent if in_runs else folder).name).strip("._-")
+    own = out / "recipe.py"
+    return Origin(name=name or "model", file=own if own.is_file() else None)
 
 
 @dataclass(frozen=True)
@@ -70,18 +106,20 @@ def run(
     out: Path,
     *,
     origin: Origin | None = None,
-    saved_models: Path = Path("saved_models"),
+    saved_models: Path | None = None,
     training: Training = as_written,
 ) -> dict[str, Any]:
     """Do the whole job of a recipe and return its results, the content of `out/report.json`.
 
     out: the run's folder, `runs/<recipe>/<time>`. What passes the gate goes to `saved_models/<recipe>/<version>`.
+    origin: where the recipe comes from; unless given, it is the one that `kt run` was called with, or else it is told
+    from `out`. saved_models: where that one says, unless given.
     training: what trains; it never sees the test split's results, which are measured once, on what it gives.
     """
     started = datetime.now(UTC)
-    for folder in (out, saved_models):
+    origin = origin or _ASKED.get() or _origin_by(out)
+    for folder in (out, saved_models or origin.saved_models):
         check_openable(folder)
-    origin = origin or Origin(name=out.parent.name)
     seed_everything(recipe.seed)
     splits = recipe.data()
     seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
@@ -94,7 +132,7 @@ def run(
     test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
     artifacts = from_run.export_run(out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export)
     card = report.card(origin.name, origin.description, splits, test)
-    released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card)
+    released_to = release(artifacts, name=origin.name, saved_models=saved_models or origin.saved_models, card=card)
     results = report.compose(
         origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
         best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,

@@ -1,6 +1,9 @@
 """Training: each phase compiles anew, moves only what its flags allow, and the best weights of all phases are kept."""
 
+import importlib
+import sys
 import time
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -284,3 +287,13 @@ def _write_scalars(folder: Path, history: Mapping[str, Sequence[float]]) -> None
                 for epoch, value in enumerate(values):
                     tf.summary.scalar(name, value, step=epoch)
         writer.close()
+
+
+class _Callable(types.ModuleType):
+    """Lets `kt.train("photos/")`, the one call for Python, share its name with this module (`kt/__init__.py`)."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return importlib.import_module("kt.interactive").train(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

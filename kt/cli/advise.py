@@ -1,7 +1,6 @@
 """`kt advise`: where one's pictures lie between small and large, similar and different, and what to do with them."""
 
 import json
-import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import click
 
 from kt.cli import new_recipe
 from kt.cli.options import backend_option, json_option, load_recipe
+from kt.cli.typed import typed
 from kt.console import in_lines, tell, tell_json
 from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
@@ -134,7 +134,7 @@ def for_people(advice: "Advice", recipe: Path | None) -> str:
         probes = one.probes if one is first else one.probes[1:]
         lines += [f"{one.backbone}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
     if recipe is not None:
-        place = new_recipe.in_words(shlex.quote(str(recipe)))
+        place = typed(recipe)
         lines += ["", f"{place} is written; next: kt run {place}"]
     return in_lines(lines)
 

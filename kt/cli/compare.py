@@ -63,8 +63,8 @@ def command(
 
     named = strategies(resolved, epochs=epochs, scratch_epochs=scratch_epochs)
     named = {name: named[name] for name in _chosen(only, list(named))}
-    origin = origin_of(loaded, data=data, settings=settings)
     out = new_run(runs / loaded.name / "compare")
+    origin = origin_of(loaded, data=data, settings=settings, out=out)
     results = compare(named, out, seeds=counted, titles=TITLES, origin=origin, shares=() if no_curve else SHARES)
     if as_json:
         tell_json(read_json(out / "compare.json"))

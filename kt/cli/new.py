@@ -1,6 +1,5 @@
 """`kt new`: write a recipe for one's own pictures."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from kt.cli.new_recipe import check_new, in_words, text_of, write
+from kt.cli.typed import typed
 from kt.console import say, tell, warn
 from kt.data.find import why_not
 from kt.data.layout import read_layout
@@ -35,7 +35,7 @@ def command(recipe: Path, data: Path) -> None:
     write(recipe, render(recipe, data, counts))
     classes = ", ".join(map(in_words, counts))
     tell(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
-    tell(f"next: kt run {in_words(shlex.quote(str(recipe)))}")
+    tell(f"next: kt run {typed(recipe)}")
     if few := scarce(counts):
         warn(few)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kt.console import say
 from kt.errors import RecipeError
 from kt.recipe import Loaded, Recipe, load, override
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+"""A recipe's file; or the pictures themselves, a folder or a table, for the recipe that `kt new` would write."""
+
 backend_option = click.option(
     "--backend",
     type=click.Choice(["tensorflow", "jax", "torch"]),
@@ -59,6 +62,8 @@ def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed
     """The recipe as the command line changes it: --data first, then each --set, then --seed."""
     recipe = loaded.recipe
     if data is not None:
+        if loaded.text is not None:
+            raise RecipeError(f"{loaded.file} is the pictures, and --data names others; leave one of them out.")
         recipe = dataclasses.replace(recipe, data=own_pictures(Path(data), recipe.data))
     recipe = override(recipe, settings)
     return recipe if seed is None else dataclasses.replace(recipe, seed=seed)
@@ -77,31 +82,65 @@ def own_pictures(path: Path, source: Any) -> Any:
 
 
 def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = False) -> Loaded:
-    """Load a recipe's file under the backend that is asked for; Keras must not be loaded before."""
-    from kt import backend as backends
+    """Load a recipe's file under the backend that is asked for; Keras must not be loaded before.
 
+    For a folder of pictures, or a table of them, it is the recipe that `kt new` would write.
+    """
+    from kt import backend as backends
+    from kt.cli.from_pictures import check_pictures, is_pictures, recipe_for
+
+    if is_pictures(file):
+        counts = check_pictures(file)  # before the seconds that Keras takes to load
+        backends.start(backend, mixed_precision=mixed_precision)
+        return recipe_for(file, counts)
     if file.suffix != ".py" or not file.is_file():
         load(file)  # says what is there instead, without the seconds that Keras takes to load
         raise RecipeError(f"{file} is not a recipe file.")
     backends.start(backend, mixed_precision=mixed_precision)
-    return load(file)
+    return with_data_found(load(file))
+
+
+def with_data_found(loaded: Loaded) -> Loaded:
+    """The recipe with a relative path to its pictures looked for above its file, where it is not in this folder.
+
+    So a recipe that was written in one folder can be run, and its run be exported, from another.
+    """
+    from kt.data.sources import Folder, Table
+
+    source: Any = loaded.recipe.data
+    field = "root" if isinstance(source, Folder) else "file" if isinstance(source, Table) else None
+    if field is None:
+        return loaded
+    path = Path(getattr(source, field)).expanduser()
+    above = [folder / path for folder in loaded.file.resolve().parents]
+    if path.is_absolute() or path.exists() or not (there := [place for place in above if place.exists()]):
+        return loaded
+    say(f"data: there is no {path} here; it is taken from {there[0]}, as seen from the recipe's file")
+    source = dataclasses.replace(source, **{field: str(there[0])})
+    return dataclasses.replace(loaded, recipe=dataclasses.replace(loaded.recipe, data=source))
 
 
 def origin_of(
-    loaded: Loaded, *, data: str | None, settings: tuple[str, ...], mixed_precision: bool = False, cached: bool = True
+    loaded: Loaded,
+    *,
+    data: str | None,
+    settings: tuple[str, ...],
+    out: Path,
 ) -> "Origin":
-    """What was asked for, to be told with what came of it."""
+    """What was asked for, to be told with what came of it; a recipe that is in no file yet is written into `out`."""
     from kt.run import Origin
 
+    file = loaded.file
+    if loaded.text is not None:
+        file = out / "recipe.py"
+        file.write_text(loaded.text, encoding="utf-8")
     return Origin(
         name=loaded.name,
-        file=loaded.file,
+        file=file,
         description=loaded.description,
         settings=settings,
         data=data,
         command=command_line(),
-        mixed_precision=mixed_precision,
-        cached=cached,
     )
 
 

@@ -1,5 +1,6 @@
 """`kt run`: the main job."""
 
+import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def command(
 
     from kt import report
     from kt.export.job import check_packages
-    from kt.run import run
+    from kt.run import asked_for, run
 
     check_packages(resolved.export)
 
@@ -84,12 +85,16 @@ def command(
     if by_itself and (target or budget or search):
         raise RecipeError(f"{recipe} runs by itself, so --target, --budget and --search can't reach its training.")
     out = new_run(runs / loaded.name)
+    origin = dataclasses.replace(
+        origin_of(loaded, data=data, settings=settings, out=out),
+        mixed_precision=mixed_precision, cached=not no_cache, saved_models=saved_models,
+    )  # fmt: skip
     if loaded.run is not None and by_itself:
-        results = loaded.run(resolved, out)
+        with asked_for(origin):
+            results = loaded.run(resolved, out)
     else:
-        origin = origin_of(loaded, data=data, settings=settings, mixed_precision=mixed_precision, cached=not no_cache)
         training = training_step(wanted, climb=bool(target or budget), trials=search)
-        results = run(resolved, out, origin=origin, saved_models=saved_models, training=training)
+        results = run(resolved, out, origin=origin, training=training)
     mark_latest(out)
     if not isinstance(results, dict) or "artifacts" not in results:  # a run of the recipe's own, with its own answer
         if as_json and results is not None:

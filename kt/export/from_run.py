@@ -31,7 +31,7 @@ def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
             for label, group, picture in zip(part.labels, part.groups, part.names, strict=True):
                 table.writerow([name, splits.classes[label], group, text_of(PurePosixPath(picture))])
     (out / "labels.txt").write_text("".join(f"{label}\n" for label in splits.classes), encoding="utf-8")
-    if recipe_file is not None:
+    if recipe_file is not None and recipe_file.resolve() != (out / "recipe.py").resolve():
         shutil.copyfile(recipe_file, out / "recipe.py")
 
 

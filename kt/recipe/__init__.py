@@ -6,7 +6,7 @@ A recipe is a Python file with one object named `recipe`. Its mistakes are found
 from kt.recipe.definition import ALL, EXPORTS, TOP, LinearProbe, Phase, Recipe, Step, depths_of, epochs_of
 from kt.recipe.description import describe
 from kt.recipe.field_types import check_types
-from kt.recipe.loading import Loaded, is_recipe, load, summary_of
+from kt.recipe.loading import Loaded, is_recipe, load, load_text, summary_of
 from kt.recipe.settings import override
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "epochs_of",
     "is_recipe",
     "load",
+    "load_text",
     "override",
     "summary_of",
 ]

@@ -20,13 +20,17 @@ from kt.recipe.field_types import is_part, shown
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any."""
+    """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any.
+
+    text: the recipe as Python, where it is in no file yet; `file` then is what it was written for.
+    """
 
     recipe: Recipe
     file: Path
     name: str
     description: str
     run: Callable[[Recipe, Path], Any] | None = None
+    text: str | None = None
 
 
 def load(file: Path) -> Loaded:
@@ -73,14 +77,20 @@ LONGEST_NAME = 200
 """Bytes of a model's name: with what is added to it, the name of a phone file fits the 255 of usual file systems."""
 
 
-def _execute(file: Path) -> types.ModuleType:
+def load_text(text: str, *, file: Path, name: str) -> Loaded:
+    """The recipe that a text of Python gives, such as one drawn up for the pictures in `file`."""
+    module = _execute(Path(f"{name}.py"), text.encode())
+    return Loaded(module.recipe, file, name, (module.__doc__ or "").strip(), text=text)
+
+
+def _execute(file: Path, content: bytes | None = None) -> types.ModuleType:
     # Registered by a name of its own, so that dataclasses in a recipe resolve their annotations.
     module = types.ModuleType(f"kt_recipe_{file.stem}")
     module.__file__ = str(file.absolute())
     sys.modules[module.__name__] = module
     try:
         # Compiled here and not imported, which would leave a __pycache__ and may run a stale one after a quick edit.
-        code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
+        code = compile(file.read_bytes() if content is None else content, module.__file__, "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 - a recipe is a program that its user asked to run
     except KtError as error:
         raise RecipeError(f"{_where(file, error)}: {error}") from None

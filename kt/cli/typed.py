@@ -1,0 +1,30 @@
+"""Paths as they are typed in a shell, so that a command that is suggested can be copied."""
+
+import os
+import shlex
+from pathlib import Path
+
+from kt.console import printable
+
+
+def typed(path: Path | str) -> str:
+    """The path as one word of a shell's command, whatever it holds; never taken for an option.
+
+    What a terminal can't show is written as bash, zsh and ksh take it: `$'line\\nbreak'`.
+    """
+    text = str(path)
+    if text.startswith("-"):
+        text = f"./{text}"
+    if printable(text) == text:
+        return shlex.quote(text)
+    plain = "".join(
+        character if character.isascii() and character.isprintable() and character not in "'\\" else _escaped(character)
+        for character in text
+    )
+    return f"$'{plain}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "'\\" or printable(character) != character:
+        return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    return character
