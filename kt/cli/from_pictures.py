@@ -39,7 +39,7 @@ def check_pictures(pictures: Path) -> dict[str, int]:
         if recipes:
             there = ", ".join(map(str, recipes[:9]))
             raise RecipeError(f"{pictures} is a folder of recipes and not of pictures; name one: {there}.")
-    return count_pictures(pictures)
+    return count_pictures(pictures, told=False)  # what reads them says how they are understood
 
 
 def recipe_for(pictures: Path, counts: Mapping[str, int]) -> Loaded:

@@ -54,20 +54,20 @@ def scarce(counts: Mapping[str, int]) -> str:
     return ""
 
 
-def count_pictures(data: Path) -> dict[str, int]:
+def count_pictures(data: Path, *, told: bool = True) -> dict[str, int]:
     """How many pictures each class has, over all splits; the heavy libraries stay unloaded.
 
-    Says how the folder is understood, as `kt run` will. Raises DataError where that can't be.
+    told: say how the folder is understood, as `kt run` will. Raises DataError where that can't be.
     """
     if not data.is_dir():
         raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
     layout = read_layout(data)
-    for fact in [*layout.facts, *layout.told_splits()]:
+    for fact in [*layout.facts, *layout.told_splits()] if told else []:
         say(fact)
-    for note in layout.notes:
+    for note in layout.notes if told else []:
         warn(note)
     files = [placed for placed in layout.pictures if not why_not(placed.file)]
-    if bad := len(layout.pictures) - len(files):
+    if told and (bad := len(layout.pictures) - len(files)):
         warn(f"{bad} of {len(layout.pictures)} pictures can't be read, such as links that lead nowhere and empty files")
     counts = replace(layout, pictures=tuple(files)).counts()
     if len(counts) < 2:

@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from kt.console import printable
+from kt.names import printable
 
 
 def typed(path: Path | str) -> str:
