@@ -30,7 +30,7 @@ def stand_ins(root, labels=("good", "bad"), count=3):
     for label in labels:
         (root / label).mkdir(parents=True)
         for index in range(count):
-            (root / label / f"{index}.jpg").touch()
+            (root / label / f"{index}.jpg").write_bytes(b"\xff\xd8\xff")
     return root
 
 
