@@ -326,7 +326,10 @@ def copies(tiny):
     [
         (lambda tiny: make_folder(tiny / "pictures", {"red": 9}), "At least two classes are needed"),
         (lambda tiny: make_folder(tiny / "pictures", {"red": 9, "blue": 1}), "Class 'blue' has 1 independent picture"),
-        (lambda tiny: [black(tiny / "pictures" / name, 9) for name in "ab"], "Class 'a' has 1 independent picture"),
+        (
+            lambda tiny: [black(tiny / "pictures" / name, 9) for name in "ab"],
+            "2 classes have too few independent pictures",
+        ),
         (lambda tiny: (tiny / "pictures").mkdir(), "expected one sub-folder a class"),
     ],
 )

@@ -388,7 +388,10 @@ def test_new_probes_all_depths_and_fits_the_balance_of_the_pictures(counts, weig
     ],
 )  # fmt: skip
 def test_new_takes_any_folder_s_name(name, tmp_path, kt_ends):
-    data = stand_ins(tmp_path / name, {name: 3, "other": 3})
+    label = (
+        name if name.isprintable() or "\u202e" in name else "good"
+    )  # a class is a line of text, its folder need not be
+    data = stand_ins(tmp_path / name, {label: 3, "other": 3})
     file = tmp_path / name / "fruit.py"
     code, out, err = kt_ends("new", file, "--data", data)
     assert code == 0
@@ -443,6 +446,13 @@ def test_new_never_overwrites(tmp_path, kt_ends):
     assert code == 2
     assert err.endswith("fruit.py is there already; remove it first, or choose another name.\n")
     assert file.read_text() == "mine"
+
+
+def test_new_refuses_a_class_whose_name_is_no_line_of_text(tmp_path, kt_ends):
+    data = stand_ins(tmp_path / "photos", {"ba\nd": 3, "other": 3})
+    code, _, err = kt_ends("new", tmp_path / "fruit.py", "--data", data)
+    assert code == 3
+    assert "holds a line break; a label is one line of plain text, so rename it." in err
 
 
 @pytest.mark.parametrize("name", ["fruit.txt", "fruit", "my-fruit.py", "2fruits.py", ".py", "two words.py"])

@@ -18,7 +18,7 @@ from pathlib import Path
 from kt.data.find import RAW_SUFFIXES, LeftOut, Walk
 from kt.data.folder_names import is_batch, sorts_within, words
 from kt.data.groups import Place
-from kt.data.labels import class_of, key_of, one_class
+from kt.data.labels import check_label, class_of, key_of, one_class
 from kt.data.split_words import split_of, splits_of
 from kt.errors import DataError
 
@@ -130,6 +130,8 @@ def read_layout(root: Path, *, decided: bool = False, known: Collection[str] = (
         loose = f"{len(top.pictures)} pictures lie in it directly; " if top.pictures else ""
         raise DataError(f"No class in {top.path}: {loose}{EXPECTED}.")
     _check_vanished(parts, top)
+    for label in sorted({picture.label for picture in pictures}):
+        check_label(label, where=f"folder {root}")
     # A model that tells two spellings apart is asked in them.
     spelled, merged = one_class(picture.label for picture in pictures if picture.label not in known)
     splits: dict[str, tuple[str, ...]] = {}
