@@ -4,11 +4,9 @@ Shared by every source. Pictures of one thing (a group) and near-duplicates neve
 """
 
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +35,6 @@ NEAR_OF_CONTRAST = 0.15
 
 Otherwise any two faint pictures would be one. Copies lie below 0.1, different photos above 0.3.
 """
-
-LARGE = 75_000_000
-"""Decoded pictures of more bytes are resized one at a time: that takes 16 bytes a pixel, gigabytes where four meet."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +95,6 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
     hashes: list[str] = []
     skipped: list[Skipped] = []
 
-    one_at_a_time = threading.Lock()
-
     def one(item: Item) -> tuple[Pixels, str] | Skipped:
         try:
             if isinstance(item.source, Path):
@@ -110,8 +103,7 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
             else:
                 image = item.source()
                 data = image.tobytes()
-            with one_at_a_time if image.nbytes > LARGE else nullcontext():
-                return resize(image, image_size), hashlib.sha256(data).hexdigest()
+            return resize(image, image_size), hashlib.sha256(data).hexdigest()
         except DataError as error:
             return Skipped(item.name, str(error))
 

@@ -1,4 +1,4 @@
-"""What a picture file claims, read from its own structure before a decoder sees it: no file may cost more than its size.
+"""What a picture file claims, read from its structure before a decoder sees it: none may cost far more than its size.
 
 A decoder does what a file asks of it. Some ask for far more than a picture needs: thousands of scans over the same
 pixels, millions of empty parts, tiles that are larger than the picture. Each limit is far above what cameras, scanners
@@ -19,7 +19,7 @@ MAX_CAMERA_PIXELS = 256_000_000
 """The same for what cameras write (JPEG, HEIC, AVIF), which is decoded at a reduced size where it is large."""
 
 LARGE = 32_000_000
-"""A JPEG, HEIC or AVIF of more pixels is decoded at a half, a quarter or an eighth of its sides, so that it has less."""
+"""A JPEG, HEIC or AVIF of more pixels is decoded at a half, a quarter or an eighth of its sides."""
 
 MAX_SIDE = 1_000_000
 """The longest side that is read; libpng, and so TensorFlow, refuses longer ones."""
@@ -102,11 +102,16 @@ def _jpeg_head(data: bytes) -> tuple[int, int]:
             if marker == _APP1 and data.startswith(_EXIF, at + 4):
                 exif.append(data[at + 10 : at + 2 + length])
             if marker in _FRAMES:
-                height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+                height, width = (
+                    int.from_bytes(data[at + 5 : at + 7], "big"),
+                    int.from_bytes(data[at + 7 : at + 9], "big"),
+                )
                 pixels = max(pixels, height * width)
             at += 2 + length
         if segments > _MAX_SEGMENTS or fill > _MAX_FILL:
-            raise DataError(f"is a JPEG with more than {_MAX_SEGMENTS:,} segments before its pixels, or none at all")
+            raise DataError(
+                f"is a JPEG with more than {_MAX_SEGMENTS:,} segments before its pixels, or {_MAX_FILL:,} bytes of none"
+            )
     if exif:
         check_exif(exif)
     return max(at, 0), pixels

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kt.data.images import over_white, resize_in_graph
+from kt.data.images import decode_jpeg_in_graph, over_white, resize_in_graph
 from kt.export import warm_up
 from kt.export.labels import LABELS, to_text
 
@@ -78,7 +78,7 @@ def _decode(encoded: Any) -> Any:
     """One picture to uint8 `[h, w, 3]`, exactly as Pillow decodes 8-bit JPEG and PNG."""
     image = tf.case(
         [
-            (_begins_with(encoded, _JPEG), lambda: _decode_jpeg(encoded)),
+            (_begins_with(encoded, _JPEG), lambda: decode_jpeg_in_graph(encoded)),
             (_begins_with(encoded, _PNG), lambda: _decode_png(encoded)),
         ],
         default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
@@ -88,11 +88,6 @@ def _decode(encoded: Any) -> Any:
 
 def _begins_with(encoded: Any, magic: bytes) -> Any:
     return tf.equal(tf.strings.substr(encoded, 0, len(magic)), magic)
-
-
-def _decode_jpeg(encoded: Any) -> Any:
-    # TensorFlow 2.21 decodes with the fast DCT by default, up to 21 levels away from Pillow.
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _decode_png(encoded: Any) -> Any:
