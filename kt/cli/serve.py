@@ -50,7 +50,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="What computes; litert is faster on a CPU.",
 )
 @click.option("--num-batch-threads", type=_COUNT, default=1, show_default=True, help="Batches at once.")
-@click.option("--max-body-mb", type=_COUNT, default=32, show_default=True, help="Megabytes of a request (413).")
+@click.option("--max-body-mb", type=_COUNT, default=64, show_default=True, help="Megabytes of a request (413).")
 @click.option("--max-pixels", type=_COUNT, default=40_000_000, show_default=True, help="Pixels of a picture (400).")
 @click.option("--max-instances", type=_COUNT, default=128, show_default=True, help="Pictures of a request (400).")
 @click.option("--max-requests", type=_COUNT, default=256, show_default=True, help="Requests at once (503).")

@@ -434,7 +434,7 @@ def _share_behind(different: npt.NDArray[np.bool_]) -> float:
     height, width = different.shape
     band = different[rows[0] : rows[0] + _BLOCK]
     beside = (width - np.flatnonzero(band.any(axis=0))[0]) * len(band)
-    return float(beside + width * (height - rows[0] - len(band))) / (width * height)
+    return float((beside + width * (height - rows[0] - len(band))) / (width * height))
 
 
 def _pixels(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
