@@ -30,9 +30,10 @@ class Batching:
 class Limits:
     """What a client may ask for.
 
-    body_bytes: of one request (413). pixels: of one picture, as its header claims them; of a large photo those of the reduced size at which it is decoded. instances: pictures a request.
-    requests: in work at once (503). rate: requests a second for one client (429), 0 for any number. header_seconds,
-    body_seconds: for a request's head and body to arrive (408).
+    body_bytes: of one request (413). pixels: of one picture, as its header claims them; of a large photo those of the
+    reduced size at which it is decoded. instances: pictures a request. requests: in work at once (503). rate: requests
+    a second for one client (429), 0 for any number. header_seconds, body_seconds: for a request's head and body to
+    arrive (408).
     """
 
     body_bytes: int = 64 * MIB
