@@ -5,11 +5,13 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from kt.console import quiet
 from kt.errors import EnvironmentProblem, RecipeError
 from kt.extras import install
+from kt.names import is_utf8
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -72,15 +74,25 @@ def accelerated() -> bool:
     return bool(importlib.import_module("tensorflow").config.list_physical_devices("GPU"))
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(work: Path | None = None) -> dict[str, str]:
     """The environment of a child process that works under TensorFlow, quiet, on the CPU, whatever its parent does.
 
-    The parent may hold all of a GPU's memory.
+    The parent may hold all of a GPU's memory. work: a folder for temporary files, the libraries' own too.
     """
-    return os.environ | {
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
+    return (
+        os.environ
+        | _temporary(work)
+        | {
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONIOENCODING": "utf-8",
+        }
+    )
+
+
+def _temporary(work: Path | None) -> dict[str, str]:
+    """What tells a process where temporary files go; nothing where TensorFlow could not open that."""
+    place = "" if work is None else str(work.absolute())
+    return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), place) if place and is_utf8(place) else {}

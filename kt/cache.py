@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +13,13 @@ from typing import Any
 import platformdirs
 
 from kt.errors import EnvironmentProblem
+from kt.scratch import clear
 
 LIMIT = 20 * 2**30
 """Bytes that all stored outputs may take on disk; the part that was used longest ago goes first."""
+
+PART = ".part-"
+"""Begins the name of stored outputs that are being written."""
 
 SPARE = 2**30
 """Bytes of the disk that are left free."""
@@ -82,9 +85,8 @@ def make_room(folder: Path, size: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     others = [entry for entry in entries(folder.parent) if entry.folder != folder]
     total = size + sum(entry.bytes for entry in others)
-    for left in folder.parent.glob("*/.*.part"):  # by a process that was killed; a day is longer than any takes
-        if time.time() - left.stat().st_mtime > 86400:
-            left.unlink(missing_ok=True)
+    for one in folder.parent.iterdir():
+        clear(one, PART)
     for entry in others:
         if total <= LIMIT:
             break

@@ -50,7 +50,7 @@ class EnvironmentProblem(KtError):  # noqa: N818 - EnvironmentError is taken by 
     exit_code = 7
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an exception of another library says, on one line; the name of its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 

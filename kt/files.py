@@ -1,21 +1,50 @@
-"""Files that a reader never meets half written."""
+"""Files that a reader never meets half written, and folders that can be worked in."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kt.errors import EnvironmentProblem
-from kt.names import json_text
+from kt.names import is_utf8, json_text
+from kt.scratch import scratch
 
 
 def check_openable(folder: Path) -> None:
     """Raise EnvironmentProblem for a folder that TensorFlow can't write to or read from; before any work is done."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
+    if not is_utf8(str(folder)):
         raise EnvironmentProblem(
             f"TensorFlow can't open {folder}, for its name is not UTF-8; name another folder, or a link to this one."
-        ) from None
+        )
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Let an error of writing say where; of a full disk the system itself does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(file)
+        raise
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[BinaryIO]:
+    """A file to write that gets its name, in one step, when it is complete and on the disk; before, nothing changes."""
+    with _named(file), scratch(file.parent, f".{file.name}-") as beside:
+        with beside.open("wb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        beside.replace(file)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write the file as a whole: a reader finds the old one or the new one."""
+    with whole(path) as file:
+        file.write(text.encode())
 
 
 def replace_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
@@ -23,11 +52,29 @@ def replace_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     replace_text(path, json_text(value, indent=indent) + "\n")
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write beside the file, then move over it in one step."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def save_array(file: Path, array: Any) -> None:
+    """Write a NumPy array as `.npy`; np.save does not say of a full disk that it is full."""
+    import numpy as np  # here, since the command line comes by without it
+
+    plain = np.ascontiguousarray(array)
+    with _named(file), file.open("wb") as opened:
+        np.lib.format.write_array_header_2_0(opened, np.lib.format.header_data_from_array_1_0(plain))
+        opened.write(plain.data)
+
+
+def sync(folder: Path) -> None:
+    """Everything in a folder to the disk, so that after a power cut it is whole or absent."""
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            if hasattr(os, "O_DIRECTORY"):  # elsewhere, such as on Windows, a folder can't be opened
+                _sync(os.open(path, os.O_RDONLY))
+        else:
+            with path.open("rb+") as file:  # Windows syncs only what was opened to be written
+                os.fsync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        os.fsync(descriptor)
     finally:
-        beside.unlink(missing_ok=True)  # a disk that is full leaves no part of it
+        os.close(descriptor)

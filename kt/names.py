@@ -46,6 +46,11 @@ def json_text(value: Any, *, indent: int | None = None, strict: bool = True) -> 
     return "\n".join(_UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)
 
 
+def is_utf8(name: str) -> bool:
+    """Whether UTF-8 can take it, as all that goes into TensorFlow has to be."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def is_plain(name: str) -> bool:
     """Whether a name is one line of text: UTF-8 throughout, without control characters."""
     return not any(unicodedata.category(letter) in _NO_TEXT for letter in name)

@@ -1,8 +1,9 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kt import report
-from kt.console import say
+from kt.console import say, shown
 from kt.data.splits import Splits
-from kt.errors import RecipeError
+from kt.errors import RecipeError, one_line
 from kt.evaluate import evaluate
-from kt.export import from_run, release
+from kt.export import ArtifactResult, from_run, release, unreleased
 from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
@@ -118,7 +119,8 @@ def run(
     """
     started = datetime.now(UTC)
     origin = origin or _ASKED.get() or _origin_by(out)
-    for folder in (out, saved_models or origin.saved_models):
+    saved_models = saved_models or origin.saved_models
+    for folder in (out, saved_models):
         check_openable(folder)
     seed_everything(recipe.seed)
     splits = recipe.data()
@@ -130,13 +132,34 @@ def run(
     model.save(out / "model.keras")
     scores = predict(model, splits.test.pixels)
     test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
-    artifacts = from_run.export_run(out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export)
-    card = report.card(origin.name, origin.description, splits, test)
-    released_to = release(artifacts, name=origin.name, saved_models=saved_models or origin.saved_models, card=card)
-    results = report.compose(
-        origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-        best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,
-        released_to=released_to, started=started,
-    )  # fmt: skip
-    report.write(results, splits, scores, out)
+    results: dict[str, Any] = {}
+    artifacts: Sequence[ArtifactResult] = ()
+
+    def tell(released_to: Path | None, *notes: str) -> None:
+        results.update(report.compose(
+            origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
+            best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,
+            released_to=released_to, started=started,
+        ))  # fmt: skip
+        results["notes"] += notes
+        report.write(results, splits, scores, out)
+
+    try:
+        artifacts = from_run.export_run(out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export)
+        card = report.card(origin.name, origin.description, splits, test)
+        # Just before the version appears, so that whatever happens next to it there is none without its report.
+        released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card, before=tell)
+    except BaseException as error:
+        artifacts = unreleased(artifacts, why=one_line(error))
+        with suppress(Exception):  # the same full disk may hold this too; the first error is the one to tell
+            tell(None, f"exporting or releasing failed: {one_line(error)}")
+            _tell_how_to_go_on(out)
+        raise
+    if released_to is None:
+        tell(None)
     return results
+
+
+def _tell_how_to_go_on(out: Path) -> None:
+    if (out / "recipe.py").is_file():
+        say(f"what was trained is kept; this exports and releases it: kt export {shlex.quote(shown(out))}")

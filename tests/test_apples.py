@@ -1,6 +1,8 @@
 import hashlib
+import os
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import numpy as np
@@ -45,6 +47,16 @@ def test_a_seed_gives_the_same_bytes_again_and_another_seed_another_apple(variet
     assert picture.shape == (256, 256, 3) and picture.dtype == np.uint8
     assert np.array_equal(picture, render(7, variety, "rot"))
     assert np.abs(picture.astype(int) - render(8, variety, "rot")).mean() > 5
+
+
+def test_what_a_killed_rendering_left_is_removed_after_a_day(few):
+    place = few / "tfds" / "kt_apples" / "seed_0"
+    for name, age in (("old", 2 * 86400), ("new", 60)):
+        left = place / f"incomplete.{name}_1.0.0"
+        left.mkdir(parents=True)
+        os.utime(left, (time.time() - age,) * 2)
+    Apples(image_size=(32, 32))()
+    assert [path.name for path in place.glob("incomplete*")] == ["incomplete.new_1.0.0"]
 
 
 def test_another_process_draws_the_same_bytes():

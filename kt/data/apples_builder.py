@@ -18,6 +18,7 @@ from kt.data.apples import CLASSES, COUNTS, Apple, apples
 from kt.data.render import SIDE
 from kt.data.splits import Pixels
 from kt.errors import DataError, EnvironmentProblem
+from kt.scratch import TFDS_UNFINISHED, clear_old
 
 
 class KtApples(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -88,6 +89,7 @@ def _prepared(folder: Path, seed: int) -> Any:
     place = Path(builder.data_dir)
     if place.exists():
         return builder
+    clear_old(place.parent, TFDS_UNFINISHED)
     say(f"rendering {sum(COUNTS.values())} apples (seed {seed}), once; they are kept in {folder}")
     try:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))

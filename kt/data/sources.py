@@ -21,6 +21,7 @@ from kt.data.layout import Layout, read_layout
 from kt.data.splits import Pixels, Splits
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import check_types
+from kt.scratch import TFDS_UNFINISHED, clear_old
 
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -254,6 +255,7 @@ def prepared(name: str) -> Any:
     if not _is_prepared(builder):
         _require_network(name)
         say(f"preparing {name} from tensorflow-datasets, once")
+        clear_old(Path(builder.data_dir).parent, TFDS_UNFINISHED)
         try:
             builder.download_and_prepare()
         except Exception as error:  # noqa: BLE001 - downloads fail in as many ways as there are sources

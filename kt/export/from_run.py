@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +13,10 @@ from kt.backend import accelerated
 from kt.data.splits import Pixels, Split, Splits
 from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, export
+from kt.files import save_array
 from kt.names import text_of
 from kt.recipe import Recipe
+from kt.scratch import WORK, scratch
 
 REPRESENTATIVE = 500
 """Training pictures that int8 may be calibrated with, at most."""
@@ -53,7 +54,9 @@ def export_run(
     """
     if not formats:
         return ()
-    with tempfile.TemporaryDirectory(prefix="kt-gate-") as folder:
+    # In the run, not where the system keeps temporary files: that may be small, and would keep what a killed run left.
+    with scratch(out, WORK) as folder:
+        folder.mkdir()
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.pixels,
             "labels": splits.test.labels,
@@ -62,16 +65,16 @@ def export_run(
         if not accelerated():  # whose convolutions may round to TF32: then the child asks the .keras file on the CPU
             arrays["reference_scores"] = scores
         for key, array in arrays.items():
-            np.save(Path(folder) / f"{key}.npy", array)
+            save_array(folder / f"{key}.npy", array)
         job = ExportJob(
             model_file=out / "model.keras",
             directory=out / "artifacts",
             name=name,
             classes=splits.classes,
-            test_pixels=Path(folder) / "test_pixels.npy",
-            labels=Path(folder) / "labels.npy",
-            reference_scores=Path(folder) / "reference_scores.npy" if "reference_scores" in arrays else None,
-            representative=Path(folder) / "representative.npy",
+            test_pixels=folder / "test_pixels.npy",
+            labels=folder / "labels.npy",
+            reference_scores=folder / "reference_scores.npy" if "reference_scores" in arrays else None,
+            representative=folder / "representative.npy",
             encoded=splits.test.files or (),
             formats=tuple(item for item in formats if isinstance(item, str)),
             recipe_file=out / "recipe.py" if (out / "recipe.py").is_file() else None,
@@ -79,7 +82,7 @@ def export_run(
             tolerance=recipe.tolerance,
             about=about or About.of_recipe(out / "recipe.py"),
         )
-        return export(job)
+        return export(job, work=folder)
 
 
 def export_again(

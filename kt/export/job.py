@@ -6,6 +6,7 @@ This module stays light (no TensorFlow, no Keras), since the process that calls 
 import dataclasses
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from kt.console import say, shown
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
 from kt.export.about import About
 from kt.extras import install
+from kt.names import is_utf8
 from kt.recipe import EXPORTS
 
 FORMATS = EXPORTS
@@ -93,11 +95,7 @@ class ExportJob:
 def _absolute(path: object) -> str:
     """The path, absolute where it is UTF-8, as TensorFlow needs it; a working directory may have any name."""
     absolute = str(Path(str(path)).absolute())
-    try:
-        absolute.encode()
-    except UnicodeEncodeError:
-        return str(path)  # the child works in the same directory
-    return absolute
+    return absolute if is_utf8(absolute) else str(path)  # the child works in the same directory
 
 
 @dataclass(frozen=True)
@@ -142,9 +140,18 @@ class ArtifactResult:
         return cls(**{**data, "path": Path(data["path"])})
 
 
-def export(job: ExportJob) -> tuple[ArtifactResult, ...]:
+def unreleased(results: Sequence[ArtifactResult], *, why: str) -> tuple[ArtifactResult, ...]:
+    """The same results where the release itself failed: what passed the gate is in the run, and nowhere else."""
+    reason = f"it passed the gate, but the release failed: {why}"
+    return tuple(
+        dataclasses.replace(result, released=False, reason=reason) if result.released else result for result in results
+    )
+
+
+def export(job: ExportJob, *, work: Path | None = None) -> tuple[ArtifactResult, ...]:
     """Make and check every artefact of a job in a child process under TensorFlow, and tell how each one did.
 
+    work: a folder for the child's temporary files, converters' too; where the system keeps such files unless given.
     Artefacts that fail are in the answer too, with `released=False` and the reason. Raises ReleaseError when the child
     could not work at all: no model, or it was killed.
     """
@@ -154,19 +161,20 @@ def export(job: ExportJob) -> tuple[ArtifactResult, ...]:
     job_file, result_file, log_file = (job.directory / name for name in ("job.json", "result.json", "export.log"))
     result_file.unlink(missing_ok=True)
     job.write(job_file)
-    code = _run_child(job_file, log_file=log_file)
+    code = _run_child(job_file, log_file=log_file, work=work)
+    _check_room(job.directory, log_file)
     if code != 0 or not result_file.is_file():
         raise ReleaseError(f"Export failed ({_ending(code)}): {_last_line(log_file)} (all of it: {shown(log_file)})")
     return tuple(ArtifactResult.from_json(item) for item in json.loads(result_file.read_text(encoding="utf-8")))
 
 
-def _run_child(job_file: Path, *, log_file: Path) -> int:
+def _run_child(job_file: Path, *, log_file: Path, work: Path | None) -> int:
     """Run the child to its end and pass on its progress; its noise, C++ included, goes to the log."""
     command = [sys.executable, "-P", "-m", "kt.export.child", str(job_file)]
     with (
         log_file.open("w", encoding="utf-8") as log,
         subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=child_environment()
+            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=child_environment(work)
         ) as child,
     ):
         assert child.stdout is not None
@@ -176,6 +184,23 @@ def _run_child(job_file: Path, *, log_file: Path) -> int:
             return child.wait()
         finally:
             child.kill()  # does nothing to a child that has ended; an interrupted export leaves none behind
+
+
+_NO_ROOM = ("No space left on device", "Disk quota exceeded")
+
+
+def _check_room(directory: Path, log_file: Path) -> None:
+    """Raise EnvironmentProblem where the child found the disk full, which says nothing about the artefacts.
+
+    The log itself may have lost its end then.
+    """
+    log = log_file.read_text(encoding="utf-8", errors="replace")
+    if any(text in log for text in _NO_ROOM) or shutil.disk_usage(directory).free < _LEAST:
+        raise EnvironmentProblem(f"The disk is full (while exporting into {shown(directory)}); free some space.")
+
+
+_LEAST = 16 * 1024
+"""Bytes: with less left on the disk of a run, what went wrong there went wrong for that reason."""
 
 
 def _ending(code: int) -> str:

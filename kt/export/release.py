@@ -1,10 +1,8 @@
 """Puts what passed the gate into `saved_models/<name>/<version>/`: the whole version at once, or nothing."""
 
 import errno
-import os
-import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,29 @@ from kt.errors import EnvironmentProblem, KtError, one_line
 from kt.export import tensorflow_serving
 from kt.export.job import ArtifactResult
 from kt.export.lock import changing
-from kt.files import replace_json
+from kt.files import replace_json, sync
+from kt.scratch import scratch
 
 _PARTIAL = ".partial-"
 
 
-def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path, card: dict[str, Any]) -> Path | None:
+def release(
+    results: Sequence[ArtifactResult],
+    *,
+    name: str,
+    saved_models: Path,
+    card: dict[str, Any],
+    before: Callable[[Path], object] = lambda _: None,
+) -> Path | None:
     """Copy the released artefacts into the next version and give its folder, or None if none was released.
 
     The SavedModel's content lies at the version's root, where TensorFlow Serving looks; other artefacts lie beside it,
     and `kt.json` holds `card` with the results under "artifacts" (refused ones too, with the reason). It is written
     beside and renamed, so a crash leaves no half version. The files for TensorFlow Serving in `saved_models` follow.
-    Raises EnvironmentProblem when it cannot be written.
+
+    before: called with the folder that the version becomes next, when all but the renaming is done; called again in the
+    rare case that another run took that number. What it raises takes the release back. Raises EnvironmentProblem when
+    the version cannot be written.
     """
     released = [result for result in results if result.released]
     if not released:
@@ -33,15 +42,11 @@ def release(results: Sequence[ArtifactResult], *, name: str, saved_models: Path,
     folder = saved_models / name
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
-        partial = folder / f"{_PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
-        try:
+    with scratch(folder, _PARTIAL) as partial:
+        with _disk_errors(folder):
             _fill(partial, released)
-            artifacts = [_as_released(result) for result in results]
-            replace_json(partial / "kt.json", {**card, "artifacts": artifacts})
-            version = _rename_to_next(partial)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            replace_json(partial / "kt.json", {**card, "artifacts": [_as_released(result) for result in results]})
+        version = _renamed(partial, before)
     _tell_servers(saved_models)
     return version
 
@@ -63,18 +68,23 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "the disk is full; free some space" if full else f"{error.strerror or error}; check the folder"
-        raise EnvironmentProblem(
-            f"Cannot release into {folder}: {what} and run again. Nothing was left there."
-        ) from None
+        raise EnvironmentProblem(f"Cannot release into {folder}: {what}. Nothing was left there.") from None
 
 
 def _fill(partial: Path, released: Sequence[ArtifactResult]) -> None:
     partial.mkdir()
     for result in released:
-        if result.path.is_dir():
-            shutil.copytree(result.path, place(partial, result), dirs_exist_ok=True)
-        else:
-            shutil.copy(result.path, place(partial, result))
+        _copy(result.path, place(partial, result))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A file or a folder. What goes wrong is told as it is: shutil.copytree gathers errors and loses their kinds."""
+    if not source.is_dir():
+        shutil.copyfile(source, target)
+        return
+    target.mkdir(exist_ok=True)
+    for path in source.iterdir():
+        _copy(path, target / path.name)
 
 
 def place(folder: Path, result: ArtifactResult) -> Path:
@@ -88,34 +98,27 @@ def _as_released(result: ArtifactResult) -> dict[str, Any]:
     return {**result.as_json(), "path": inside}
 
 
-def _sync(folder: Path) -> None:
-    """Everything to the disk, so that after a power cut a version is whole or absent."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _rename_to_next(partial: Path) -> Path:
+def _renamed(partial: Path, before: Callable[[Path], object]) -> Path:
     """Take the lowest integer above all versions; a run that takes it first sends this one to the next.
 
     The phone files are told their number before it is theirs: what is visible as a version never changes.
     """
     folder = partial.parent
     while True:
-        taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
-        version = folder / str(max(taken, default=0) + 1)
-        _stamp(partial, int(version.name))
-        _sync(partial)
-        try:
-            partial.rename(version)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        else:
-            return version
+        with _disk_errors(folder):
+            taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+            version = folder / str(max(taken, default=0) + 1)
+            _stamp(partial, int(version.name))
+            sync(partial)
+        before(version)
+        with _disk_errors(folder):
+            try:
+                partial.rename(version)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+            else:
+                return version
 
 
 def _stamp(folder: Path, version: int) -> None:
@@ -124,21 +127,3 @@ def _stamp(folder: Path, version: int) -> None:
 
         for file in files:
             stamp(file, version)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Clear what crashed runs left behind; a run that is still at work keeps its own."""
-    for path in folder.glob(f"{_PARTIAL}*"):
-        process = path.name.removeprefix(_PARTIAL).partition("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, as another user
-        pass
-    return True

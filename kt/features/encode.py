@@ -1,13 +1,12 @@
 """What computes frozen outputs: LiteRT on a CPU where converting pays, else the backend that trains."""
 
-import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from kt.console import quiet, say, warn
 from kt.errors import EnvironmentProblem, one_line
 from kt.features.fingerprint import fingerprint
 from kt.graph import is_functional, leaves, nodes
+from kt.scratch import WORK, scratch
 
 Array = npt.NDArray[Any]
 Encoder = Callable[[Array], list[npt.NDArray[np.float32]]]
@@ -31,6 +31,7 @@ Encoder = Callable[[Array], list[npt.NDArray[np.float32]]]
 
 BATCH = 32
 _LITERT_BATCH = 8
+_PART = ".part-"
 _THREADS = 8  # more share out a batch of eight no further
 
 TOLERANCE = 1e-4
@@ -140,6 +141,16 @@ def _names(count: int) -> list[str]:
     return [f"output_{index}" for index in range(count)]
 
 
+@contextmanager
+def _work() -> Iterator[Path]:
+    """A folder in the cache for what converting needs for a while."""
+    folder = cache_home() / "encoders"
+    folder.mkdir(parents=True, exist_ok=True)
+    with scratch(folder, WORK) as work:
+        work.mkdir()
+        yield work
+
+
 def _kept(folder: Path, name: str) -> Path | None:
     """The converted model in the cache; one whose content is not what its name says is removed."""
     for file in folder.glob(f"{name}.*.tflite"):
@@ -151,12 +162,9 @@ def _kept(folder: Path, name: str) -> Path | None:
 
 def _keep(content: bytes, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{os.getpid()}.part"
-    try:
+    with scratch(folder, _PART) as beside:
         beside.write_bytes(content)
         return beside.replace(folder / f"{name}.{sha256_of(beside)}.tflite")
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _converted(model: Any, probe: Array, *, backend: str) -> bytes:
@@ -177,8 +185,8 @@ def convert(model: Any, probe: Array) -> bytes:
     except Exception as error:  # noqa: BLE001 - the converter raises nearly anything on what it does not know
         raise _NoLiteRT(f"it can't convert them ({one_line(error)[:200]})") from None
     padded = _padded(probe, _LITERT_BATCH)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "frozen.tflite"
+    with _work() as folder:
+        file = folder / "frozen.tflite"
         file.write_bytes(content)
         ours = _by_litert(file)(padded)
     for one, other in zip(ours, tf.nest.flatten(model(padded, training=False)), strict=True):
@@ -191,8 +199,8 @@ def convert(model: Any, probe: Array) -> bytes:
 
 def _converted_by_child(model: Any, probe: Array) -> bytes:
     """LiteRT's converter needs Keras on TensorFlow: a process of its own, which gets the model as a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("frozen.keras", "probe.npy", "frozen.tflite")]
+    with _work() as folder:
+        files = [folder / name for name in ("frozen.keras", "probe.npy", "frozen.tflite")]
         try:
             model.save(files[0])
         except Exception as error:  # noqa: BLE001 - a layer of the user's own may refuse in any way
@@ -200,7 +208,7 @@ def _converted_by_child(model: Any, probe: Array) -> bytes:
         np.save(files[1], probe)
         command = [sys.executable, "-P", "-m", "kt.features.convert", *map(str, files)]
         child = subprocess.run(  # noqa: S603 - our own interpreter and module
-            command, env=child_environment(), capture_output=True, text=True, check=False
+            command, env=child_environment(folder), capture_output=True, text=True, check=False
         )
         if child.returncode or not files[2].is_file():
             last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]

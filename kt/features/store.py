@@ -5,9 +5,7 @@ renamed into place once it is whole, so that a damaged or half-written file is n
 """
 
 import hashlib
-import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +19,8 @@ from kt import cache
 from kt.backbones.fetch import sha256_of
 from kt.console import warn
 from kt.data.splits import Pixels
+from kt.files import replace_json
+from kt.scratch import scratch
 
 Hash = bytes
 """SHA-256 of a picture's pixels as the model sees them: 32 bytes."""
@@ -132,17 +132,14 @@ class Store:
             self._take(held)
             return
         cache.make_room(self._folder, count * self._kind.itemsize)
-        (self._folder / "about.json").write_text(json.dumps(asdict(self.about)), encoding="utf-8")
+        replace_json(self._folder / "about.json", asdict(self.about))
         # Written and not mapped: a mapping for which the disk has no room kills the process without a word.
-        beside = self._folder / f".{os.getpid()}-{time.time_ns()}.part"
-        try:
+        with scratch(self._folder, cache.PART) as beside:
             with beside.open("wb") as file:
                 header = {"descr": np.lib.format.dtype_to_descr(self._kind), "fortran_order": False, "shape": (count,)}
                 np.lib.format.write_array_header_2_0(file, header)
                 yield _IntoFile(file, self._kind)
             whole = beside.replace(self._folder / f"{sha256_of(beside)}.npy")
-        finally:
-            beside.unlink(missing_ok=True)
         self._take(np.load(whole, mmap_mode="r"))
 
 

@@ -1,14 +1,16 @@
 """`kt predict --out`: a table of scores for any number of pictures, in bounded memory, that survives an interruption.
 
 While it works, what is done lies in the folder `FILE.part` beside the table: `job.json` says by which model and for
-which pictures, and each piece is named by its first row, once it is complete. The same command goes on behind the last
-piece. In the end the pieces are joined, and the table appears whole under its name.
+which pictures, and each piece is named by its first row, once it is complete, with its checksum in a file beside it.
+The same command goes on behind the last piece that is still what was written. In the end the pieces are joined, and the
+table appears whole under its name.
 """
 
+import hashlib
+import io
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from kt import litert
 from kt.console import Bar, progress_bar, say, warn
@@ -26,12 +30,10 @@ from kt.serve.predict import check_there, pictures_of
 from kt.serve.scorer import BLOCK, Scored, Scorer, choose, in_threads
 from kt.serve.table import Table, table_for, text_of
 
-if sys.platform != "win32":
-    import fcntl
-
 _ROWS, _SECONDS = 1024, 10.0
 """A piece is written after so many pictures, or so many seconds: what a killed run loses at most."""
 
+_SUFFIXES = (".piece", ".sum")
 _OURS = ("lock", "partial", "job.json", "table")
 _TOLD = 20  # broken files that are named while it works; the table has them all
 
@@ -88,21 +90,24 @@ def predict_to(
         before = pieces.keep(pictures_of(pictures))
         if before:
             say(f"{before} of {total} pictures were done before; going on behind them")
-        blocks = _in_blocks(islice(pictures_of(pictures), before, None))
-        answers = on_ray(plan, blocks) if engine == "ray" else in_threads(scorer, blocks, workers=workers)
-        _fill(pieces, answers, total=total, out=out)
+        while True:
+            blocks = _in_blocks(islice(pictures_of(pictures), pieces.rows, None))
+            answers = on_ray(plan, blocks) if engine == "ray" else in_threads(scorer, blocks, workers=workers)
+            if _fill(pieces, answers, total=total, out=out):
+                break
+            pieces.keep(pictures_of(pictures))
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
     return Summary(out, pieces.rows, pieces.errors, before, seconds, name, left.kinds())
 
 
-def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> None:
-    """Work to the end, or say what is kept."""
+def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> bool:
+    """Work to the end, or say what is kept. False: some of that is not what was written, and is to be done again."""
     try:
         with progress_bar("predict", total - pieces.rows) as bar:
             pieces.take(answers, bar)
-        pieces.join(out)
+        return pieces.join(out)
     except BaseException:
         if pieces.rows:
             say(f"{pieces.rows} of {total} pictures are kept in {pieces.folder}; the same command goes on behind them")
@@ -120,15 +125,17 @@ def _in_blocks(files: Iterator[Path]) -> Iterator[Sequence[Path]]:
 def _alone(folder: Path) -> Iterator[None]:
     """The folder, for one process at a time; what a killed process held is free again."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise KtError(
-                    f"Another kt predict is at work in {folder}; wait for it, or name another --out."
-                ) from None
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise KtError(f"Another kt predict is at work in {folder}; wait for it, or name another --out.") from None
+    try:
         yield
+    finally:
+        lock.release()
+        if os.name == "nt" and [path.name for path in folder.glob("*")] == ["lock"]:
+            shutil.rmtree(folder, ignore_errors=True)  # there it can't be removed while it is held
 
 
 class _Pieces:
@@ -137,6 +144,7 @@ class _Pieces:
     def __init__(self, folder: Path, table: Table) -> None:
         self.folder, self._table = folder, table
         self.rows = self.errors = 0
+        self._done: list[Path] = []
 
     def _there(self) -> list[Path]:
         return sorted(self.folder.glob("*.piece"))
@@ -144,14 +152,14 @@ class _Pieces:
     def begin(self, job: dict[str, Any], *, restart: bool) -> None:
         """Write down what the job is, or see that it is the one that was begun."""
         if strange := [
-            path.name for path in self.folder.iterdir() if path.name not in _OURS and path.suffix != ".piece"
+            path.name for path in self.folder.iterdir() if path.name not in _OURS and path.suffix not in _SUFFIXES
         ]:
             raise KtError(f"{self.folder} holds {strange[0]}, which is not kt's; name another --out.")
         file = self.folder / "job.json"
         begun = None if restart else _read_json(file)
         if begun is None:
             for piece in self._there():
-                piece.unlink()
+                _remove(piece)
             with _whole(file) as text:
                 text.write(json.dumps(job, indent=1).encode())
         elif other := [name for name in job if begun.get(name) != job[name]]:
@@ -165,16 +173,22 @@ class _Pieces:
 
     def keep(self, files: Iterator[Path]) -> int:
         """Count the rows that are the answers for the first of these files, and remove any that are not."""
+        self.rows = self.errors = 0
+        self._done = []
         for piece in self._there():
             rows = self._read(piece) if int(piece.stem) == self.rows else []
             if rows and [path for path, _ in rows] == [text_of(file) for file in islice(files, len(rows))]:
+                self._done.append(piece)
                 self.rows += len(rows)
                 self.errors += sum(bool(error) for _, error in rows)
             else:
-                piece.unlink()  # and so those behind it, whose first row is not the next
+                _remove(piece)  # and so those behind it, whose first row is not the next
         return self.rows
 
     def _read(self, piece: Path) -> list[tuple[str, str]]:
+        if not _is_whole(piece):
+            warn(f"{piece} is not what was written there: its pictures and those behind them are done again")
+            return []
         try:
             return self._table.read(piece)
         except (ValueError, OSError):  # damaged, as when the power went
@@ -196,8 +210,14 @@ class _Pieces:
                 self._write(waiting)
 
     def _write(self, blocks: Sequence[Scored]) -> None:
-        with _whole(self.folder / f"{self.rows:012d}.piece") as file:
-            self._table.write(blocks, file)
+        content = io.BytesIO()
+        self._table.write(blocks, content)
+        piece = self.folder / f"{self.rows:012d}.piece"
+        with _whole(_sum_of(piece)) as file:  # first: a piece without it would not count
+            file.write(hashlib.sha256(content.getbuffer()).hexdigest().encode())
+        with _whole(piece) as file:
+            file.write(content.getbuffer())
+        self._done.append(piece)
         for block in blocks:
             for path, error in zip(block.files, block.errors, strict=True):
                 if error and self.errors < _TOLD:
@@ -207,11 +227,32 @@ class _Pieces:
                 self.errors += bool(error)
             self.rows += len(block.files)
 
-    def join(self, out: Path) -> None:
-        """Make the table of all pieces, and give it its name."""
+    def join(self, out: Path) -> bool:
+        """Make the table of all pieces, and give it its name; False where one is not what was written, or is gone."""
+        if not all(map(_is_whole, self._done)):
+            return False
         with _whole(self.folder / "table") as file:
-            self._table.join(self._there(), file)
+            self._table.join(self._done, file)
         (self.folder / "table").replace(out)
+        return True
+
+
+def _sum_of(piece: Path) -> Path:
+    return piece.with_suffix(".sum")
+
+
+def _is_whole(piece: Path) -> bool:
+    """Whether a piece is still what was written, by its checksum."""
+    try:
+        with piece.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == _sum_of(piece).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False
+
+
+def _remove(piece: Path) -> None:
+    piece.unlink()
+    _sum_of(piece).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -85,13 +85,13 @@ def listening(settings: Settings) -> Iterator[socket.socket | None]:
 
 async def _until_signal(service: Service, listener: socket.socket | None, pages: Sequence[BaseRoute]) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+    # Not by the loop's own handlers, which Windows has not.
+    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set)) for number in _SIGNALS}
     try:
         await answer_until(stop, service, listener=listener, pages=pages)
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def answer_until(
