@@ -5,7 +5,11 @@ network, 5 training, 6 no mobile artefact passed the release gate, 7 the environ
 """
 
 import difflib
+import re
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class KtError(Exception):
@@ -53,6 +57,39 @@ class EnvironmentProblem(KtError):  # noqa: N818 - EnvironmentError is taken by 
 def one_line(error: BaseException) -> str:
     """What an exception of another library says, on one line; the name of its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_users_code(error: BaseException) -> str:
+    """Where code of a user's own failed and with what, such as `paper.py:12, in flip: ValueError: no such axis`.
+
+    Empty where the error did not come from there: kt's own code failed, be it called by a user's function.
+    """
+    kind = type(error).__name__
+    places = [(frame.filename, frame.lineno, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
+    text = str(error)
+    if "in user code:" in text:  # TensorFlow rewrites a function, and tells in words where in the original it was
+        quoted = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
+        places += [(file, int(line), name) for file, line, name in quoted]
+        said = [line.strip() for line in text.splitlines() if line.strip()][-1]
+        named = re.match(r"(\w+): (.*)", said)
+        kind, text = (named[1], named[2]) if named else (kind, said)
+    last = max((index for index, (file, *_) in enumerate(places) if _is_users(file)), default=None)
+    if last is None or any(Path(file).is_relative_to(_OURS) for file, *_ in places[last + 1 :]):
+        return ""
+    file, line, name = places[last]
+    inside = "" if name == "<module>" else f", in {name}"
+    return f"{Path(file).name}:{line}{inside}: {kind}: {' '.join(text.split())[:300]}".rstrip(": ")
+
+
+_OURS = Path(__file__).resolve().parent
+_LIBRARIES = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")})
+
+
+def _is_users(file: str) -> bool:
+    path = Path(file)
+    if not path.is_absolute() or path.name.startswith("__autograph_generated") or not path.is_file():
+        return False
+    return not any(path.resolve().is_relative_to(place) for place in (_OURS, *_LIBRARIES))
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -40,6 +40,8 @@ def from_block(name: str, *, batch_norm: bool = False) -> Callable[[Any], None]:
 
     That function raises RecipeError, with the nearest name, for a backbone that has no such block.
     """
+    if not isinstance(name, str):
+        raise RecipeError(f'from_block: name must be that of a block, such as "block_13", not {name!r}.')
 
     def trainable(backbone: Any) -> None:
         order = blocks(backbone)
@@ -54,6 +56,8 @@ def last_blocks(n: int, *, batch_norm: bool = False) -> Callable[[Any], None]:
 
     That function raises RecipeError for a backbone with fewer blocks.
     """
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise RecipeError(f"last_blocks: n must be how many blocks train, such as 4, not {n!r}.")
     if n < 1:
         raise RecipeError(f"last_blocks: n must be at least 1, not {n}; use frozen to train nothing.")
 
@@ -65,6 +69,10 @@ def last_blocks(n: int, *, batch_norm: bool = False) -> Callable[[Any], None]:
 
     trainable.__qualname__ = f"last_blocks({n}{', batch_norm=True' if batch_norm else ''})"
     return trainable
+
+
+from_block.call_first = 'from_block("block_13")'  # type: ignore[attr-defined]  # what a recipe says to who forgets it
+last_blocks.call_first = "last_blocks(4)"  # type: ignore[attr-defined]
 
 
 def gradual_unfreezing(
@@ -110,6 +118,8 @@ def gradual_unfreezing(
         for n in blocks
     ]
 
+
+gradual_unfreezing.call_first = "gradual_unfreezing(epochs=3, lr=1e-4)"  # type: ignore[attr-defined]
 
 # --------------------------------------------------------------------------------------------------------- blocks
 

@@ -72,7 +72,7 @@ def highest_rate(optimizer: Any) -> float:
 
 
 def _made(phase: Phase, lr: float, *, steps: int) -> Any:
-    rate = (phase.schedule or constant)(lr, steps)
+    rate = (phase.schedule or constant)(float(lr), steps)  # Keras refuses a whole number
     return _alone(phase.optimizer(rate) if phase.optimizer else keras.optimizers.Adam(learning_rate=rate))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kt.errors import KtError, did_you_mean
+from kt.errors import KtError, did_you_mean, in_users_code
 
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """What a system says of a path that was asked for, and that no program can mend."""
@@ -118,5 +118,7 @@ def _fail(text: str, *, code: int) -> int:
 def _bug(error: Exception) -> int:
     if os.environ.get("KT_TRACEBACK", "0") not in ("", "0"):
         raise error
+    if theirs := in_users_code(error):
+        return _fail(f"{theirs} (in your own code; KT_TRACEBACK=1 shows all of it)", code=2)
     text = " ".join(str(error).split())[:300]
     return _fail(f"{type(error).__name__}: {text} (this is a bug in kt; KT_TRACEBACK=1 shows where)", code=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
+from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option, tried
 from kt.cli.run_folder import new_run, read_json
 from kt.console import shown, tell, tell_json
 from kt.errors import RecipeError, did_you_mean
@@ -55,7 +55,7 @@ def command(
     verdict: positive transfer, none or negative. The page goes to runs/RECIPE/compare/.
     """
     loaded = load_recipe(recipe, backend=backend)
-    resolved = changed(loaded, data=data, settings=settings, seed=seed)
+    resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
     counted = _seeds(seeds, first=resolved.seed)
 
     from kt.strategy.compare import SHARES, compare

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kt.cli.options import changed, command_line, json_option, load_recipe, recipe_options, runs_option
+from kt.cli.options import changed, command_line, json_option, load_recipe, recipe_options, runs_option, tried
 from kt.cli.run_folder import new_run
 from kt.console import shown, tell, tell_json
 
@@ -39,7 +39,7 @@ def command(
     the curve, and test pictures are not looked at.
     """
     loaded = load_recipe(recipe, backend=backend)
-    resolved = changed(loaded, data=data, settings=settings, seed=seed)
+    resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
 
     from kt.report.rates import write_rates
     from kt.strategy.lr_find import Range, lr_find, told

@@ -58,6 +58,16 @@ def recipe_options(command: F) -> F:
     return RECIPE(changes(backend_option(command)))
 
 
+def missing_pictures(recipe: Recipe) -> Path | None:
+    """The folder or table that the recipe wants to read, where there is none."""
+    from kt.data.sources import Folder, Table
+
+    source: Any = recipe.data
+    place = source.root if isinstance(source, Folder) else source.file if isinstance(source, Table) else None
+    path = None if place is None else Path(place).expanduser()
+    return path if path is not None and not path.exists() else None
+
+
 def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed: int | None) -> Recipe:
     """The recipe as the command line changes it: --data first, then each --set, then --seed."""
     recipe = loaded.recipe
@@ -67,6 +77,19 @@ def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed
         recipe = dataclasses.replace(recipe, data=own_pictures(Path(data), recipe.data))
     recipe = override(recipe, settings)
     return recipe if seed is None else dataclasses.replace(recipe, seed=seed)
+
+
+def tried(loaded: Loaded, recipe: Recipe) -> Recipe:
+    """The recipe, tried out on nothing, so that a mistake is told before pictures are read; one that runs by itself
+    is left alone, and so is one that kt wrote.
+    """
+    from kt.run import run
+
+    if loaded.text is None and loaded.run in (None, run):
+        from kt.check import check
+
+        check(recipe)
+    return recipe
 
 
 def own_pictures(path: Path, source: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option
+from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option, tried
 from kt.cli.run_folder import mark_latest, new_run, read_json
 from kt.console import tell, tell_json
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
@@ -69,7 +69,7 @@ def command(
     if search and find_spec("optuna") is None:
         raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
     loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
-    resolved = changed(loaded, data=data, settings=settings, seed=seed)
+    resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
 
     from kt import report
     from kt.export.job import check_packages

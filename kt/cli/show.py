@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe
-from kt.console import tell, tell_json
+from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe, missing_pictures, tried
+from kt.console import tell, tell_json, warn
 from kt.recipe import describe
 
 
@@ -19,7 +19,10 @@ def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int
     Every field with --data, --set and --seed applied; no picture is read and nothing is trained.
     """
     loaded = load_recipe(recipe, backend=None)
-    resolved = describe(changed(loaded, data=data, settings=settings, seed=seed))
+    shown = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
+    resolved = describe(shown)
+    if missing := missing_pictures(shown):
+        warn(f"there is no {missing}, so kt run would find no pictures; --data names others")
     if as_json:
         tell_json({"name": loaded.name, "description": loaded.description, **resolved}, indent=2)
         return

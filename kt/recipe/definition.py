@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kt.errors import RecipeError, did_you_mean
-from kt.recipe.field_types import check_types
+from kt.recipe.field_types import check_takes, check_types, check_unfinished, is_keras
 
 EXPORTS = ("saved_model", "tflite", "keras", "onnx", "openvino")
 """Formats that `Recipe.export` takes by name; a function `(model, directory) -> Path` makes any other."""
@@ -52,6 +52,14 @@ class Phase:
             raise RecipeError(f"{where}: lr must be above 0, such as 1e-3, not {self.lr}.")
         if self.patience is not None and self.patience < 1:
             raise RecipeError(f"{where}: patience must be at least 1 epoch, not {self.patience}.")
+        check_unfinished(self.trainable, f"{where}: trainable")
+        check_takes(self.trainable, ["backbone"], f"{where}: trainable")
+        if self.schedule is not None:
+            check_takes(self.schedule, ["lr", "steps"], f"{where}: schedule")
+        if self.layer_rates is not None:
+            check_takes(self.layer_rates, ["block", "blocks"], f"{where}: layer_rates")
+        if self.optimizer is not None:
+            check_takes(self.optimizer, ["lr"], f"{where}: optimizer")
 
 
 def _check_name(name: str, where: str) -> None:
@@ -127,7 +135,11 @@ class Recipe:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
+        self._check_meant()
         check_types(self)
+        check_takes(self.data, [], "Recipe: data")
+        check_takes(self.head, ["features", "num_classes"], "Recipe: head")
+        check_takes(self.backbone, ["include_top", "weights", "input_shape"], "Recipe: backbone", by_name=True)
         for name in ("loss", "metrics"):
             if not callable(getattr(self.head, name, None)):
                 raise RecipeError(f"Recipe: head has no function {name!r}; kt.Classifier shows what a head needs.")
@@ -152,6 +164,29 @@ class Recipe:
             )
         if not 0 <= self.seed < 2**31:
             raise RecipeError(f"Recipe: seed must be from 0 to 2147483647, not {self.seed}.")
+
+    def _check_meant(self) -> None:
+        """Tell what is often given for the data and the backbone by mistake, and what to write instead."""
+        data: Any = self.data
+        if isinstance(data, str | Path):
+            kind = "Table" if str(data).lower().endswith(".csv") else "Folder"
+            raise RecipeError(f'Recipe: data is a path; write data=kt.data.{kind}("{data}").')
+        backbone: Any = self.backbone
+        if isinstance(backbone, str):
+            raise RecipeError(
+                f"Recipe: backbone must be a function, not {backbone!r}; write it without quotes, such as "
+                f"keras.applications.{backbone if backbone.isidentifier() else 'MobileNetV2'}."
+            )
+        kind_of = type(backbone)
+        if any(is_keras(kind_of, name) for name in ("Layer", "KerasTensor")) or kind_of.__module__.startswith("torch."):
+            raise RecipeError(
+                f"Recipe: backbone is a {kind_of.__name__} that is built already; give what builds it, without calling "
+                "it, such as keras.applications.MobileNetV2, or a function (include_top, weights, input_shape) that "
+                "returns your model."
+            )
+        for export in self.export if isinstance(self.export, list | tuple) else ():
+            if not isinstance(export, str) and callable(export):
+                check_takes(export, ["model", "directory"], "Recipe: export")
 
 
 def depths_of(recipe: Recipe) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Fields held against their annotations, and types and values in the words of an error."""
 
 import dataclasses
+import inspect
 import sys
 import types
 import typing
@@ -62,8 +63,36 @@ def fits(value: Any, expected: Any) -> bool:
 
 
 def is_part(value: Any) -> bool:
-    """Whether it is a class such as `Classifier` where `Classifier()` was meant."""
-    return isinstance(value, type) and dataclasses.is_dataclass(value)
+    """Whether it is a class such as `Classifier` where `Classifier()` was meant, or a class of Keras layers."""
+    return isinstance(value, type) and (
+        dataclasses.is_dataclass(value) or (is_keras(value, "Layer") and not is_keras(value, "Model"))
+    )
+
+
+def is_keras(kind: type, name: str) -> bool:
+    """Whether a class is Keras's class `name`, such as `Model`, or made of it; Keras need not be loaded."""
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == "keras" for base in kind.__mro__)
+
+
+def check_unfinished(value: Any, where: str) -> None:
+    """Raise RecipeError for a function that first has to be called to give the function which is wanted."""
+    if example := getattr(value, "call_first", ""):
+        raise RecipeError(f"{where} is {value.__name__} itself; call it: {example}.")
+
+
+def check_takes(function: Any, names: Sequence[str], where: str, *, by_name: bool = False) -> None:
+    """Raise RecipeError where a function can't be called with these arguments, as far as can be told without a call."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions in C
+        return
+    try:
+        signature.bind(**dict.fromkeys(names)) if by_name else signature.bind(*names)
+    except TypeError:
+        asked = ", ".join(names)
+        takes = ", ".join(signature.parameters) or "nothing"
+        name = getattr(function, "__name__", type(function).__name__)
+        raise RecipeError(f"{where} must be a function ({asked}), and {name} takes ({takes}).") from None
 
 
 def in_words(expected: Any) -> str:
