@@ -131,7 +131,7 @@ MISTAKES = [
      r"schedule must be a function \(lr, steps\), and CosineDecay takes \(step\)"),
     (RATE, "lr=3e-2, layer_rates=LayerwiseDecay", r"layer_rates must be a function or None, not the class"),
     (RATE, "lr=3e-2, layer_rates=0.8", r"layer_rates must be a function or None, not 0.8"),
-    (RATE, "lr=3e-2, layer_rates=lambda block: 1", r"layer_rates must be a function \(block, blocks\)"),
+    (RATE, "lr=3e-2, layer_rates=lambda block: 1", r"layer_rates\(\d, \d\), .* fails with TypeError"),
     (RATE, "lr=3e-2, patience=0", r"patience must be at least 1 epoch, not 0"),
     ('"fine_tune"', '"train_head"', r"two phases are named 'train_head'"),
     ('Phase("fine_tune", trainable=last_blocks(1), epochs=2, lr=1e-3)', "frozen", r"phases must be a list of Phase"),

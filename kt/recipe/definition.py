@@ -56,8 +56,6 @@ class Phase:
         check_takes(self.trainable, ["backbone"], f"{where}: trainable")
         if self.schedule is not None:
             check_takes(self.schedule, ["lr", "steps"], f"{where}: schedule")
-        if self.layer_rates is not None:
-            check_takes(self.layer_rates, ["block", "blocks"], f"{where}: layer_rates")
         if self.optimizer is not None:
             check_takes(self.optimizer, ["lr"], f"{where}: optimizer")
 
@@ -138,11 +136,11 @@ class Recipe:
         self._check_meant()
         check_types(self)
         check_takes(self.data, [], "Recipe: data")
-        check_takes(self.head, ["features", "num_classes"], "Recipe: head")
-        check_takes(self.backbone, ["include_top", "weights", "input_shape"], "Recipe: backbone", by_name=True)
+        check_takes(self.backbone, ["include_top", "weights", "input_shape"], "Recipe: backbone")
         for name in ("loss", "metrics"):
             if not callable(getattr(self.head, name, None)):
                 raise RecipeError(f"Recipe: head has no function {name!r}; kt.Classifier shows what a head needs.")
+        check_takes(self.head, ["features", "num_classes"], "Recipe: head")
         if not self.phases:
             raise RecipeError("Recipe: phases is empty; it needs at least one Phase.")
         names = [phase.name for phase in self.phases]

@@ -1,5 +1,6 @@
 """Fields held against their annotations, and types and values in the words of an error."""
 
+import contextlib
 import dataclasses
 import inspect
 import sys
@@ -80,15 +81,18 @@ def check_unfinished(value: Any, where: str) -> None:
         raise RecipeError(f"{where} is {value.__name__} itself; call it: {example}.")
 
 
-def check_takes(function: Any, names: Sequence[str], where: str, *, by_name: bool = False) -> None:
+def check_takes(function: Any, names: Sequence[str], where: str) -> None:
     """Raise RecipeError where a function can't be called with these arguments, as far as can be told without a call."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions in C
         return
     try:
-        signature.bind(**dict.fromkeys(names)) if by_name else signature.bind(*names)
+        signature.bind(*names)
     except TypeError:
+        with contextlib.suppress(TypeError):
+            signature.bind(**dict.fromkeys(names))
+            return
         asked = ", ".join(names)
         takes = ", ".join(signature.parameters) or "nothing"
         name = getattr(function, "__name__", type(function).__name__)
