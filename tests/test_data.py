@@ -19,7 +19,7 @@ from PIL import Image
 
 from kt.data import Folder, Splits, Table, Tfds, sources
 from kt.data import splits as splits_of_data
-from kt.data.assemble import Item, near_duplicates, read
+from kt.data.assemble import Item, read
 from kt.errors import DataError, EnvironmentProblem, RecipeError
 
 SIZE = (32, 32)
@@ -444,49 +444,6 @@ def test_one_picture_under_two_labels_is_told_and_stays_in_one_split(tmp_path: P
     assert "1 picture looks the same as one with another label, such as b/twice_b.png and a/twice_a.png" in said(splits)
     where = split_of(splits)
     assert where["a/twice_a.png"] == where["b/twice_b.png"]
-
-
-def test_faint_pictures_of_different_things_are_not_taken_for_one() -> None:
-    strong = np.stack([np.asarray(picture(seed, side=64)) for seed in range(40)]).astype(float)
-    faint = np.round(100 + (strong - 128) * 0.06).astype(np.uint8)
-    assert faint.std() < 5
-    assert len(set(near_duplicates(faint))) == 40
-    assert len(set(near_duplicates(np.concatenate([faint, faint])))) == 40
-
-
-def test_plain_areas_of_one_colour_are_one_picture_and_of_two_colours_two() -> None:
-    plain = np.zeros((6, 40, 40, 3), np.uint8)
-    plain[3:] = 60
-    assert near_duplicates(plain).tolist() == [0, 0, 0, 1, 1, 1]
-
-
-def test_near_duplicates_are_joined_by_way_of_a_third() -> None:
-    steps = np.stack([np.asarray(picture(1, side=64)).astype(int) // 2 + 3 * step for step in range(5)]).astype(
-        np.uint8
-    )
-    other = np.asarray(picture(2, side=64))[None]
-    assert near_duplicates(np.concatenate([steps, other])).tolist() == [0, 0, 0, 0, 0, 1]
-
-
-def test_near_duplicates_are_found_over_the_edge_of_a_block() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (2100, 16, 16, 3), np.uint8)
-    pixels[2050] = pixels[10]
-    numbers = near_duplicates(pixels)
-    assert numbers[2050] == numbers[10]
-    assert len(set(numbers)) == 2099
-
-
-def test_near_duplicates_among_3000_pictures_take_seconds() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3000, 64, 64, 3), np.uint8)
-    start = time.perf_counter()
-    assert len(set(near_duplicates(pixels))) == 3000
-    assert time.perf_counter() - start < 10
-
-
-@pytest.mark.parametrize("size", [(8, 8), (17, 33), (12, 200)])
-def test_near_duplicates_work_at_any_size(size: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (5, *size, 3), np.uint8)
-    assert near_duplicates(np.concatenate([pixels, pixels])).tolist() == [0, 1, 2, 3, 4] * 2
 
 
 # ------------------------------------------------------------------------------------------------ digest, memory

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, say, warn
+from kt.data.duplicates import Copies, find_copies
 from kt.data.images import contents, read_rgb, resize
 from kt.data.labels import check_label
 from kt.data.splits import Pixels, Skipped, Split, Splits, allocate
@@ -23,18 +24,11 @@ from kt.errors import DataError, RecipeError
 
 SPLITS = ("train", "validation", "test")
 
-NEAR = 5.0
-"""Two pictures nearer than this are one picture: root mean square over 16 x 16 thumbnails, in levels of 255.
+LOST = 0.1
+"""At most this share of the pictures is left out for near-duplicates of a drawn split; else the measure is not used."""
 
-Copies that were saved again or scaled lie below 2.5; on four sets of photos no two different ones came below 7, except
-frames of one turning apple.
-"""
-
-NEAR_OF_CONTRAST = 0.15
-"""And nearer than this share of the weaker picture's contrast, which is the standard deviation of its thumbnail.
-
-Otherwise any two faint pictures would be one. Copies lie below 0.1, different photos above 0.3.
-"""
+FEW, BY_CHANCE = 5, 0.5
+"""Nor is it used where so many pairs have different labels, and that is so large a share of what chance would give."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +132,14 @@ def assemble(
     batch_size: int,
     shares: Shares,
     origin: str,
+    near_duplicates: bool = True,
     facts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Splits:
     """Read the pictures and complete their splits: what lacks validation or test is split by class, group and seed.
 
-    facts: how the source was understood. notes: what a person should look at.
-    Raises DataError where there are too few classes or pictures to split.
+    near_duplicates: whether near-duplicates are copies, or exact ones alone. facts: how the source was understood.
+    notes: what a person should look at. Raises DataError where there are too few classes or pictures to split.
     """
     for fact in facts:
         say(fact)
@@ -164,15 +159,12 @@ def assemble(
             f"{_classes(lost)} no picture that can be read in {origin}; the first, {first.name}: {first.reason}."
         )
     labels = np.array([classes.index(item.label) for item in pictures.items], np.int64)
-    alike = near_duplicates(pictures.pixels)
-    groups = _groups(pictures.items, alike)
-    given = np.array([item.split or "train" for item in pictures.items], dtype="<U10")
-    given, mixed = _unmixed(given, groups)
-    keep, leaks = _without_leaks(given, groups)
-    own_notes = [*_unread(pictures.skipped), *mixed, *leaks, *_two_labels(labels, alike, pictures.items)]
-    for note in own_notes:
+    copies = find_copies(pictures.pixels, labels, near_duplicates=near_duplicates)
+    unread = _unread(pictures.skipped)
+    for note in unread:
         warn(note)
-    splits = _complete(given, labels, groups, keep=keep, classes=classes, shares=shares)
+    divided = _divide(pictures.items, labels, copies, classes=classes, shares=shares)
+    splits, groups, keep = divided.splits, divided.begun.groups, divided.keep
     chosen = {name: np.flatnonzero((splits == name) & keep) for name in SPLITS}
     # Train comes last, for it takes the front of the room that all were read into: no second room.
     room = {"train": pictures.pixels}
@@ -190,53 +182,117 @@ def assemble(
         digest=_digest(splits[keep], [classes[label] for label in labels[keep]], np.array(pictures.hashes)[keep]),
         skipped=pictures.skipped,
         facts=tuple(facts),
-        notes=(*notes, *own_notes, *absent),
+        notes=(*notes, *unread, *divided.notes, *absent),
     )
 
 
-def near_duplicates(pixels: Pixels) -> npt.NDArray[np.int64]:
-    """A number for each picture, int64 `[N]`: those that show the same (`NEAR`) share it, also by way of a third."""
-    thumbnails = _thumbnails(pixels)
-    squares, limits = (thumbnails**2).sum(axis=1), _limits(thumbnails)
-    numbers = np.arange(len(thumbnails))
-    for start in range(0, len(thumbnails), 1024):
-        block = slice(start, start + 1024)
-        squared = squares[block, None] + squares[None, :] - 2 * thumbnails[block] @ thumbnails.T
-        rows, columns = np.nonzero(squared < np.minimum(limits[block, None], limits[None, :]))
-        one, other = numbers[rows + start], numbers[columns]
-        fresh = one != other
-        numbers = _joined(len(numbers), one[fresh], other[fresh])[numbers]
-    return numbers
+@dataclass(frozen=True)
+class _Begun:
+    """What is known before a split is drawn: the group of each picture, its split so far, which stay, and the notes."""
+
+    copies: Copies
+    groups: npt.NDArray[np.int64]
+    given: npt.NDArray[np.str_]
+    keep: npt.NDArray[np.bool_]
+    notes: tuple[str, ...]
 
 
-def _limits(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """For each thumbnail the sum of squares below which another is the same picture."""
-    colours = thumbnails.reshape(len(thumbnails), -1, 3)
-    contrast = np.sqrt(colours.var(axis=1).mean(axis=1))
-    near = np.clip(NEAR_OF_CONTRAST * contrast, 0.5, NEAR)  # half a level is what rounding does to a plain area
-    return np.asarray(near**2 * thumbnails.shape[1], np.float32)
+@dataclass(frozen=True)
+class _Divided:
+    """The split of each picture, which of them stay, and what to tell of it."""
+
+    begun: _Begun
+    splits: npt.NDArray[np.str_]
+    keep: npt.NDArray[np.bool_]
+    notes: tuple[str, ...]
 
 
-def _joined(count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The connected component of each of `count` nodes, given the edges."""
-    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+def _divide(
+    items: Sequence[Item], labels: npt.NDArray[np.int64], copies: Copies, *, classes: Sequence[str], shares: Shares
+) -> _Divided:
+    """Split, so that no picture has a copy in another split.
+
+    Where near-duplicates can't mean the same photograph again in this set, exact copies alone are copies, and that is
+    told.
+    """
+    begun = _begin(items, labels, copies)
+    doubt = _doubt(items, labels, copies)
+    if not doubt and len(copies.pairs):
+        alone = _begin(items, labels, copies.exact_alone())
+        short = _short(begun, labels, classes)
+        if short and not _short(alone, labels, classes):
+            doubt = f"nearly alike pictures, taken as copies, would leave too few of class {short[0]!r} to split"
+        elif not short:
+            late = _leaks(_complete(begun, labels, classes=classes, shares=shares), begun.keep, copies)
+            if late.sum() > LOST * begun.keep.sum():
+                doubt = f"{late.sum()} pictures would be left out for being nearly alike to one of another split"
+    if doubt:
+        begun = _begin(items, labels, copies.exact_alone())
+        doubt += (
+            ", so exact copies alone are taken as copies; if one camera took them all from one place, that is as it "
+            "should be (near_duplicates=False says so); if they are photographs that were saved again or taken in "
+            "series, name those that belong together (column group, or group_by)"
+        )
+    notes = [*([doubt] if doubt else []), *begun.notes]
+    for note in notes:
+        warn(note)
+    splits = _complete(begun, labels, classes=classes, shares=shares)
+    late = _leaks(splits, begun.keep, begun.copies)
+    if late.any():
+        leaks = _left_out(splits[late])
+        notes += leaks
+        for note in leaks:
+            warn(note)
+    return _Divided(begun, splits, begun.keep & ~late, tuple(notes))
 
 
-def _thumbnails(pixels: Pixels) -> npt.NDArray[np.float32]:
-    """Mean colours of a 16 x 16 grid, float32 `[N, 768]`."""
-    height, width = (side - side % 16 if side >= 16 else side for side in pixels.shape[1:3])
-    rows, columns = (min(16, side) for side in (height, width))
-    high, wide = height // rows, width // columns
-    cells = np.empty((len(pixels), rows * columns * 3), np.float32)
-    for start in range(0, len(pixels), 64):
-        part = np.ascontiguousarray(pixels[start : start + 64, :height, :width])
-        # Whole rows first, in 16 bits, which hold 257 of them: five times as fast as both sides at once.
-        kind = np.uint16 if high <= 257 else np.uint32
-        bands = part.reshape(len(part), rows, high, width * 3).sum(axis=2, dtype=kind)
-        sums = bands.reshape(len(part), rows, columns, wide, 3).sum(axis=3, dtype=np.uint32)
-        cells[start : start + 64] = (sums / np.float32(high * wide)).reshape(len(part), -1)
-    return cells
+def _begin(items: Sequence[Item], labels: npt.NDArray[np.int64], copies: Copies) -> _Begun:
+    groups = _groups(items, copies.near)
+    given, mixed = _unmixed(np.array([item.split or "train" for item in items], dtype="<U10"), groups)
+    keep = _without_leaks(given, groups, copies)
+    notes = (
+        *_again(items, copies),
+        *mixed,
+        *_left_out(given[~keep]),
+        *_two_labels(labels, copies.near, items),
+    )
+    return _Begun(copies, groups, given, keep, notes)
+
+
+def _doubt(items: Sequence[Item], labels: npt.NDArray[np.int64], copies: Copies) -> str:
+    """Why near-duplicates mean nothing in this set, if that shows: too many, or of different labels as by chance."""
+    if copies.crowded:
+        return "most pictures are nearly alike to many others"
+    differ = labels[copies.pairs[:, 0]] != labels[copies.pairs[:, 1]]
+    shares = np.bincount(labels) / len(labels)
+    if differ.sum() < FEW or differ.mean() < BY_CHANCE * (1 - (shares**2).sum()):
+        return ""
+    one, other = (items[index].name for index in copies.pairs[differ][0])
+    return (
+        f"{differ.sum()} of {len(differ)} pairs of nearly alike pictures have different labels, such as {one} and "
+        f"{other}"
+    )
+
+
+def _again(items: Sequence[Item], copies: Copies) -> list[str]:
+    """A note on near-duplicates, with an example and the option that changes it."""
+    if not len(copies.pairs):
+        return []
+    one, other = (items[index].name for index in copies.pairs[0])
+    return [
+        f"{len(np.unique(copies.pairs))} pictures are nearly the same as another (saved anew, scaled, brightened, or "
+        f"taken a moment later), such as {one} and {other}; those stay in one split (near_duplicates=False takes exact "
+        "copies alone)"
+    ]
+
+
+def _short(begun: _Begun, labels: npt.NDArray[np.int64], classes: Sequence[str]) -> list[str]:
+    """The classes of which train holds too few groups to draw the missing splits from."""
+    pool = begun.keep & (begun.given == "train")
+    needed = 1 + len(_missing(begun.given))
+    return [
+        name for label, name in enumerate(classes) if len(np.unique(begun.groups[pool & (labels == label)])) < needed
+    ]
 
 
 def _groups(items: Sequence[Item], alike: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -246,6 +302,12 @@ def _groups(items: Sequence[Item], alike: npt.NDArray[np.int64]) -> npt.NDArray[
     double = np.unique(alike, return_index=True)[1][alike]
     everyone = np.arange(len(items))
     return _joined(len(items), np.concatenate([everyone, everyone]), np.concatenate([np.array(owner), double]))
+
+
+def _joined(count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The connected component of each of `count` nodes, given the edges."""
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _unmixed(given: npt.NDArray[np.str_], groups: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.str_], list[str]]:
@@ -265,32 +327,49 @@ def _unmixed(given: npt.NDArray[np.str_], groups: npt.NDArray[np.int64]) -> tupl
 
 
 def _without_leaks(
-    splits: npt.NDArray[np.str_], groups: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    """Which pictures stay: of a group in several splits only those in the last (train, validation, test)."""
-    rank = np.array([SPLITS.index(split) for split in splits])
+    splits: npt.NDArray[np.str_], groups: npt.NDArray[np.int64], copies: Copies
+) -> npt.NDArray[np.bool_]:
+    """Which pictures stay: of a group, or of near-duplicates, in several splits those in the last of them."""
+    rank = _rank(splits)
     last = np.zeros(len(rank), np.int64)
     np.maximum.at(last, groups, rank)
     keep = rank == last[groups]
-    notes = [
+    return np.asarray(keep & ~_leaks(splits, keep, copies))
+
+
+def _leaks(splits: npt.NDArray[np.str_], there: npt.NDArray[np.bool_], copies: Copies) -> npt.NDArray[np.bool_]:
+    """Which of the pictures that are there have a near-duplicate in a later split."""
+    rank = _rank(splits)
+    last, later = np.full((2, len(rank)), -1)
+    np.maximum.at(last, copies.exact[there], rank[there])
+    for one, other in ((0, 1), (1, 0)):
+        np.maximum.at(later, copies.exact[copies.pairs[:, one]], last[copies.exact[copies.pairs[:, other]]])
+    return np.asarray(there & (rank < later[copies.exact]))
+
+
+def _rank(splits: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    return np.array([SPLITS.index(split) for split in splits])
+
+
+def _left_out(splits: npt.NDArray[np.str_]) -> list[str]:
+    """Notes on the pictures that a later split has too, given the split of each."""
+    return [
         f"left out of {split}: {count} that a later split has too (copies, or pictures of the same group)"
-        for split, count in sorted(Counter(splits[~keep]).items())
+        for split, count in sorted(Counter(splits).items())
     ]
-    return keep, notes
+
+
+def _missing(given: npt.NDArray[np.str_]) -> list[str]:
+    return [name for name in ("test", "validation") if not (given == name).any()]
 
 
 def _complete(
-    given: npt.NDArray[np.str_],
-    labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    *,
-    keep: npt.NDArray[np.bool_],
-    classes: Sequence[str],
-    shares: Shares,
+    begun: _Begun, labels: npt.NDArray[np.int64], *, classes: Sequence[str], shares: Shares
 ) -> npt.NDArray[np.str_]:
     """The split of each picture: a missing validation or test is drawn from train, class by class, in whole groups."""
+    given, groups, keep = begun.given, begun.groups, begun.keep
     splits = given.copy()
-    missing = [name for name in ("test", "validation") if not (given == name).any()]
+    missing = _missing(given)
     wanted = {"test": shares.test, "validation": shares.validation}
     pool = keep & (given == "train")
     few = [

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 NEAR = 6.0
 """Copies differ by less than this: root mean square over 16 x 16 means, in levels of 255, brightness set equal.
 
-On four sets of photos, copies at JPEG quality 50, half size and 5 % less light lie below 5.6, different photos above 15.
+On four sets of photos, copies at JPEG quality 50, half size and 5 % less light lie below 5.6, other photos above 15.
 """
 
 OF_CONTRAST = 0.15
@@ -44,8 +44,9 @@ BRIGHTER = 0.07
 EVENLY = (8.0, 0.4, 6.0)
 """What a cell of 32 x 32 may differ by: so many levels, so much of the contrast around it, so much of the noise.
 
-The contrast around a cell is that of the picture that has less of it there: at an edge that both have, scaling blurs; at
-the edge of a lamp, one of the two has none. The noise is the median of all cells' differences, as a standard deviation.
+The contrast around a cell is that of the picture that has less of it there: at an edge that both have, scaling blurs;
+at the edge of a lamp, one of the two has none. The noise is the median of all cells' differences, as a standard
+deviation.
 """
 
 CROWD = 50
@@ -67,6 +68,10 @@ class Copies:
     near: Numbers
     pairs: Numbers
     crowded: bool = False
+
+    def exact_alone(self) -> "Copies":
+        """The same without near-duplicates."""
+        return Copies(self.exact, self.exact, self.pairs[:0])
 
 
 def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True) -> Copies:
@@ -92,9 +97,7 @@ def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True
 def _exact(pixels: Pixels) -> Numbers:
     """A number for each picture, counted from 0 in their order; those of the same pixels share it."""
     seen: dict[bytes, int] = {}
-    return np.array(
-        [seen.setdefault(hashlib.sha256(np.ascontiguousarray(one)).digest(), len(seen)) for one in pixels], np.int64
-    )
+    return np.array([seen.setdefault(hashlib.sha256(one.tobytes()).digest(), len(seen)) for one in pixels], np.int64)
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,8 @@ class _Coarse:
         lighter = np.abs(self.mean[rows, None] - self.mean[None, others])
         most = np.minimum(0.7 * _lesser(self.contrast, rows, others), BRIGHTER * _greater(self.mean, rows, others))
         stronger = np.abs(self.deviation[rows, None] - self.deviation[None, others])
-        return (lighter <= np.maximum(0.5, most)) & (
-            stronger <= np.maximum(0.5, 2 * BRIGHTER * _greater(self.deviation, rows, others))
-        )
+        likewise = 2 * BRIGHTER * _greater(self.deviation, rows, others)
+        return np.asarray((lighter <= np.maximum(0.5, most)) & (stronger <= np.maximum(0.5, likewise)))
 
 
 def _lesser(values: Floats, rows: Numbers, others: Numbers) -> Floats:
@@ -225,7 +227,7 @@ def _clusters(count: int, pairs: Numbers) -> Numbers:
             near = both[ends[index] : ends[index + 1], 1]
             numbers[near[numbers[near] < 0]] = index
             numbers[index] = index
-    return numbers
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
 
 
 def _means(pixels: Pixels, chosen: Numbers, *, side: int) -> Floats:

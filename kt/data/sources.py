@@ -52,6 +52,7 @@ class Folder:
     validation: float = 0.15
     test: float = 0.2
     seed: int = 0
+    near_duplicates: bool = True
     group: Callable[[Path], str] | None = None
     group_by: str = "auto"
 
@@ -80,6 +81,7 @@ class Folder:
             image_size=self.image_size,
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
+            near_duplicates=self.near_duplicates,
             origin=f"folder {shown(root)}",
             facts=[*layout.facts, *layout.told_splits(), *([groups.fact] if groups.fact else [])],
             notes=layout.notes,
@@ -111,6 +113,7 @@ class Table:
     validation: float = 0.15
     test: float = 0.2
     seed: int = 0
+    near_duplicates: bool = True
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -125,6 +128,7 @@ class Table:
             image_size=self.image_size,
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
+            near_duplicates=self.near_duplicates,
             origin=f"table {shown(file)}",
         )
 
@@ -171,6 +175,7 @@ class Tfds:
     validation: float = 0.15
     test: float = 0.2
     seed: int = 0
+    near_duplicates: bool = True
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -192,6 +197,7 @@ class Tfds:
             image_size=self.image_size,
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
+            near_duplicates=self.near_duplicates,
             origin=f"tensorflow-datasets {builder.info.full_name}",
         )
 
