@@ -589,11 +589,11 @@ def test_a_byte_order_mark_and_spaces_around_cells_do_no_harm(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("header", "line", "message"),
     [
-        ("file,label", "x.png,a", r"table\.csv has no column 'path'; its first line has: file, label"),
-        ("path;label", "x.png;a", r"has no column 'label'; its first line has: path;label"),
+        ("path,when,where", "x.png,a,b", r"table\.csv has no column 'label', .* its columns are: path, when, where"),
         ("path,label,split", "pictures/0.png,a,tran", r"table\.csv:2: unknown split 'tran'\. Did you mean 'train'\?"),
-        ("path,label", "pictures/0.png,", r"table\.csv:2: path and label must both be given"),
-        ("path,label", "pictures/0.png", r"table\.csv:2: path and label must both be given"),
+        ("path,label", "pictures/0.png,", r"table\.csv: no row has a label; line 2"),
+        ("path,label", "pictures/0.png", r"table\.csv: no row has a label; line 2"),
+        ("path,label", ",a", r"table\.csv:2: the path is missing"),
         ("path,label", "a picture, of two.png,a", r"table\.csv:2: more cells than columns; put a cell with a comma"),
         ("path,label", "", r"At least two classes are needed, and there is none in table "),
     ],
@@ -605,7 +605,7 @@ def test_a_mistake_in_a_table_is_told_with_its_line(tmp_path: Path, header: str,
 
 
 def test_an_empty_cell_far_down_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"table\.csv:14: path and label"):
+    with pytest.raises(DataError, match=r"table\.csv:14: the path is missing"):
         read_table(table(tmp_path, *rows(tmp_path), ",a"))
 
 
@@ -619,11 +619,8 @@ def test_missing_and_impossible_files_of_a_table_are_named_and_skipped(tmp_path:
     }
 
 
-def test_a_table_that_is_not_utf8_or_not_there_is_told(tmp_path: Path) -> None:
-    file = table(tmp_path, "ä.png,schön", encoding="latin-1")
-    with pytest.raises(DataError, match=r"table\.csv is not UTF-8 text; save it as CSV in UTF-8"):
-        read_table(file)
-    with pytest.raises(DataError, match=r"Cannot read the table .*nowhere\.csv: .*No such file"):
+def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Cannot read the table .*nowhere\.csv: no such file"):
         read_table(tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match="Cannot read the table"):
         read_table(tmp_path)

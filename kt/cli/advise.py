@@ -11,11 +11,12 @@ from kt.cli import new_recipe
 from kt.cli.options import backend_option, json_option, load_recipe
 from kt.cli.typed import typed
 from kt.console import in_lines, tell, tell_json
+from kt.data.tables import is_table
 from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
 
 if TYPE_CHECKING:
-    from kt.data.sources import Folder, Table
+    from kt.data import Folder, Table
     from kt.strategy.advise import Advice, Candidate, Probe
 
 
@@ -91,9 +92,9 @@ def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folde
     from kt import backend as backends
 
     backends.start(backend)
-    from kt.data.sources import Folder, Table
+    from kt.data import Folder, Table
 
-    kind = Table if data.suffix.lower() == ".csv" else Folder
+    kind = Table if is_table(data) else Folder
     return kind(str(data), image_size=size)
 
 
@@ -153,7 +154,7 @@ def render(recipe: Path, data: Path, advice: "Advice") -> str:
     backbone = advice.measured[0].backbone
     values = {
         "summary": textwrap.fill(f"Written by `kt advise`: {advice.quadrant}. {advice.why[-1]}", 118),
-        "source": "Table" if data.suffix.lower() == ".csv" else "Folder",
+        "source": "Table" if is_table(data) else "Folder",
         "height": advice.image_size[0],
         "width": advice.image_size[1],
         "library": _library(backbone),

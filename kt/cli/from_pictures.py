@@ -8,6 +8,7 @@ from kt.cli.new import count_pictures, render
 from kt.cli.new_recipe import in_words
 from kt.cli.typed import typed
 from kt.console import say
+from kt.data.tables import is_table
 from kt.errors import RecipeError
 from kt.recipe import Loaded, is_recipe, load_text
 
@@ -17,7 +18,7 @@ LONGEST = 60
 
 def is_pictures(path: Path) -> bool:
     """Whether a path that stands for a recipe is a folder or a table."""
-    return path.is_dir() or path.suffix.lower() == ".csv"
+    return path.is_dir() or is_table(path)
 
 
 def safe_name(text: str) -> str:
@@ -29,7 +30,7 @@ def safe_name(text: str) -> str:
 def name_of(pictures: Path) -> str:
     """What a recipe for these pictures is called: as their folder, or as their table without its suffix."""
     whole = pictures.expanduser().resolve()
-    return safe_name(whole.stem if whole.suffix.lower() == ".csv" and not whole.is_dir() else whole.name)
+    return safe_name(whole.stem if is_table(whole) else whole.name)
 
 
 def check_pictures(pictures: Path) -> dict[str, int]:

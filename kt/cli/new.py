@@ -1,7 +1,7 @@
 """`kt new`: write a recipe for one's own pictures."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from kt.cli.typed import typed
 from kt.console import say, tell, warn
 from kt.data.find import why_not
 from kt.data.layout import read_layout
+from kt.data.tables import is_table, read_table
 from kt.errors import DataError
 
 NEEDED = 3
@@ -23,7 +24,7 @@ SCARCE = 30
 @click.command("new")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True,
-              help="Your pictures: a folder with one sub-folder a class.")  # fmt: skip
+              help="Your pictures: a folder with one sub-folder a class, or a CSV of path,label.")  # fmt: skip
 def command(recipe: Path, data: Path) -> None:
     """Write a recipe for your own pictures.
 
@@ -57,25 +58,43 @@ def scarce(counts: Mapping[str, int]) -> str:
 def count_pictures(data: Path, *, told: bool = True) -> dict[str, int]:
     """How many pictures each class has, over all splits; the heavy libraries stay unloaded.
 
-    told: say how the folder is understood, as `kt run` will. Raises DataError where that can't be.
+    told: say how the folder or table is understood, as `kt run` will. Raises DataError where that can't be.
     """
+    if is_table(data):
+        table = read_table(data)
+        _tell([*table.facts], table.notes, told=told)
+        return _counted([(one.file, one.label) for one in table.pictures], data, told=told)
     if not data.is_dir():
-        raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
+        raise DataError(
+            f"There is no folder {data}; expected one with a sub-folder a class. (A table is a CSV file of path,label.)"
+        )
     layout = read_layout(data)
-    for fact in [*layout.facts, *layout.told_splits()] if told else []:
+    _tell([*layout.facts, *layout.told_splits()], layout.notes, told=told)
+    return _counted([(one.file, one.label) for one in layout.pictures], data, told=told)
+
+
+def _tell(facts: Sequence[str], notes: Sequence[str], *, told: bool) -> None:
+    for fact in facts if told else []:
         say(fact)
-    for note in layout.notes if told else []:
+    for note in notes if told else []:
         warn(note)
-    files = [placed for placed in layout.pictures if not why_not(placed.file)]
-    if told and (bad := len(layout.pictures) - len(files)):
-        warn(f"{bad} of {len(layout.pictures)} pictures can't be read, such as links that lead nowhere and empty files")
-    counts = replace(layout, pictures=tuple(files)).counts()
+
+
+def _counted(pictures: Sequence[tuple[Path, str]], data: Path, *, told: bool) -> dict[str, int]:
+    labels = [label for file, label in pictures if not why_not(file)]
+    if told and (bad := len(pictures) - len(labels)):
+        warn(
+            f"{bad} of {len(pictures)} pictures can't be read, such as files that are not there, empty files and links "
+            "that lead nowhere"
+        )
+    counts = dict(sorted(Counter(labels).items()))
     if len(counts) < 2:
         found = "only one class" if counts else "no class"
-        raise DataError(f"{data} has {found} with pictures; expected a sub-folder for each of at least two.")
+        raise DataError(f"{data} has {found} with pictures; expected at least two.")
     return counts
 
 
 def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
-    """The recipe's text, from what the folder holds."""
-    return text_of("recipe.py.jinja", recipe, data=data, counts=counts)
+    """The recipe's text, from what the folder or table holds."""
+    source = "Table" if is_table(data) else "Folder"
+    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, source=source)

@@ -94,11 +94,12 @@ def tried(loaded: Loaded, recipe: Recipe) -> Recipe:
 
 def own_pictures(path: Path, source: Any) -> Any:
     """A Folder or Table of one's own pictures, with the size and batch of the recipe's source."""
+    from kt.data import Folder, Table
     from kt.data.layout import check_folder
-    from kt.data.sources import Folder, Table
+    from kt.data.tables import is_table
 
     shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
-    if path.suffix.lower() == ".csv":
+    if is_table(path):
         return dataclasses.replace(source if isinstance(source, Table) else Table(path, **shared), file=str(path))
     check_folder(path)  # a missing folder is told at once
     return dataclasses.replace(source if isinstance(source, Folder) else Folder(path, **shared), root=str(path))

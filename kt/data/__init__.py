@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kt.data.apples import Apples
-    from kt.data.sources import Folder, Table, Tfds
+    from kt.data.sources import Folder, Tfds
     from kt.data.splits import Split, Splits
+    from kt.data.tables.source import Table
 
 _MODULES = {
     "Apples": "apples",
     "Folder": "sources",
     "Split": "splits",
     "Splits": "splits",
-    "Table": "sources",
+    "Table": "tables.source",
     "Tfds": "sources",
 }
 

@@ -1,6 +1,5 @@
-"""Sources of one's own pictures: a folder, a table, or a tensorflow-datasets name."""
+"""Sources of pictures: a folder of one's own, or a tensorflow-datasets name."""
 
-import csv
 import os
 import queue
 import re
@@ -19,17 +18,14 @@ from kt.data.groups import Groups, check_group_by, find_groups
 from kt.data.images import read_rgb
 from kt.data.layout import Layout, read_layout
 from kt.data.splits import Pixels, Splits
+from kt.data.tables.source import Table
 from kt.errors import DataError, KtError, RecipeError, did_you_mean
 from kt.recipe import check_types
 from kt.scratch import TFDS_UNFINISHED, clear_old
 
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
+__all__ = ["Folder", "Table", "Tfds", "prepared"]
+
+_TFDS_SPLITS = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val"), "validation")}
 
 _TFDS_HOST = "https://storage.googleapis.com"
 _TFDS_NAME = re.compile(r"\w+(/[\w.+-]+)?(:[\d.*]+)?")
@@ -94,73 +90,6 @@ class Folder:
         return find_groups(layout.places(), self.group_by, missing=missing)
 
 
-def _by_name(file: Path, *, within: tuple[str, str]) -> str:
-    """The group of a file by its name; in another split or class the same name may mean another thing."""
-    return "/".join([*within, file.stem.partition("__")[0]])
-
-
-@dataclass(frozen=True)
-class Table:
-    """A CSV file with the columns `path` and `label`, and optionally `split` (train, validation, test) and `group`.
-
-    Paths are relative to the file's folder, or absolute. Rows of one group stay in one split; without a group, the
-    files of a class whose names agree up to `__` do. The other fields are those of `Folder`.
-    """
-
-    file: str | Path
-    image_size: tuple[int, int] = (224, 224)
-    batch_size: int = 32
-    validation: float = 0.15
-    test: float = 0.2
-    seed: int = 0
-    near_duplicates: bool = True
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_geometry(self.image_size, self.batch_size)
-        Shares(self.validation, self.test, self.seed)
-
-    def __call__(self) -> Splits:
-        """Read the pictures. Raises DataError that names the line of a mistake."""
-        file = Path(self.file).expanduser()
-        return assemble(
-            list(self._items(file)),
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            shares=Shares(self.validation, self.test, self.seed),
-            near_duplicates=self.near_duplicates,
-            origin=f"table {shown(file)}",
-        )
-
-    def _items(self, file: Path) -> Iterator[Item]:
-        try:
-            with file.open(newline="", encoding="utf-8-sig") as lines:
-                rows = csv.DictReader(lines, skipinitialspace=True)
-                columns = rows.fieldnames or []
-                if missing := {"path", "label"} - set(columns):
-                    found = ", ".join(columns) or "nothing"
-                    raise DataError(f"{file} has no column {min(missing)!r}; its first line has: {found}.")
-                for row in rows:
-                    yield self._item(row, where=f"{file}:{rows.line_num}", folder=file.parent)
-        except UnicodeDecodeError:
-            raise DataError(f"The table {file} is not UTF-8 text; save it as CSV in UTF-8.") from None
-        except (OSError, csv.Error) as error:
-            raise DataError(f"Cannot read the table {file}: {error}") from None
-
-    def _item(self, row: dict[Any, Any], *, where: str, folder: Path) -> Item:
-        if None in row:
-            raise DataError(f"{where}: more cells than columns; put a cell with a comma between double quotes.")
-        cells = {column: (cell or "").strip() for column, cell in row.items()}
-        if not cells["path"] or not cells["label"]:
-            raise DataError(f"{where}: path and label must both be given.")
-        split = cells.get("split", "").lower()
-        if split and split not in _SPLIT_FOLDERS:
-            raise DataError(f"{where}: unknown split {split!r}. {did_you_mean(split, _SPLIT_FOLDERS)}")
-        path = folder / cells["path"]
-        group = cells.get("group") or _by_name(path, within=(split, cells["label"]))
-        return Item(path, cells["label"], cells["path"], group=group, split=_SPLIT_FOLDERS.get(split))
-
-
 @dataclass(frozen=True)
 class Tfds:
     """A data set of tensorflow-datasets by its name in its catalogue, such as `tf_flowers`.
@@ -217,7 +146,7 @@ class Tfds:
     def _items(self, builder: Any, split: str, label_names: Sequence[str]) -> Iterator[Item]:
         import tensorflow_datasets as tfds
 
-        name = _SPLIT_FOLDERS.get(split)
+        name = _TFDS_SPLITS.get(split)
         if name is None:
             return
         examples = builder.as_dataset(split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()})
