@@ -65,21 +65,21 @@ def evaluate(
     right = (predicted == labels).astype(np.float64)
     bins = _bins(top)
     probabilities = _normalised(scores)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=np.nan
-    )
+    confusion = _confusion(labels, predicted, len(classes))
+    hits, support, answered = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall, f1 = _share(hits, answered), _share(hits, support), _share(2 * hits, support + answered)
+    losses = -np.log(probabilities[np.arange(len(labels)), labels])
     calibration = _calibration(top, right, bins)
     figures = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
+        "accuracy": right.mean(),
         "balanced_accuracy": recall[present].mean(),
         "roc_auc": _roc_auc(scores, labels, present),
-        "log_loss": metrics.log_loss(labels, probabilities, labels=range(len(classes))) if len(classes) > 1 else 0.0,
+        "log_loss": losses.mean(),
         "calibration_error": sum(
             row["count"] / len(labels) * abs(row["confidence"] - row["accuracy"]) for row in calibration if row["count"]
         ),
     }
     clusters = clusters_of(labels, groups)
-    losses = -np.log(probabilities[np.arange(len(labels)), labels])
     draws = _bootstrap(scores, labels, clusters, right=right, losses=losses, gaps=top - right, bins=bins,
                        seed=seed, resamples=resamples)  # fmt: skip
     intervals = {name: _interval(draws.get(name)) for name in HEADLINES}
@@ -99,9 +99,29 @@ def evaluate(
             }
             for i, label in enumerate(classes)
         ],
-        "confusion_matrix": metrics.confusion_matrix(labels, predicted, labels=range(len(classes))).tolist(),
+        "confusion_matrix": confusion.tolist(),
         "calibration": calibration,
     }
+
+
+def balanced_accuracy(labels: Ints, predicted: Ints, *, classes: int) -> float:
+    """The mean recall of the classes that have pictures; what is answered may be any class."""
+    confusion = _confusion(labels, predicted, classes)
+    return float(np.nanmean(_share(confusion.diagonal(), confusion.sum(axis=1))))
+
+
+def _confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
+    """How many pictures of each class, in rows, are answered with each, in columns.
+
+    Counted here, for scikit-learn 1.9 takes many classes of few pictures for a regression, and warns.
+    """
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return np.asarray(counts.reshape(classes, classes), np.int64)
+
+
+def _share(part: Ints, whole: Ints) -> Floats:
+    """Part by whole; NaN where there is no whole."""
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
 
 
 def _check(scores: npt.NDArray[Any], labels: Ints, *, classes: Sequence[str], groups: Sequence[str] | None) -> None:

@@ -119,6 +119,8 @@ def fit(
     asked = _Asked(kind, classes, balanced)
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # while C is chosen, the last digits are of no matter
+        # scikit-learn 1.9 takes many classes of few pictures for numbers, once for each fit.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         folds = [_Fold(rows, labels, *parts) for parts in folds_to_choose_by(labels, groups, seed=seed)]
         share, strength, path = _chosen(folds, asked, keep=keep, given=C)
         columns = np.arange(rows.shape[1])

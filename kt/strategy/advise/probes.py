@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
 from kt import linear
-from kt.evaluate import evaluate
+from kt.evaluate import balanced_accuracy, evaluate
 from kt.recipe import ALL, TOP
 from kt.strategy.advise.depths import Depth
 from kt.strategy.depths import shares_at
@@ -110,7 +109,7 @@ def probe(
             features=rows.shape[1],
             balanced_accuracy=figures["balanced_accuracy"],
             interval=(low, high),
-            neighbours=float(balanced_accuracy_score(labels, neighbours(rows, labels, groups))),
+            neighbours=balanced_accuracy(labels, neighbours(rows, labels, groups), classes=number),
             logme=logme(rows, labels),
             h_score=h_score(rows, labels),
         )
