@@ -1,5 +1,6 @@
 """Tables as people and programs write them: read as they are meant, said how, and refused with the line where not."""
 
+import json
 import os
 import unicodedata
 from collections import Counter
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kt.cli.options import own_pictures
 from kt.data import Table
 from kt.data.tables import TableLayout, is_table, read_table
 from kt.errors import DataError, RecipeError
+from kt.recipe import load
 
 LABELS = ("leaf", "rust", "leaf", "rust", "leaf", "rust", "leaf", "rust")
 
@@ -371,3 +374,54 @@ def test_a_path_is_a_table_by_its_suffix_unless_it_is_a_folder(tmp_path: Path) -
     assert [is_table(tmp_path / f"x{suffix}") for suffix in (".csv", ".TSV", ".txt", ".py", "")] == [True] * 3 + [
         False
     ] * 2
+
+
+# ------------------------------------------------------------------------------------------------------- the verbs
+
+
+def test_kt_new_writes_a_recipe_for_a_table_and_says_how_it_is_read(photos, kt_ends, monkeypatch):
+    monkeypatch.chdir(photos)
+    table(photos, *plain("filename;class", row="img/{0}.png;{1}"), name="photos.tsv")
+    code, out, err = kt_ends("new", "mine.py", "--data", "photos.tsv")
+    assert code == 0
+    assert "8 pictures of 2 classes (leaf, rust)" in out
+    assert "columns lie between semicolons; pictures in 'filename', labels in 'class'" in err
+    assert 'data=Table("photos.tsv"' in (photos / "mine.py").read_text(encoding="utf-8")
+    assert load(photos / "mine.py").recipe.data == Table("photos.tsv", validation=0.05)
+
+
+@pytest.mark.parametrize("verb", [["new", "mine.py", "--data", "x.csv"], ["advise", "x.csv"]])
+def test_a_pipe_as_a_table_ends_in_one_line(verb, tmp_path, kt_ends, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("x.csv")
+    code, out, err = kt_ends(*verb)
+    assert (code, out) == (3, "")
+    assert "Cannot read the table x.csv: not a file (a pipe)." in err
+
+
+def test_kt_evaluate_measures_the_test_rows_of_a_table(photos, kt_ends, monkeypatch):
+    class Model:
+        classes = ("leaf", "rust")
+
+    def scores_of(artifact, files):
+        return np.array([[0.2, 0.8]] * len(files), "float32"), list(range(len(files))), []
+
+    monkeypatch.setattr("kt.export.artifact.open_artifact", lambda path: Model())
+    monkeypatch.setattr("kt.serve.scores_of", scores_of)
+    rows = [f"img\\{index}.png,{label.upper()}" for index, label in enumerate(LABELS)]
+    code, out, err = kt_ends("evaluate", "x", "--data", table(photos, "Path,Label", *rows), "--json")
+    assert code == 0, err
+    assert (json.loads(out)["images"], json.loads(out)["accuracy"]) == (8, 0.5)
+    assert "written with \\ and read with /" in err
+    splits = [f"{row},{'Testing' if index > 4 else 'Training'}" for index, row in enumerate(rows)]
+    code, out, err = kt_ends("evaluate", "x", "--data", table(photos, "Path,Label,Split", *splits), "--json")
+    assert (code, json.loads(out)["images"]) == (0, 3)
+    assert "measured on the 3 of 8 rows of test" in err
+    code, _, err = kt_ends("evaluate", "x", "--data", table(photos, "path,label", "img/0.png,mould"))
+    assert code == 3
+    assert "The model knows no class 'mould'" in err
+
+
+def test_a_table_is_taken_in_place_of_a_recipe_s_pictures(photos):
+    for name in ("x.csv", "x.TSV", "x.txt"):
+        assert own_pictures(photos / name, Table("y.csv", test=0.1)) == Table(str(photos / name), test=0.1)
