@@ -90,7 +90,8 @@ def _counted(pictures: Sequence[tuple[Path, str]], data: Path, *, told: bool) ->
     counts = dict(sorted(Counter(labels).items()))
     if len(counts) < 2:
         found = "only one class" if counts else "no class"
-        raise DataError(f"{data} has {found} with pictures; expected at least two.")
+        expected = "at least two" if is_table(data) else "a sub-folder for each of at least two"
+        raise DataError(f"{data} has {found} with pictures; expected {expected}.")
     return counts
 
 
