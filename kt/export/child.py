@@ -30,6 +30,7 @@ from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
 from kt.names import printable
+from kt.numbers import size
 
 GENTLER: dict[str, dict[str, Any]] = {
     "its head computes in float32": {"float_head": True},
@@ -172,9 +173,9 @@ def _one_line(error: Exception) -> str:
 
 
 def _summary(result: ArtifactResult) -> str:
-    figures = [f"{result.bytes / 1e6:.2f} MB"] if result.bytes else []
+    figures = [size(result.bytes)] if result.bytes else []
     if result.latency_ms is not None:
-        figures.append(f"{result.latency_ms:.1f} ms an image")
+        figures.append(f"{result.latency_ms:.1f} ms a picture")
     if result.largest_score_difference is not None:
         figures.append(f"largest difference {result.largest_score_difference:.1g}")
     figures += [result.note] if result.note else []

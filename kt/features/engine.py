@@ -22,6 +22,7 @@ from kt.features.fingerprint import fingerprint
 from kt.features.store import About, Hash, Rows, Store, hashes
 from kt.graph import leaves
 from kt.model import Built
+from kt.numbers import size as size_of
 from kt.recipe import Recipe
 
 IN_MEMORY = 2**28
@@ -184,7 +185,7 @@ class Engine:
         where = "" if source is None else f" from those at {source.border.name}"
         say(
             f"frozen layers: computed once for {len(needed):,} pictures{where} by {engine}, {seconds:.1f} s, "
-            f"{len(needed) / seconds:.0f} images/s, {size / 1e6:.0f} MB"
+            f"{len(needed) / seconds:.0f} images/s, {size_of(size)}"
         )
 
     def _way(

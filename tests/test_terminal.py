@@ -1,0 +1,73 @@
+"""What a person sees while kt works."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import TINY_RECIPE, make_folder
+
+from kt.progress import EpochLines
+
+NOISE = re.compile(r"absl|oneDNN|cuInit|CUDA|cuda|retracing|WARNING|[IWE]0000|Traceback|[a-z]Warning:")
+
+SLOW = '''
+import tensorflow as tf
+
+
+def slowly(images):
+    """The pictures as they are, after a while."""
+    def wait(pictures):
+        import time
+
+        time.sleep(0.5)
+        return pictures
+
+    return tf.ensure_shape(tf.py_function(wait, [images], tf.float32), images.shape)
+
+
+'''
+
+
+def quietly(*arguments, cwd, **environment):
+    """`kt` in an environment that says nothing about TensorFlow's logs, or what is given."""
+    clean = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-c", "from kt.cli import main; main()", *map(str, arguments)],
+        cwd=cwd, env={**clean, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_says_a_line_an_epoch_and_nothing_of_the_libraries_below(tmp_path):
+    make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
+    recipe = TINY_RECIPE.replace("recipe = Recipe(", SLOW + "recipe = Recipe(\n    augment=slowly,")
+    (tmp_path / "tiny.py").write_text(recipe, encoding="utf-8")
+    done = quietly("run", "tiny.py", "--set", "export=tflite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not NOISE.search(done.stderr), done.stderr
+    lines = re.findall(
+        r"^phase train_head, epoch (\d)/4: validation accuracy \d\.\d{3}, loss \d\.\d{4}; \d+(?:\.\d)? s(.*)$",
+        done.stderr, re.MULTILINE,
+    )  # fmt: skip
+    assert [epoch for epoch, _ in lines] == ["1", "2", "3", "4"]
+    assert all(re.fullmatch(r", about \d+(\.\d)? s left", left) for _, left in lines[:3]) and lines[3][1] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["0", "2", None])
+def test_no_library_is_heard_whatever_log_level_the_environment_has(level, tmp_path):
+    make_folder(tmp_path / "pictures", {"red": 3, "green": 3})
+    environment = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
+    done = quietly("show", "pictures", cwd=tmp_path, **environment)
+    assert done.returncode == 0
+    assert not NOISE.search(done.stderr), done.stderr
+
+
+def test_short_epochs_are_folded(capfd):
+    lines = EpochLines("short", 500)
+    for epoch in range(1, 501):
+        lines.begin(epoch)
+        lines.end({"val_loss": 0.5, "val_accuracy": 0.9})
+    assert len(capfd.readouterr().err.splitlines()) < 10
