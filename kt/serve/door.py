@@ -11,9 +11,9 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kt.serve.gatekeeper import Gatekeeper
+from kt.serve.intake import Held, Intake, check_size
 from kt.serve.metrics import Metrics
 from kt.serve.refusal import HTTP_STATUS, Code, Refusal
-from kt.serve.settings import Limits
 
 log = logging.getLogger("kt.serve")
 
@@ -25,9 +25,9 @@ _DRAIN_SECONDS = 1.0
 class Door:
     """An ASGI middleware: reads each request's body whole, within the limits, before anything works on it."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
-        self._app, self._limits, self._gatekeeper, self._metrics = app, limits, gatekeeper, metrics
-        self._requests = self._bytes = 0
+    def __init__(self, app: ASGIApp, intake: Intake, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
+        self._app, self._intake, self._gatekeeper, self._metrics = app, intake, gatekeeper, metrics
+        self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other events, such as the application's start, pass through."""
@@ -50,49 +50,38 @@ class Door:
 
     async def _admit(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._gatekeeper.check_host(headers.get(b"host", b""))
         if scope["path"].lower().startswith(_KEYED):
             self._gatekeeper.check_rate(exchange.client)
             self._gatekeeper.check_key(
                 authorization=headers.get(b"authorization", b""), api_key=headers.get(b"x-api-key", b"")
             )
-        if self._requests >= self._limits.requests:
-            raise Refusal(Code.UNAVAILABLE, f"More than {self._limits.requests} requests at once; try again later")
+        limits = self._intake.limits
+        if self._requests >= limits.requests:
+            raise Refusal(Code.UNAVAILABLE, f"More than {limits.requests} requests at once; try again later")
+        check_size(int(headers.get(b"content-length", b"0")), limits)
         self._requests += 1
-        held = 0
         try:
-            body = bytearray()
-            self._check_size(int(headers.get(b"content-length", b"0")))
-            async for part in self._parts(receive):
-                self._bytes, held = self._bytes + len(part), held + len(part)
-                body += part
-                self._check_size(len(body))
-            exchange.body_read = True
-            await self._app(scope, _once(bytes(body), receive), exchange.send)
+            with self._intake.held() as held:
+                body = await self._body(receive, held)
+                exchange.body_read = True
+                await self._app(scope, _once(body, receive), exchange.send)
         finally:
             self._requests -= 1
-            self._bytes -= held
 
-    def _check_size(self, size: int) -> None:
-        if size > self._limits.body_bytes:
-            raise Refusal(Code.TOO_LARGE, f"The request's body has more than {self._limits.body_bytes:,} bytes")
-        if self._bytes > self._limits.all_bodies_bytes:
-            raise Refusal(Code.UNAVAILABLE, "The bodies of all requests together are too large; try again later")
-
-    async def _parts(self, receive: Receive) -> Any:
-        """The body's parts, all of them within the time that a body may take."""
-        until = time.monotonic() + self._limits.body_seconds
-        more = True
-        while more:
-            try:
-                message = await asyncio.wait_for(receive(), until - time.monotonic())
-            except TimeoutError:
-                raise Refusal(
-                    Code.TOO_SLOW, f"The request's body did not arrive within {self._limits.body_seconds:g} s"
-                ) from None
-            if message["type"] == "http.disconnect":
-                raise Refusal(Code.TOO_SLOW, "The client has gone")
-            yield message.get("body", b"")
-            more = message.get("more_body", False)
+    async def _body(self, receive: Receive, held: Held) -> bytes:
+        """The whole body, within the time that it may take to arrive."""
+        body, more = bytearray(), True
+        async with self._intake.arriving():
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(Code.TOO_SLOW, "The client has gone")
+                part = message.get("body", b"")
+                held.add(len(part))
+                body += part
+                more = message.get("more_body", False)
+        return bytes(body)
 
     def _tell(self, exchange: "_Exchange") -> None:
         seconds = time.monotonic() - exchange.begun

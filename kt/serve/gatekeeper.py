@@ -1,20 +1,24 @@
 """Who is answered: the key, and how often one client may ask. The same for REST and gRPC."""
 
 import hmac
+import ipaddress
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from kt.serve.refusal import Code, Refusal
+from kt.serve.refusal import Code, Refusal, plain
 from kt.serve.settings import Settings
 
 
 class Gatekeeper:
-    """Refuses clients without the key (401), and those that ask too often (429)."""
+    """Refuses clients without the key (401), for another host (403), and those that ask too often (429)."""
 
     def __init__(self, settings: Settings) -> None:
         self._key = settings.api_key.encode()
+        self._local = is_loopback(settings.host)
+        self._hosts = {_bare(name) for name in (*settings.hosts, settings.host)}
+        self._any_host = "*" in settings.hosts or not (self._local or settings.hosts)
         self._rate = RateLimitItemPerSecond(settings.limits.rate) if settings.limits.rate else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -24,6 +28,22 @@ class Gatekeeper:
             raise Refusal(
                 Code.RESOURCE_EXHAUSTED, f"More than {self._rate.amount} requests a second; try again in a second"
             )
+
+    def check_host(self, header: bytes) -> None:
+        """Refuse a request that was meant for another server, going by its Host header.
+
+        A web page can have its own name lead to this machine, and then read what a server answers that listens for
+        this machine alone (DNS rebinding); but the browser tells the page's name.
+        """
+        if self._any_host or not header:  # every browser sends one
+            return
+        name = _bare(header.decode("latin-1"))
+        if name in self._hosts or is_loopback(name) or (not self._local and _is_address(name)):
+            return
+        shown = plain(name, most=80)
+        raise Refusal(
+            Code.PERMISSION_DENIED, f"This server does not answer for the host {shown}; --allow-host {shown} allows it"
+        )
 
     def check_key(self, *, authorization: bytes, api_key: bytes) -> None:
         """Compare what came as `Authorization: Bearer KEY` or `X-API-Key: KEY`, in a time that tells nothing."""
@@ -35,3 +55,28 @@ class Gatekeeper:
             raise Refusal(
                 Code.UNAUTHENTICATED, "The API key is missing or wrong; send it as 'Authorization: Bearer KEY'"
             )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address stands for this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _bare(host: str) -> str:
+    """A host as it stands in a header or an option, without port, brackets and the dot at the end."""
+    host = host.strip().lower()
+    bare = host[1:].partition("]")[0] if host.startswith("[") else host
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    return bare.removesuffix(".")

@@ -33,7 +33,7 @@ class Limits:
     body_bytes: of one request (413). pixels: of one picture, as its header claims them; of a large photo those of the
     reduced size at which it is decoded. instances: pictures a request. requests: in work at once (503). rate: requests
     a second for one client (429), 0 for any number. header_seconds, body_seconds: for a request's head and body to
-    arrive (408).
+    arrive (408). decode_seconds: for a picture to be decoded (400).
     """
 
     body_bytes: int = 64 * MIB
@@ -43,6 +43,7 @@ class Limits:
     rate: int = 0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
+    decode_seconds: float = 10.0
 
     @property
     def all_bodies_bytes(self) -> int:
@@ -55,6 +56,8 @@ class Settings:
     """All of it; a port that is 0 is not listened on, and without an `api_key` every client is answered.
 
     engine: `tensorflow` asks the SavedModel; `litert` the float32 TFLite file beside it, which the gate found equal.
+    hosts: names that a request's Host header may have beside those of this machine; without any, and where `host` is
+    reached from elsewhere, every name. grace_seconds: for requests in work when the server ends.
     """
 
     host: str = "127.0.0.1"
@@ -66,3 +69,5 @@ class Settings:
     poll_seconds: float = 1.0
     engine: Literal["tensorflow", "litert"] = "tensorflow"
     decode_threads: int = min(4, os.cpu_count() or 1)
+    hosts: tuple[str, ...] = ()
+    grace_seconds: float = 10.0

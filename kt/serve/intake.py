@@ -1,0 +1,118 @@
+"""What has arrived of requests, or is still to arrive: how many bytes are held, for both interfaces together."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+from kt.serve.refusal import Code, Refusal
+from kt.serve.settings import Limits
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+"""Messages of gRPC that are read at once: it tells no size before all of a message is there, so each may be as large
+as a message can be."""
+
+_PATIENCE = 2.0
+"""Seconds a message may take to arrive while others wait for its place."""
+
+_LAST_SECONDS = 1.0
+"""Seconds that are left for a request to arrive when the server ends."""
+
+
+class Held:
+    """The bytes of one request; more than the limits allow raises Refusal."""
+
+    def __init__(self, intake: "Intake") -> None:
+        self._intake, self.bytes = intake, 0
+
+    def add(self, count: int) -> None:
+        """Count bytes that have arrived."""
+        self.bytes += count
+        self._intake.bytes += count
+        limits = self._intake.limits
+        check_size(self.bytes, limits)
+        if self._intake.bytes > limits.all_bodies_bytes:
+            raise Refusal(Code.UNAVAILABLE, "The bodies of all requests together are too large; try again later")
+
+
+def check_size(size: int, limits: Limits) -> None:
+    """Refuse a body of so many bytes, or that says it has so many."""
+    if size > limits.body_bytes:
+        raise Refusal(Code.TOO_LARGE, f"The request's body has more than {limits.body_bytes:,} bytes")
+
+
+class Intake:
+    """Counts what is held, and sets each request a time to arrive in. For one event loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.bytes = 0
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._closing = False
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._reading: dict[asyncio.Future[object], float] = {}
+
+    @contextmanager
+    def held(self) -> Iterator[Held]:
+        """Count a request's bytes until its answer is known."""
+        held = Held(self)
+        try:
+            yield held
+        finally:
+            self.bytes -= held.bytes
+
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator[None]:
+        """The time in which a request has to arrive; Refusal where it doesn't."""
+        seconds = _LAST_SECONDS if self._closing else self.limits.body_seconds
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    yield
+                finally:
+                    self._deadlines.discard(deadline)
+        except TimeoutError:
+            if self._closing:
+                raise Refusal(Code.UNAVAILABLE, "The server is shutting down") from None
+            raise Refusal(
+                Code.TOO_SLOW, f"The request's body did not arrive within {self.limits.body_seconds:g} s"
+            ) from None
+
+    def close(self) -> None:
+        """Wait no longer than a second for what has not arrived yet."""
+        self._closing = True
+        until = asyncio.get_running_loop().time() + _LAST_SECONDS
+        for deadline in self._deadlines:
+            deadline.reschedule(until)
+
+    async def in_place(self, message: "Awaitable[T]") -> T:
+        """A message of gRPC, read when there is a place for it; one that dawdles gives its place to one that waits."""
+        await self._place()
+        reading = asyncio.ensure_future(message)
+        self._reading[reading] = time.monotonic()
+        try:
+            await asyncio.wait([reading])
+        finally:
+            del self._reading[reading]
+            self._places.release()
+            reading.cancel()
+        if reading.cancelled():
+            raise Refusal(Code.UNAVAILABLE, "The request arrived too slowly while others waited; try again later")
+        return reading.result()
+
+    async def _place(self) -> None:
+        while True:
+            try:
+                return await self._placed(_PATIENCE)
+            except TimeoutError:
+                oldest = next(iter(self._reading), None)
+                if oldest is not None and time.monotonic() - self._reading[oldest] > _PATIENCE:
+                    oldest.cancel()
+
+    async def _placed(self, seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            await self._places.acquire()
