@@ -246,7 +246,7 @@ def exchanged(server: Running, *parts: bytes, pause: float = 0.0) -> bytes:
 
 def test_clients_that_dawdle_get_408_and_others_do_not_wait_for_them(exports: list[Path], tmp_path: Path) -> None:
     release(exports[0], tmp_path / "tiny", 1)
-    head = b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+    head = b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
     with (
         running(tmp_path / "tiny", limits=Limits(header_seconds=0.5, body_seconds=0.5)) as server,
         concurrent.futures.ThreadPoolExecutor(3) as pool,

@@ -65,6 +65,28 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     "--request-timeout", type=_SECONDS, default=30.0, show_default=True, help="Seconds for a request to arrive (408)."
 )
 @click.option(
+    "--decode-timeout",
+    type=_SECONDS,
+    default=10.0,
+    show_default=True,
+    help="Seconds for a picture to be decoded (400).",
+)
+@click.option(
+    "--grace-seconds",
+    type=_SECONDS,
+    default=10.0,
+    show_default=True,
+    help="How long requests in work have once it is stopped.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which clients may reach it (403); may be repeated; * for any. Unless given: localhost if --host is "
+    "that, any otherwise.",
+)
+@click.option(
     "--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="How often new versions are looked for."
 )
 @click.pass_context
@@ -86,13 +108,17 @@ def command(
     max_requests: int,
     rate_limit: int,
     request_timeout: float,
+    decode_timeout: float,
+    grace_seconds: float,
+    hosts: tuple[str, ...],
     poll_seconds: float,
 ) -> None:
     """Serve released models as TensorFlow Serving does.
 
     MODELS are folders such as saved_models/apples, or saved_models with all models in it. REST, gRPC and their errors
     are TensorFlow Serving's, so a client moves there by changing the address. New versions are taken up as they appear.
-    Logs a JSON object a line to standard error; SIGTERM and Ctrl-C stop it once requests in work are answered.
+    Says on standard output where to open its page. Logs a JSON object a line to standard error; SIGTERM and Ctrl-C stop
+    it once requests in work are answered.
     """
     if not port and not grpc_port:
         raise RecipeError("Nothing to listen on: --port and --grpc-port are both 0.")
@@ -133,9 +159,12 @@ def command(
                 rate=rate_limit,
                 header_seconds=min(10.0, request_timeout),
                 body_seconds=request_timeout,
+                decode_seconds=decode_timeout,
             ),
             poll_seconds=poll_seconds,
             engine=engine,
+            hosts=hosts,
+            grace_seconds=grace_seconds,
         ),
         pages=page_routes(),
     )

@@ -1,10 +1,9 @@
 """From pictures to scores for any interface: decoded in worker threads as `kt predict` decodes them, then batched."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,8 +14,13 @@ from kt.serve.metrics import Metrics
 from kt.serve.refusal import invalid
 from kt.serve.servable import FROM_BYTES, FROM_PIXELS, SIGNATURES, Servable
 from kt.serve.settings import Limits
+from kt.serve.workers import TookTooLong, Workers
 
 T = TypeVar("T")
+
+_SMALL = 2**16  # bytes of a request that are read in less time than a thread takes to be woken
+_LARGE = 2**22  # bytes from which one request is read at a time: as Python's lists, it may take twenty times its size
+_READING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,37 @@ class Answering:
 
     def __init__(self, limits: Limits, *, threads: int, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._window = threads
+        self._decoders = Workers(threads, seconds=limits.decode_seconds, name="decode")
+        self._readers = Workers(2, seconds=_READING_SECONDS, name="read")
+        self._one_large = asyncio.Semaphore(1)
+
+    @property
+    def ready(self) -> bool:
+        """Whether pictures can be decoded."""
+        return self._decoders.available
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a thread is at work that was given up, and can't be ended."""
+        return self._decoders.stuck + self._readers.stuck > 0
 
     def close(self) -> None:
-        """End the worker threads."""
-        self._pool.shutdown()
+        """End the worker threads, but for those that are stuck."""
+        self._decoders.close()
+        self._readers.close()
 
-    async def in_worker(self, work: Callable[[], T]) -> T:
-        """The result of work that would hold up the event loop, such as reading a large JSON text."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def read(self, work: Callable[[], T], *, size: int) -> T:
+        """The result of reading a request of so many bytes, without holding up the event loop."""
+        if size <= _SMALL:
+            return work()
+        try:
+            if size <= _LARGE:
+                return await self._readers.do(work)
+            async with self._one_large:
+                return await self._readers.do(work)
+        except TookTooLong as error:
+            raise invalid(f"Reading the request {error}") from None
 
     async def answer(self, servable: Servable, signature: str, given: "Sequence[bytes] | Pixels") -> Answer:
         """Scores for encoded pictures (`serving_default`) or for pixels of the model's size (`pixels`).
@@ -56,8 +82,7 @@ class Answering:
         queue = servable.queues[signature]
         with queue.room(len(given)):
             if signature == FROM_BYTES:
-                work = [self.in_worker(self._decoding(servable, data, index)) for index, data in enumerate(given)]
-                pictures = await _all(work)
+                pictures = await self._decoded(servable, list(given))
             else:
                 pictures = list(_checked_pixels(servable, np.asarray(given)))
             scores = await asyncio.gather(*map(asyncio.wrap_future, queue.add(pictures)))
@@ -71,24 +96,35 @@ class Answering:
         if count > self._limits.instances:
             raise invalid(f"The request holds {count} pictures; at most {self._limits.instances} are answered at once")
 
-    def _decoding(self, servable: Servable, data: bytes, index: int) -> Callable[[], Pixels]:
-        def decode() -> Pixels:
-            try:
-                return resize(read_rgb(data, max_pixels=self._limits.pixels), servable.image_size)
-            except DataError as error:
-                raise invalid(f"{SIGNATURES[FROM_BYTES]} of picture {index} cannot be read: {error}") from None
+    async def _decoded(self, servable: Servable, given: Sequence[Any]) -> list[Pixels]:
+        """The pictures of a request; few of them wait at a time, so that a large request lets small ones pass."""
+        turn = asyncio.Semaphore(self._window)
 
-        return decode
+        async def decoded(index: int, data: bytes) -> Pixels:
+            async with turn:
+                try:
+                    return await self._decoders.do(lambda: _decode(servable, data, self._limits))
+                except (DataError, TookTooLong) as error:
+                    raise invalid(f"{SIGNATURES[FROM_BYTES]} of picture {index} cannot be read: {error}") from None
+
+        return await _all([decoded(index, data) for index, data in enumerate(given)])
 
 
-async def _all(work: "Sequence[Awaitable[Pixels]]") -> list[Pixels]:
-    """Every result; waits for all even if one fails, so that nothing of a refused request is left at work."""
-    pictures: list[Pixels] = []
-    for result in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
-        pictures.append(result)
-    return pictures
+def _decode(servable: Servable, data: bytes, limits: Limits) -> Pixels:
+    return resize(read_rgb(data, max_pixels=limits.pixels), servable.image_size)
+
+
+async def _all(work: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:
+    """Every result; if one fails, the others are not begun, and those that are at work are waited for."""
+    if len(work) == 1:
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _checked_pixels(servable: Servable, pixels: Pixels) -> Pixels:

@@ -15,8 +15,9 @@ from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
 from kt.serve.gatekeeper import Gatekeeper
+from kt.serve.intake import Intake
 from kt.serve.metrics import Metrics
-from kt.serve.refusal import HTTP_STATUS, Refusal, invalid
+from kt.serve.refusal import HTTP_STATUS, Refusal, invalid, plain
 from kt.serve.servable import NO_REGRESSION
 from kt.serve.settings import Settings
 from kt.serve.store import ModelStore
@@ -29,6 +30,7 @@ class Service:
         self.models, self.settings, self.metrics = models, settings, metrics
         self.answering = Answering(settings.limits, threads=settings.decode_threads, metrics=metrics)
         self.gatekeeper = Gatekeeper(settings)
+        self.intake = Intake(settings.limits)
 
 
 def create_app(service: Service, *, pages: Sequence[BaseRoute] = ()) -> Starlette:
@@ -43,7 +45,7 @@ def create_app(service: Service, *, pages: Sequence[BaseRoute] = ()) -> Starlett
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Door, service.settings.limits, service.gatekeeper, service.metrics)],
+        middleware=[Middleware(Door, service.intake, service.gatekeeper, service.metrics)],
         exception_handlers={Refusal: _refused, HTTPException: _http_error},
     )
 
@@ -54,7 +56,7 @@ class _Interface:
 
     async def models(self, request: Request) -> Response:
         """Everything below /v1, as TensorFlow Serving has it."""
-        where = rest.address(request.method, request.url.path)
+        where = rest.address(request.method, request.scope["path"])  # request.url drops tabs and line breaks
         if where.verb == "status":
             states = self._models.status(where.name, version=where.version, label=where.label)
             return _json(rest.status(states))
@@ -65,15 +67,18 @@ class _Interface:
                 raise invalid(NO_REGRESSION)
             body, answering = await request.body(), self._service.answering
             read = rest.predict_request if where.verb == "predict" else rest.classify_request
-            asked = await answering.in_worker(lambda: read(body))
+            asked = await answering.read(lambda: read(body), size=len(body))
             request.state.pictures = len(asked.given)
             answer = await answering.answer(servable, asked.signature, asked.given)
         return _json(rest.predictions(answer, asked) if where.verb == "predict" else rest.classifications(answer))
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         """200 as soon as every model answers, for whoever restarts or balances servers."""
-        ready = self._models.ready
-        return _json({"status": "ok" if ready else "no version of a model can be served"}, code=200 if ready else 503)
+        if not self._models.ready:
+            return _json({"status": "no version of a model can be served"}, code=503)
+        if not self._service.answering.ready:
+            return _json({"status": "every decoding thread is stuck in a picture"}, code=503)
+        return _json({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         """What Prometheus reads."""
@@ -111,5 +116,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = f"There is nothing at {request.url.path}" if error.status_code == 404 else error.detail
+    text = f"There is nothing at {plain(request.scope['path'])}" if error.status_code == 404 else error.detail
     return JSONResponse({"error": text}, error.status_code, error.headers)

@@ -73,7 +73,7 @@ class BatchScheduler:
         self._observe = observe
         self._changed = threading.Condition()
         self._waiting: deque[BatchQueue] = deque()  # only queues with rows, so that an unloaded version leaves no trace
-        self._closing = False
+        self._closing = self._hurrying = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{index}", daemon=True)
             for index in range(batching.num_batch_threads)
@@ -89,6 +89,12 @@ class BatchScheduler:
             queue.rows.extend(rows)
             if queue not in self._waiting:
                 self._waiting.append(queue)
+            self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """From now on, run what waits without waiting for more: the server is to end."""
+        with self._changed:
+            self._hurrying = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ class BatchScheduler:
                 self._changed.wait(min((self._seconds_left(queue, now) for queue in self._waiting), default=None))
 
     def _seconds_left(self, queue: BatchQueue, now: float) -> float:
-        if len(queue.rows) >= self.batching.max_batch_size:
+        if self._hurrying or len(queue.rows) >= self.batching.max_batch_size:
             return 0.0
         return queue.rows[0].since + self.batching.batch_timeout_micros / 1e6 - now
 

@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,8 +38,10 @@ class Door:
             await self._admit(scope, receive, exchange)
         except Refusal as refusal:
             if refusal.code is not Code.TOO_SLOW and not exchange.body_read and not _waits_for_leave(scope):
-                await _drain(receive)
+                exchange.body_read = await _drain(receive)
             await exchange.refuse(HTTP_STATUS[refusal.code], refusal.message)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            await exchange.refuse(503, "The server is shutting down")
         except Exception as error:
             exchange.error = repr(error)
             log.exception("request failed", extra={"path": scope["path"]})
@@ -123,7 +124,7 @@ class _Exchange:
         self.error = self.error or message
         body = json.dumps({"error": message}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if status in (408, 413):
+        if not self.body_read or status == 413:  # it would be kept for a body that may never come
             headers.append((b"connection", b"close"))
         if status in (429, 503):
             headers.append((b"retry-after", b"1"))
@@ -152,9 +153,14 @@ def _once(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replay
 
 
-async def _drain(receive: Receive) -> None:
-    """Read on for a moment what nobody wants: closed at once, a connection takes the answer with it into the void."""
-    until = time.monotonic() + _DRAIN_SECONDS
+async def _drain(receive: Receive) -> bool:
+    """Read on for a moment what nobody wants: closed at once, a connection takes the answer with it into the void.
+
+    True where all has come.
+    """
     with contextlib.suppress(TimeoutError):
-        while (await asyncio.wait_for(receive(), until - time.monotonic())).get("more_body", False):
-            pass
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+            return True
+    return False

@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from typing import Any
 
 from kt.serve.refusal import Code, Refusal
 from kt.serve.settings import Limits
 
-T = TypeVar("T")
-
-_AT_ONCE = 8
+_AT_ONCE = 4
 """Messages of gRPC that are read at once: it tells no size before all of a message is there, so each may be as large
-as a message can be."""
+as a message can be. A large one keeps its place until it is answered, since it is in memory more than once."""
+
+_LARGE = 2**22
 
 _PATIENCE = 2.0
 """Seconds a message may take to arrive while others wait for its place."""
@@ -27,6 +27,7 @@ class Held:
 
     def __init__(self, intake: "Intake") -> None:
         self._intake, self.bytes = intake, 0
+        self.place: asyncio.Semaphore | None = None
 
     def add(self, count: int) -> None:
         """Count bytes that have arrived."""
@@ -36,6 +37,12 @@ class Held:
         check_size(self.bytes, limits)
         if self._intake.bytes > limits.all_bodies_bytes:
             raise Refusal(Code.UNAVAILABLE, "The bodies of all requests together are too large; try again later")
+
+    def leave(self) -> None:
+        """Give back the place among the messages, if it has one."""
+        if self.place is not None:
+            self.place.release()
+            self.place = None
 
 
 def check_size(size: int, limits: Limits) -> None:
@@ -53,7 +60,7 @@ class Intake:
         self._deadlines: set[asyncio.Timeout] = set()
         self._closing = False
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._reading: dict[asyncio.Future[object], float] = {}
+        self._reading: dict[asyncio.Future[Any], float] = {}
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -63,6 +70,7 @@ class Intake:
             yield held
         finally:
             self.bytes -= held.bytes
+            held.leave()
 
     @asynccontextmanager
     async def arriving(self) -> AsyncIterator[None]:
@@ -89,30 +97,34 @@ class Intake:
         for deadline in self._deadlines:
             deadline.reschedule(until)
 
-    async def in_place(self, message: "Awaitable[T]") -> T:
+    async def message(self, held: Held, read: "Callable[[], Coroutine[Any, Any, Any]]") -> Any:
         """A message of gRPC, read when there is a place for it; one that dawdles gives its place to one that waits."""
-        await self._place()
-        reading = asyncio.ensure_future(message)
-        self._reading[reading] = time.monotonic()
-        try:
-            await asyncio.wait([reading])
-        finally:
-            del self._reading[reading]
-            self._places.release()
-            reading.cancel()
+        async with self.arriving():
+            await self._place()
+            held.place = self._places
+            reading = asyncio.ensure_future(read())
+            self._reading[reading] = time.monotonic()
+            try:
+                await asyncio.wait([reading])
+            finally:
+                del self._reading[reading]
+                reading.cancel()
         if reading.cancelled():
             raise Refusal(Code.UNAVAILABLE, "The request arrived too slowly while others waited; try again later")
-        return reading.result()
+        message = reading.result()
+        size = len(message) if isinstance(message, bytes) else 0
+        if size < _LARGE:
+            held.leave()
+        held.add(size)
+        return message
 
     async def _place(self) -> None:
         while True:
             try:
-                return await self._placed(_PATIENCE)
+                async with asyncio.timeout(_PATIENCE):
+                    await self._places.acquire()
+                return
             except TimeoutError:
                 oldest = next(iter(self._reading), None)
                 if oldest is not None and time.monotonic() - self._reading[oldest] > _PATIENCE:
                     oldest.cancel()
-
-    async def _placed(self, seconds: float) -> None:
-        async with asyncio.timeout(seconds):
-            await self._places.acquire()

@@ -1,10 +1,14 @@
 """Structured logs: one JSON object a line on standard error, for a person's eyes and for a collector."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
+
+from kt.console import json_text
+
+_MOST = 1000
+"""Characters of a value: what a client sends, such as a name of a megabyte, is cut."""
 
 _NOT_EXTRA = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -19,10 +23,14 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _NOT_EXTRA}
+        line |= {name: _cut(value) for name, value in vars(record).items() if name not in _NOT_EXTRA}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json_text(line)
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:_MOST]}..." if isinstance(value, str) and len(value) > _MOST else value
 
 
 def to_standard_error() -> None:

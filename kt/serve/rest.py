@@ -1,7 +1,6 @@
 """TensorFlow Serving's REST interface: its addresses, its JSON in row and column format, its errors in its words."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
+from kt.console import printable
 from kt.serve.answering import Answer
 from kt.serve.batching import Pixels
 from kt.serve.refusal import invalid
@@ -23,7 +23,11 @@ _LOOK = re.compile(_WHICH + r"(?:/(?P<verb>metadata))?", re.IGNORECASE)
 _NO_NAME = re.compile(r"/v1/models/?", re.IGNORECASE)
 
 _MOST_LISTS = 4_000_000
+_MOST_TEXTS = 100_000
+"""Objects and texts of a request, past what any number of pictures needs: each takes a few hundred bytes of memory."""
+
 _SHOWN = 80
+_WHITESPACE = b"\t\n\v\f\r "
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Address:
 
 def address(method: str, path: str) -> Address:
     """Read a path as TensorFlow Serving reads it; raises Refusal for one that it doesn't know."""
+    if printable(path) != path:
+        raise invalid(f"Malformed request: {method} {path}")
     found = _ASK.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
     if found is None:
         if method == "GET" and _NO_NAME.fullmatch(path):
@@ -143,8 +149,10 @@ def metadata(servable: Servable) -> dict[str, Any]:
 def _document(body: bytes) -> Mapping[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    if body.count(b"[") + body.count(b"{") > _MOST_LISTS:  # each would take some hundred bytes of memory
-        raise invalid(f"JSON Parse error: more than {_MOST_LISTS:,} lists and objects")
+    if body.count(b"[") > _MOST_LISTS:  # each would take some hundred bytes of memory
+        raise invalid(f"JSON Parse error: more than {_MOST_LISTS:,} lists")
+    if body.count(b"{") > _MOST_TEXTS or body.count(b'"') > 4 * _MOST_TEXTS:
+        raise invalid(f"JSON Parse error: more than {_MOST_TEXTS:,} objects or texts")
     try:
         document = json.loads(body)
     except json.JSONDecodeError as error:
@@ -220,11 +228,19 @@ def _bytes(value: Any) -> bytes:
         raise invalid(_value(value, "is not of expected type: string"))
     if not _is_base64(value):
         raise invalid(_value(value, "not formatted correctly for base64 data"))
-    text = value["b64"]
+    return _from_base64(value["b64"])
+
+
+def _from_base64(text: str) -> bytes:
+    """As TensorFlow Serving reads it: white space is skipped; padding is whole or left out, and may be of dots."""
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("Unable to base64 decode") from None
+        letters = text.encode("ascii").translate(None, _WHITESPACE)
+        bare = letters.rstrip(b"=.")
+        if len(letters) - len(bare) in (0, -len(bare) % 4):
+            return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+    except ValueError:
+        pass
+    raise invalid("Unable to base64 decode")
 
 
 def _pixels(values: list[Any]) -> Pixels:

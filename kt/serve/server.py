@@ -4,9 +4,13 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import math
+import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +19,36 @@ import uvicorn
 from starlette.routing import BaseRoute
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kt.console import tell
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.serve.app import Service, create_app
 from kt.serve.batching import BatchScheduler
+from kt.serve.gatekeeper import is_loopback
 from kt.serve.metrics import Metrics
 from kt.serve.settings import Settings
-from kt.serve.store import ModelStore, find_models
+from kt.serve.store import ModelStore, collect, find_models
 
 log = logging.getLogger("kt.serve")
 
-_GRACE_SECONDS = 30
 _MOST_CONNECTIONS = 2048
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LAST_SECONDS = 3.0
+"""After the grace for requests: what is left then is ended with the process."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRoute] = ()) -> None:
     """Serve the models in the folders until SIGINT or SIGTERM; requests in work are answered before it returns.
 
-    Raises ReleaseError where no version of a model can be opened, EnvironmentProblem where a port is taken.
+    That takes at most the settings' grace and a few seconds: then, or at a second signal, the process is ended with
+    whatever is still at work in it. Raises ReleaseError where no version of a model can be opened, EnvironmentProblem
+    where a port is taken.
     """
     with listening(settings) as listener, opened(folders, settings) as service:
         asyncio.run(_until_signal(service, listener, pages))
     log.info("stopped")
+    if service.answering.stuck:
+        _end_process()
 
 
 @contextlib.contextmanager
@@ -50,10 +61,13 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
     try:
         models.refresh()
         _check_all_serve(models)
+        collect()
         models.watch(settings.poll_seconds)
         service = Service(models, settings, metrics)
-        yield service
-        service.answering.close()
+        try:
+            yield service
+        finally:
+            service.answering.close()
     finally:
         models.close()
         scheduler.close()
@@ -85,8 +99,18 @@ def listening(settings: Settings) -> Iterator[socket.socket | None]:
 
 async def _until_signal(service: Service, listener: socket.socket | None, pages: Sequence[BaseRoute]) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def signalled() -> None:
+        if stop.is_set():
+            log.warning("ended at once by a second signal")
+            _end_process()
+        stop.set()
+        last = threading.Timer(service.settings.grace_seconds + _LAST_SECONDS, _too_late)
+        last.daemon = True
+        last.start()
+
     # Not by the loop's own handlers, which Windows has not.
-    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set)) for number in _SIGNALS}
+    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled)) for number in _SIGNALS}
     try:
         await answer_until(stop, service, listener=listener, pages=pages)
     finally:
@@ -98,18 +122,35 @@ async def answer_until(
     stop: asyncio.Event, service: Service, *, listener: socket.socket | None, pages: Sequence[BaseRoute] = ()
 ) -> None:
     """Answer on the listener and the gRPC port until `stop` is set and what is in work then is answered."""
-    async with contextlib.AsyncExitStack() as running:
+    ends: list[Callable[[], Awaitable[None]]] = []
+    try:
         if service.settings.grpc_port:
-            await running.enter_async_context(_grpc(service))
+            ends.append(await _grpc(service))
         if listener is not None:
-            await running.enter_async_context(_rest(service, listener, pages))
+            ends.append(await _rest(service, listener, pages))
         _say_ready(service)
         await stop.wait()
         log.info("stopping: no new connections, requests in work are answered")
+    finally:
+        service.intake.close()
+        service.models.hurry()
+        await asyncio.gather(*(end() for end in ends))
 
 
-@contextlib.asynccontextmanager
-async def _rest(service: Service, listener: socket.socket, pages: Sequence[BaseRoute]) -> Any:
+def _too_late() -> None:
+    log.warning("stopped; what was still in work then is not answered")
+    _end_process()
+
+
+def _end_process() -> None:
+    """With 0, and without waiting for threads: one that decodes can't be told to stop."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _rest(service: Service, listener: socket.socket, pages: Sequence[BaseRoute]) -> Callable[[], Awaitable[None]]:
+    """Answer on the listener; gives what ends that."""
     config = uvicorn.Config(
         create_app(service, pages=pages),
         http=_patient_for(service.settings.limits.header_seconds),
@@ -119,29 +160,31 @@ async def _rest(service: Service, listener: socket.socket, pages: Sequence[BaseR
         access_log=False,
         server_header=False,
         timeout_keep_alive=60,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(service.settings.grace_seconds),
         limit_concurrency=_MOST_CONNECTIONS,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
-        yield
-    finally:
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+
+    async def end() -> None:
         server.should_exit = True
         await task
 
+    return end
 
-@contextlib.asynccontextmanager
-async def _grpc(service: Service) -> Any:
+
+async def _grpc(service: Service) -> Callable[[], Awaitable[None]]:
+    """Answer on the gRPC port; gives what ends that."""
     from kt.serve.grpc_server import start
 
     server = await start(service)
-    try:
-        yield
-    finally:
-        await server.stop(_GRACE_SECONDS)
+
+    async def end() -> None:
+        await server.stop(service.settings.grace_seconds)
+
+    return end
 
 
 def grpc_is_installed() -> bool:
@@ -155,9 +198,21 @@ def _say_ready(service: Service) -> None:
         "rest": f"http://{settings.host}:{settings.port}" if settings.port else "off",
         "grpc": f"{settings.host}:{settings.grpc_port}" if settings.grpc_port else "off",
     }
-    if not settings.api_key and settings.host not in _LOOPBACK:
+    if not settings.api_key and not is_loopback(settings.host):
         log.warning("anybody who reaches this address is answered; --api-key-file asks for a key")
     log.info("ready", extra={**at, "models": {name: service.models.loaded(name) for name in service.models.names}})
+    with contextlib.suppress(OSError, ValueError):  # nobody may read it
+        tell(_for_a_person(service))
+
+
+def _for_a_person(service: Service) -> str:
+    settings, names = service.settings, ", ".join(service.models.names)
+    everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104 - it compares, and binds nothing
+    host = "localhost" if everywhere or is_loopback(settings.host) else settings.host
+    host = f"[{host}]" if ":" in host else host
+    ways = [f"open http://{host}:{settings.port}/ in a browser"] if settings.port else []
+    ways += [f"gRPC at {host}:{settings.grpc_port}"] if settings.grpc_port else []
+    return f"Serving {names}: {'; '.join(ways)}. Ctrl-C stops it."
 
 
 class _Server(uvicorn.Server):

@@ -83,6 +83,10 @@ class ModelStore:
         """Whether every model has a version that answers."""
         return all(model.available for model in self._models.values())
 
+    def hurry(self) -> None:
+        """Let no picture wait for others any more."""
+        self._scheduler.hurry()
+
     def watch(self, seconds: float) -> None:
         """Look at the folders every so many seconds, in a thread."""
         self._watcher = threading.Thread(target=self._watch, args=(seconds,), name="model-store", daemon=True)
@@ -216,8 +220,19 @@ class ModelStore:
                 if version not in model.available:  # a label may have called it back meanwhile
                     model.states[version] = VersionStatus(version, END)
         if free:
-            gc.collect()  # TensorFlow's loaded models are full of reference cycles
+            collect()  # TensorFlow's loaded models are full of reference cycles
             log.info("version released", extra={"model": name, "version": free[0], "versions": free})
+
+
+def collect() -> None:
+    """Free circles of objects, and look no more at what is there to stay.
+
+    Beside TensorFlow's million objects Python would look for circles every quarter of a million new ones, however much
+    memory those hold, and stand still for that.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _looks(folder: Path) -> object:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -62,7 +63,12 @@ class Workers:
             raise _all_stuck()
         job = _Job(work)
         self._jobs.put(job)
-        result: T = await asyncio.wrap_future(job.result)
+        try:
+            result: T = await asyncio.wrap_future(job.result)
+        finally:
+            # An error that comes back holds this frame, and so the job that holds the error: a circle, which would keep
+            # what was sent in memory until Python looks for circles.
+            del job
         return result
 
     def close(self) -> None:
@@ -83,19 +89,19 @@ class Workers:
                 job.begun = time.monotonic()
                 self._running.add(job)
             try:
-                tell, outcome = job.result.set_result, job.work()
+                tell = partial(job.result.set_result, job.work())
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-                tell, outcome = job.result.set_exception, error
-            if not self._is_mine(job, tell, outcome):
+                tell = partial(job.result.set_exception, error)
+            if not self._goes_on(job, tell):
                 return
-            del job, tell, outcome  # a picture would else be kept until the next
+            del job, tell  # a picture would else be kept until the next
 
-    def _is_mine(self, job: _Job, tell: Callable[[Any], None], outcome: Any) -> bool:
+    def _goes_on(self, job: _Job, tell: Callable[[], None]) -> bool:
         """Tell the outcome, if anybody still waits for it; False where another thread has taken this one's place."""
         with self._lock:
             self._running.discard(job)
             if not job.given_up:
-                tell(outcome)
+                tell()
                 return True
             self._stuck -= 1
             if self._threads - self._stuck <= self._wanted:
