@@ -1,5 +1,7 @@
-"""Files that a reader never meets half written, and folders that can be worked in."""
+"""Files that a reader never meets half written, folders that can be worked in, and files of others."""
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,9 @@ from typing import Any, BinaryIO
 from kt.errors import EnvironmentProblem
 from kt.names import is_utf8, json_text
 from kt.scratch import scratch
+
+_MOST_BYTES = 2**24
+_DEEPEST = 32
 
 
 def check_openable(folder: Path) -> None:
@@ -78,3 +83,43 @@ def _sync(descriptor: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of another's holds; numbers that are none, such as NaN, are None.
+
+    Raises FileNotFoundError, OSError where it can't be read, and ValueError with the reason for what is no JSON, very
+    large, nested very deeply, or no file at all.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    try:
+        value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits
+        raise ValueError(f"it is no JSON: {str(error)[:80]}") from None
+    if not _is_shallow(value):
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+    return value
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for part in level
+            if isinstance(part, (dict, list))
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    return not level

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option, saved_models_option
-from kt.console import tell, tell_json
+from kt.console import tell, tell_json, warn
 from kt.names import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def command(name: str | None, saved_models: Path, as_json: bool) -> None:
     from kt.export.released import released
 
     found = released(saved_models, name)
+    for problem in (problem for version in found for problem in version.problems):
+        warn(problem)
     if as_json:
         tell_json([version.as_json() for version in found], indent=2)
     elif found:
@@ -55,6 +57,6 @@ def _row(version: "ReleasedVersion") -> tuple[str, ...]:
 def _figure(test: dict[str, Any]) -> str:
     if test.get("balanced_accuracy") is None:
         return "-"
-    interval = test.get("intervals", {}).get("balanced_accuracy")
+    interval = (test.get("intervals") or {}).get("balanced_accuracy")
     between = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     return f"{test['balanced_accuracy']:.3f}{between}"

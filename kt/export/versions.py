@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kt.errors import ReleaseError, did_you_mean
-from kt.files import replace_text
+from kt.files import read_json, replace_text
 
 LABELS_FILE = "labels.json"
 BEFORE_FILE = "labels_before.json"
@@ -35,7 +35,8 @@ def model_folder(saved_models: Path, name: str) -> Path:
 def versions(folder: Path) -> list[int]:
     """The versions in a model's folder, rising; none where there is no such folder."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+    numbers = (int(name) for name in names if name.isdecimal() and name == str(int(name)))
+    return sorted(number for number in numbers if number < 2**63)  # as TensorFlow Serving counts
 
 
 def version_labels(folder: Path) -> dict[str, int]:
@@ -64,7 +65,7 @@ def write_labels(folder: Path, labels: Mapping[str, int], *, before: Mapping[str
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -1,6 +1,5 @@
 """The REST side as an ASGI application: TensorFlow Serving's addresses, health, metrics, and what the page shows."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from kt.names import json_text
 from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
@@ -105,7 +105,7 @@ class _Interface:
 
 
 def _json(content: Any, *, code: int = 200) -> Response:
-    return Response(json.dumps(content, ensure_ascii=False), status_code=code, media_type="application/json")
+    return Response(json_text(content, strict=False), status_code=code, media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from kt.console import json_text
+from kt.names import json_text
 
 _MOST = 1000
 """Characters of a value: what a client sends, such as a name of a megabyte, is cut."""
@@ -26,7 +26,7 @@ class JsonLines(logging.Formatter):
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _NOT_EXTRA}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json_text(line)
+        return json_text(line, strict=False)
 
 
 def _cut(value: Any) -> Any:

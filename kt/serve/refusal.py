@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from kt.console import printable
+from kt.names import printable
 
 _MOST_SHOWN = 350
 

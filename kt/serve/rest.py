@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from kt.console import printable
+from kt.names import printable
 from kt.serve.answering import Answer
 from kt.serve.batching import Pixels
 from kt.serve.refusal import invalid

@@ -91,7 +91,7 @@ def _equal_file(folder: Path) -> Path | None:
         for told in read_card(folder)["artifacts"]:
             difference = told.get("largest_score_difference")
             exact = told["released"] and difference is not None and difference <= EXACT
-            file = folder / str(told["path"])
+            file = folder / Path(str(told["path"])).name
             if exact and file.name.endswith("_float32.tflite") and file.is_file():
                 return file
     except (OSError, KeyError, TypeError, AttributeError):

@@ -1,5 +1,6 @@
 """One version of a model, opened and warmed up: what it takes, what it gives, and who uses it now."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from kt.data.images import resize
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.released import read_card
+from kt.export.released import checked_card
 from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
 from kt.serve.scorer import choose
+
+log = logging.getLogger("kt.serve")
 
 FROM_BYTES = "serving_default"
 FROM_PIXELS = "pixels"
@@ -39,7 +42,7 @@ class Servable:
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
         self.image_size = self._artifact.image_size
-        self.card = read_card(folder)
+        self.card = _card(folder)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
         self.queues = {signature: BatchQueue(scheduler, self._scores) for signature in SIGNATURES}
@@ -76,6 +79,15 @@ class Servable:
                     f"{self.folder} gives scores {list(scores.shape)} for {size} pictures and {len(self.classes)} "
                     "labels, or scores that are no numbers."
                 )
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What is known of the model; it answers without that."""
+    try:
+        return checked_card(folder)
+    except ReleaseError as error:
+        log.warning("a version's card is damaged", extra={"error": str(error)})
+        return {}
 
 
 def _sizes(largest: int) -> list[int]:

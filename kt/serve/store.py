@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kt.errors import KtError, ReleaseError, one_line
 from kt.export.versions import models, version_labels, versions
+from kt.names import printable
 from kt.serve.batching import BatchScheduler
 from kt.serve.refusal import Code, Refusal, invalid
 from kt.serve.servable import Servable
@@ -57,8 +58,14 @@ def find_models(folders: Sequence[Path]) -> dict[str, Path]:
             )
         for model in named:
             name = model.resolve().name
+            if printable(name) != name or ":" in name:
+                log.error("a model is left out: no address can have its name", extra={"model": printable(model)})
+                continue
             if found.setdefault(name, model).resolve() != model.resolve():
                 raise ReleaseError(f"{found[name]} and {model} have one name; rename one of the folders.")
+    if not found:
+        names = ", ".join(printable(folder) for folder in folders)
+        raise ReleaseError(f"No model in {names} can be served: rename folders with control characters or ':'.")
     return found
 
 
