@@ -111,7 +111,8 @@ def _json(content: Any, *, code: int = 200) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     request.state.error = error.message
-    return JSONResponse({"error": error.message}, HTTP_STATUS[error.code])
+    code = HTTP_STATUS[error.code]
+    return JSONResponse({"error": error.message}, code, {"retry-after": "1"} if code in (429, 503) else None)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

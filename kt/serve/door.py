@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kt.names import printable
 from kt.serve.gatekeeper import Gatekeeper
 from kt.serve.intake import Held, Intake, check_size
 from kt.serve.metrics import Metrics
-from kt.serve.refusal import HTTP_STATUS, Code, Refusal
+from kt.serve.refusal import HTTP_STATUS, Code, Refusal, invalid
 
 log = logging.getLogger("kt.serve")
 
@@ -52,6 +53,8 @@ class Door:
     async def _admit(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         self._gatekeeper.check_host(headers.get(b"host", b""))
+        if printable(scope["path"]) != scope["path"]:
+            raise invalid(f"Malformed request: {scope['method']} {scope['path']}")
         if scope["path"].lower().startswith(_KEYED):
             self._gatekeeper.check_rate(exchange.client)
             self._gatekeeper.check_key(

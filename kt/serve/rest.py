@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from kt.names import printable
 from kt.serve.answering import Answer
 from kt.serve.batching import Pixels
 from kt.serve.refusal import invalid
@@ -42,8 +41,6 @@ class Address:
 
 def address(method: str, path: str) -> Address:
     """Read a path as TensorFlow Serving reads it; raises Refusal for one that it doesn't know."""
-    if printable(path) != path:
-        raise invalid(f"Malformed request: {method} {path}")
     found = _ASK.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
     if found is None:
         if method == "GET" and _NO_NAME.fullmatch(path):
