@@ -6,12 +6,16 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import keras
@@ -141,3 +145,44 @@ def eventually(check: Callable[[], bool], *, seconds: float = 120) -> None:
     while not check():
         assert time.monotonic() < until, "it did not come true in time"
         time.sleep(0.05)
+
+
+class Process:
+    """`kt serve` as a process of its own."""
+
+    def __init__(self, folder: Path, *options: str, before: str = "", **environment: str) -> None:
+        self.port, self.grpc_port = free_port(), free_port()
+        self.log = folder / f"{self.port}.log"
+        with self.log.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"{before}\nfrom kt.cli import main\nmain()", "serve", "saved_models",
+                 "--port", str(self.port), "--grpc-port", str(self.grpc_port), *options],
+                cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment},
+            )  # fmt: skip
+        self.server = Running(folder, f"http://127.0.0.1:{self.port}", f"127.0.0.1:{self.grpc_port}", None)
+        eventually(self._answers, seconds=180)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+        try:
+            return bool(self.server.get("/healthz").status_code == 200)
+        except httpx.TransportError:
+            return False
+
+    def memory(self) -> int:
+        """Resident megabytes."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) // 1024
+
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+@contextlib.contextmanager
+def process(folder: Path, *options: str, **more: str) -> Iterator[Process]:
+    made = Process(folder, *options, **more)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()

@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +29,7 @@ from serving import (  # noqa: E402
     Running,
     b64,
     encoded,
-    eventually,
-    free_port,
+    process,
     release,
     rows,
     running,
@@ -60,47 +57,6 @@ def narrow() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (13, 9)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-class Process:
-    """`kt serve` as a process of its own."""
-
-    def __init__(self, folder: Path, *options: str, before: str = "", **environment: str) -> None:
-        self.port, self.grpc_port = free_port(), free_port()
-        self.log = folder / f"{self.port}.log"
-        with self.log.open("w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{before}\nfrom kt.cli import main\nmain()", "serve", "saved_models",
-                 "--port", str(self.port), "--grpc-port", str(self.grpc_port), *options],
-                cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment},
-            )  # fmt: skip
-        self.server = Running(folder, f"http://127.0.0.1:{self.port}", f"127.0.0.1:{self.grpc_port}", None)
-        eventually(self._answers, seconds=180)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
-        try:
-            return bool(self.server.get("/healthz").status_code == 200)
-        except httpx.TransportError:
-            return False
-
-    def memory(self) -> int:
-        """Resident megabytes."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) // 1024
-
-    def told(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-
-
-@contextlib.contextmanager
-def process(folder: Path, *options: str, **more: str) -> Iterator[Process]:
-    made = Process(folder, *options, **more)
-    try:
-        yield made
-    finally:
-        made.process.kill()
-        made.process.wait()
 
 
 @pytest.fixture(scope="module")
