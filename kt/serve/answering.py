@@ -115,7 +115,7 @@ def _decode(servable: Servable, data: bytes, limits: Limits) -> Pixels:
 
 
 async def _all(work: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:
-    """Every result; if one fails, the others are not begun, and those that are at work are waited for."""
+    """Every result; if one fails, those that are not at work yet are not begun."""
     if len(work) == 1:
         return [await work[0]]
     tasks = [asyncio.ensure_future(each) for each in work]

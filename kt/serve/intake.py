@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from kt.serve.refusal import Code, Refusal
@@ -95,7 +95,8 @@ class Intake:
         self._closing = True
         until = asyncio.get_running_loop().time() + _LAST_SECONDS
         for deadline in self._deadlines:
-            deadline.reschedule(until)
+            with suppress(RuntimeError):  # it has just come to its end
+                deadline.reschedule(until)
 
     async def message(self, held: Held, read: "Callable[[], Coroutine[Any, Any, Any]]") -> Any:
         """A message of gRPC, read when there is a place for it; one that dawdles gives its place to one that waits."""
