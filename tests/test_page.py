@@ -50,7 +50,7 @@ def server(exports: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ite
         release(exports[0], folder / name, 1)
     (folder / "fruit" / "1" / "kt.json").write_text(json.dumps(TOLD), encoding="utf-8")
     (folder / "fruit" / "labels.json").write_text('{"stable": 1}', encoding="utf-8")
-    with running(folder, pages=page_routes()) as made:
+    with running(folder, pages=page_routes(), hosts=("orchard.example",)) as made:
         yield made
 
 
