@@ -1,0 +1,101 @@
+"""What README and docs tell people to type works."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+from conftest import REPOSITORY, make_folder
+
+from kt.cli import cli
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def commands(text):
+    """Each command of `kt` in the indented and the fenced blocks of a page, without its comment."""
+    yield from re.findall(r"^(?: {4}|\t)(?:\$ )?(kt .*)$", text, re.MULTILINE)
+    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from re.findall(r"^(?:\$ )?(kt .*)$", block, re.MULTILINE)
+
+
+def words(line):
+    """The command's words: what stands behind two spaces explains it."""
+    return shlex.split(re.split(r"\s+[|>&]|  ", line)[0], comments=True)[1:]
+
+
+LINES = [
+    pytest.param(line, id=f"{page.name}: {line[:50]}")
+    for page in PAGES
+    for line in commands(page.read_text(encoding="utf-8"))
+    # Not the lines that show how a verb is called: `kt run RECIPE [options]`.
+    if not re.search(r"[A-Z]{3,}|\[options\]|\.\.\.|\|.*\||  kt ", line)
+]
+
+
+def test_there_are_commands_to_try():
+    assert len(LINES) > 20
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_each_command_in_the_documentation_has_a_verb_and_options_that_exist(line):
+    command, arguments = cli, words(line)
+    context = click.Context(cli, info_name="kt")
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        name, command, arguments = command.resolve_command(context, arguments)
+        context = click.Context(command, info_name=name, parent=context)
+    if isinstance(command, click.Group):  # `kt --help`, and verbs that do something by themselves
+        assert set(arguments) <= {"--help", "--version", "--json"}
+        return
+    command.make_parser(context).parse_args(list(arguments))
+
+
+def section(title):
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    return re.search(rf"^## {title}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+
+
+FASTER = {
+    "run": ["--set", "data.image_size=64x64"],
+    "lr-find": ["--set", "data.image_size=64x64", "--steps", "20"],
+    "compare": ["--set", "data.image_size=64x64", "--only", "scratch,probe", "--seeds", "2", "--no-curve"],
+    "advise": ["--image-size", "64x64"],
+}
+"""What makes a command quick without changing what it is a command for."""
+
+
+@pytest.mark.slow
+def test_your_own_photos_runs_as_it_stands_in_order(tmp_path):
+    shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
+    make_folder(tmp_path / "photos", {"red": 30, "green": 30})
+    make_folder(tmp_path / "test", {"red": 5, "green": 5})
+    shutil.copytree(tmp_path / "photos" / "red", tmp_path / "dir")
+    from PIL import Image
+
+    Image.open(tmp_path / "dir" / "000.png").convert("RGB").save(tmp_path / "photo.jpg")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = []
+    for line in commands(section("Your own photos")):
+        verb, *rest = words(line)
+        if verb == "serve" or "jax" in rest:  # the one runs until it is stopped, the other needs an extra
+            continue
+        if "--budget" in rest:
+            rest[rest.index("--budget") + 1] = "20s"
+        ended = subprocess.run(
+            [sys.executable, "-c", "from kt.cli import main; main()", verb, *rest, *FASTER.get(verb, [])],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ended.returncode in (0, 6 if verb == "run" else 0), f"{line}\n{ended.stderr}"
+        done.append(verb)
+    assert {"run", "new", "advise", "compare", "lr-find", "predict", "evaluate", "export"} <= set(done)
+    snippets = re.findall(r"^```python\n(.*?)^```", section("Your own photos"), re.MULTILINE | re.DOTALL)
+    assert len(snippets) == 1
+    ended = subprocess.run(
+        [sys.executable, "-c", snippets[0]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[1] in ("red", "green")
