@@ -95,6 +95,25 @@ def test_what_is_no_folder_of_pictures_is_told_before_keras_loads(verb, tmp_path
     assert code == 2 and "nowhere is not a recipe file" in err
 
 
+@pytest.mark.slow
+def test_a_table_of_pictures_is_taken_like_a_folder(tmp_path):
+    make_folder(tmp_path / "photos", {"red": 3, "green": 3})
+    rows = [f"photos/{label}/{index:03d}.png,{label}" for label in ("red", "green") for index in range(3)]
+    (tmp_path / "my list.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    done = kt("show", "my list.csv", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["name"], told["data"]["kind"], told["data"]["file"]) == ("my_list", "Table", "my list.csv")
+    assert "kt new recipes/my_list.py --data 'my list.csv'" in done.stderr
+
+
+def test_a_packed_folder_is_told_as_what_it_is(tmp_path, kt_ends, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.zip").write_bytes(b"PK\3\4")
+    code, _, err = kt_ends("run", "photos.zip")
+    assert code == 3 and len(err.splitlines()) == 1 and "photos.zip" in err and "is not a recipe" not in err
+
+
 def test_pictures_can_not_be_given_twice(tmp_path, kt_ends, monkeypatch):
     monkeypatch.chdir(stand_ins(tmp_path / "photos").parent)
     code, _, err = kt_ends("show", "photos", "--data", "photos")

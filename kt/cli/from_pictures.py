@@ -8,17 +8,20 @@ from kt.cli.new import count_pictures, render
 from kt.cli.new_recipe import in_words
 from kt.cli.typed import typed
 from kt.console import say
+from kt.data.layout import check_folder
 from kt.data.tables import is_table
 from kt.errors import RecipeError
 from kt.recipe import Loaded, is_recipe, load_text
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 LONGEST = 60
 """Characters of a model's name, at most: it becomes part of the names of files."""
 
 
 def is_pictures(path: Path) -> bool:
-    """Whether a path that stands for a recipe is a folder or a table."""
-    return path.is_dir() or is_table(path)
+    """Whether a path that stands for a recipe is a folder or a table, or an archive that may hold one."""
+    return path.is_dir() or is_table(path) or path.suffix.lower() in _ARCHIVES
 
 
 def safe_name(text: str) -> str:
@@ -40,6 +43,8 @@ def check_pictures(pictures: Path) -> dict[str, int]:
         if recipes:
             there = ", ".join(map(str, recipes[:9]))
             raise RecipeError(f"{pictures} is a folder of recipes and not of pictures; name one: {there}.")
+    if not is_table(pictures):
+        check_folder(pictures)  # which says what to do with an archive
     return count_pictures(pictures, told=False)  # what reads them says how they are understood
 
 
