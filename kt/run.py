@@ -18,6 +18,7 @@ from kt.evaluate import evaluate
 from kt.export import ArtifactResult, from_run, release, unreleased
 from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
+from kt.names import is_plain
 from kt.recipe import Recipe
 from kt.scarcity import Scarcity, scarcity
 from kt.train import Best, PhaseResult, check_phases, seed_everything, train
@@ -41,7 +42,7 @@ class Origin:
     saved_models: Path = Path("saved_models")
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or self.name.startswith(".") or set(self.name) & set("/\\\0"):
+        if not self.name.strip() or self.name.startswith(".") or set(self.name) & set("/\\") or not is_plain(self.name):
             raise RecipeError(
                 f"Origin: name is that of a folder in saved_models, such as 'mushrooms', not {self.name!r}."
             )

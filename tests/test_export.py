@@ -781,6 +781,17 @@ def test_a_child_that_dies_is_reported_with_the_last_line_of_its_log(made, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_while_exporting_is_no_verdict_on_the_artefacts(made, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "tiny_float32.tflite").symlink_to("/dev/full")
+    job = dataclasses.replace(made.job, directory=out, formats=("tflite",), exporters=(), recipe_file=None)
+    with pytest.raises(EnvironmentProblem, match=r"The disk is full \(while exporting into .*out\); free some space"):
+        export(job)
+
+
+@pytest.mark.slow
 def test_without_reference_scores_the_child_asks_the_trained_model_itself(made, tmp_path):
     job = ExportJob(
         made.job.model_file,

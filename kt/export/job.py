@@ -162,10 +162,14 @@ def export(job: ExportJob, *, work: Path | None = None) -> tuple[ArtifactResult,
     result_file.unlink(missing_ok=True)
     job.write(job_file)
     code = _run_child(job_file, log_file=log_file, work=work)
-    _check_room(job.directory, log_file)
     if code != 0 or not result_file.is_file():
+        _check_room(job.directory, log_file.read_text(encoding="utf-8", errors="replace"))
         raise ReleaseError(f"Export failed ({_ending(code)}): {_last_line(log_file)} (all of it: {shown(log_file)})")
-    return tuple(ArtifactResult.from_json(item) for item in json.loads(result_file.read_text(encoding="utf-8")))
+    results = tuple(ArtifactResult.from_json(item) for item in json.loads(result_file.read_text(encoding="utf-8")))
+    for result in results:
+        if result.format != "custom":  # which may write elsewhere
+            _check_room(job.directory, result.reason)
+    return results
 
 
 def _run_child(job_file: Path, *, log_file: Path, work: Path | None) -> int:
@@ -189,13 +193,12 @@ def _run_child(job_file: Path, *, log_file: Path, work: Path | None) -> int:
 _NO_ROOM = ("No space left on device", "Disk quota exceeded")
 
 
-def _check_room(directory: Path, log_file: Path) -> None:
+def _check_room(directory: Path, told: str) -> None:
     """Raise EnvironmentProblem where the child found the disk full, which says nothing about the artefacts.
 
-    The log itself may have lost its end then.
+    told: what it said; on a full disk the end of that may be lost.
     """
-    log = log_file.read_text(encoding="utf-8", errors="replace")
-    if any(text in log for text in _NO_ROOM) or shutil.disk_usage(directory).free < _LEAST:
+    if any(text in told for text in _NO_ROOM) or shutil.disk_usage(directory).free < _LEAST:
         raise EnvironmentProblem(f"The disk is full (while exporting into {shown(directory)}); free some space.")
 
 
