@@ -767,7 +767,7 @@ def test_kt_cache_shows_what_is_kept_and_clears_one_kind_of_it(kt_ends, monkeypa
 
 def test_kt_cache_clear_refuses_a_kind_that_is_not_there(kt_ends):
     code, _, err = kt_ends("cache", "clear", "everything")
-    assert code == 2 and "'everything' is not one of 'all', 'features', 'encoders', 'tfds'" in err
+    assert code == 2 and "'everything' is not one of 'all', 'features', 'encoders', 'tfds', 'unpacked'" in err
 
 
 def test_no_cache_is_refused_for_a_recipe_that_runs_by_itself(kt_ends, tmp_path):

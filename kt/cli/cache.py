@@ -14,6 +14,7 @@ KINDS = {
     "features": "outputs of frozen layers",
     "encoders": "frozen layers converted for LiteRT",
     "tfds": "data sets that tensorflow-datasets has prepared",
+    "unpacked": "pictures from zips",
 }
 
 
@@ -37,7 +38,8 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command()
 @click.argument("kind", type=click.Choice(["all", *KINDS]), default="features")
 def clear(kind: str) -> None:
-    """Remove what is kept of a KIND: features (unless you say), encoders, tfds, or all of them."""
+    """Remove what is kept of a KIND: features (unless you say), encoders, tfds, unpacked, or all
+    of them."""
     from kt.cache import cache_home
 
     for name in KINDS if kind == "all" else [kind]:

@@ -79,7 +79,7 @@ def labelled_folder(data: Path, classes: Sequence[str], *, group_by: str = "auto
 
     Raises DataError for a class that the model does not know.
     """
-    if not data.is_dir():
+    if not data.exists():
         raise DataError(f"There is no folder {data}; expected one with a sub-folder a class.")
     layout = read_layout(data, decided=group_by != "auto", known=classes)
     chosen, fact = to_measure(layout)

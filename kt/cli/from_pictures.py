@@ -8,12 +8,11 @@ from kt.cli.new import count_pictures, render
 from kt.cli.new_recipe import in_words
 from kt.cli.typed import typed
 from kt.console import say
+from kt.data.archive import OTHERS
 from kt.data.layout import check_folder
 from kt.data.tables import is_table
 from kt.errors import RecipeError
 from kt.recipe import Loaded, is_recipe, load_text
-
-_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 LONGEST = 60
 """Characters of a model's name, at most: it becomes part of the names of files."""
@@ -21,7 +20,7 @@ LONGEST = 60
 
 def is_pictures(path: Path) -> bool:
     """Whether a path that stands for a recipe is a folder or a table, or an archive that may hold one."""
-    return path.is_dir() or is_table(path) or path.suffix.lower() in _ARCHIVES
+    return path.is_dir() or is_table(path) or path.suffix.lower() in (".zip", *OTHERS)
 
 
 def safe_name(text: str) -> str:
@@ -33,7 +32,8 @@ def safe_name(text: str) -> str:
 def name_of(pictures: Path) -> str:
     """What a recipe for these pictures is called: as their folder, or as their table without its suffix."""
     whole = pictures.expanduser().resolve()
-    return safe_name(whole.stem if is_table(whole) else whole.name)
+    named = is_table(whole) or (whole.suffix.lower() == ".zip" and not whole.is_dir())
+    return safe_name(whole.stem if named else whole.name)
 
 
 def check_pictures(pictures: Path) -> dict[str, int]:
@@ -45,7 +45,8 @@ def check_pictures(pictures: Path) -> dict[str, int]:
             raise RecipeError(f"{pictures} is a folder of recipes and not of pictures; name one: {there}.")
     if not is_table(pictures):
         check_folder(pictures)  # which says what to do with an archive
-    return count_pictures(pictures, told=False)  # what reads them says how they are understood
+    # What reads them says how they are understood, and judges by --set data.group_by, which is not known here.
+    return count_pictures(pictures, told=False, group_by="none")
 
 
 def recipe_for(pictures: Path, counts: Mapping[str, int]) -> Loaded:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from kt.cli.new_recipe import check_new, in_words, text_of, write
+from kt.cli.new_recipe import as_literal, check_new, in_words, text_of, write
 from kt.cli.typed import typed
 from kt.console import say, tell, warn
 from kt.data.find import why_not
+from kt.data.groups import check_group_by
 from kt.data.layout import read_layout
 from kt.data.tables import is_table, read_table
+from kt.data.tables.listing import check_table_group_by
 from kt.errors import DataError
 
 NEEDED = 3
@@ -24,16 +26,19 @@ SCARCE = 30
 @click.command("new")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True,
-              help="Your pictures: a folder with one sub-folder a class, or a CSV of path,label.")  # fmt: skip
-def command(recipe: Path, data: Path) -> None:
+              help="Your pictures: a folder with one sub-folder a class, a zip of one, or a CSV of path,label.")  # fmt: skip
+@click.option("--group-by", default="auto", show_default=True, metavar="WAY",
+              help="Which pictures show one thing: folder, prefix, none, a regular expression, a column.")  # fmt: skip
+def command(recipe: Path, data: Path, group_by: str) -> None:
     """Write a recipe for your own pictures.
 
     RECIPE is the file to write, such as recipes/mushrooms.py. It fits a linear probe on the features of all depths. The
     pictures are counted, not read; classes that differ much in size are weighted. The recipe is yours to change.
     """
     check_new(recipe)
-    counts = count_pictures(data)
-    write(recipe, render(recipe, data, counts))
+    (check_table_group_by if is_table(data) else check_group_by)(group_by)
+    counts = count_pictures(data, group_by=group_by)
+    write(recipe, render(recipe, data, counts, group_by=group_by))
     classes = ", ".join(map(in_words, counts))
     tell(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
     tell(f"next: kt run {typed(recipe)}")
@@ -55,20 +60,21 @@ def scarce(counts: Mapping[str, int]) -> str:
     return ""
 
 
-def count_pictures(data: Path, *, told: bool = True) -> dict[str, int]:
+def count_pictures(data: Path, *, told: bool = True, group_by: str = "auto") -> dict[str, int]:
     """How many pictures each class has, over all splits; the heavy libraries stay unloaded.
 
-    told: say how the folder or table is understood, as `kt run` will. Raises DataError where that can't be.
+    told: say how the folder or table is understood, as `kt run` will. group_by: the source's. Raises DataError where
+    that can't be.
     """
     if is_table(data):
-        table = read_table(data)
+        table = read_table(data, group_by=group_by)
         _tell([*table.facts], table.notes, told=told)
         return _counted([(one.file, one.label) for one in table.pictures], data, told=told)
-    if not data.is_dir():
+    if not data.exists():
         raise DataError(
             f"There is no folder {data}; expected one with a sub-folder a class. (A table is a CSV file of path,label.)"
         )
-    layout = read_layout(data)
+    layout = read_layout(data, decided=group_by != "auto")
     _tell([*layout.facts, *layout.told_splits()], layout.notes, told=told)
     return _counted([(one.file, one.label) for one in layout.pictures], data, told=told)
 
@@ -95,7 +101,8 @@ def _counted(pictures: Sequence[tuple[Path, str]], data: Path, *, told: bool) ->
     return counts
 
 
-def render(recipe: Path, data: Path, counts: Mapping[str, int]) -> str:
+def render(recipe: Path, data: Path, counts: Mapping[str, int], *, group_by: str = "auto") -> str:
     """The recipe's text, from what the folder or table holds."""
     source = "Table" if is_table(data) else "Folder"
-    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, source=source)
+    grouped = "" if group_by == "auto" else as_literal(group_by)
+    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, source=source, group_by=grouped)

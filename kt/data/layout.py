@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kt.data.archive import OTHERS, is_zip, unpacked
 from kt.data.find import RAW_SUFFIXES, LeftOut, Walk
 from kt.data.folder_names import is_batch, sorts_within, words
 from kt.data.groups import Place
@@ -39,8 +40,8 @@ class Placed:
 class Layout:
     """The pictures of a folder, sorted by path within each split.
 
-    splits: by the folders' names, such as `{"train": ("train/",)}`; empty where the folder has none. facts: how the
-    folder was understood. notes: what a person should look at.
+    root: the folder that all of them lie in. splits: by the folders' names, such as `{"train": ("train/",)}`; empty
+    where the folder has none. facts: how the folder was understood. notes: what a person should look at.
     """
 
     root: Path
@@ -104,20 +105,25 @@ class _Node:
 
 
 def check_folder(root: Path) -> None:
-    """Raise DataError unless there is a folder."""
-    if not root.is_dir():
-        there = "it is a file" if root.exists() else "no such folder"
-        raise DataError(f"Cannot read pictures from {root}: {there}; expected a folder with one sub-folder a class.")
+    """Raise DataError unless there is a folder, or a zip of one."""
+    if root.is_dir() or is_zip(root):
+        return
+    if root.suffix.lower() in OTHERS and root.exists():
+        raise DataError(f"Cannot read pictures from {root}: kt unpacks .zip alone; unpack it, and give the folder.")
+    there = "it is a file" if root.exists() else "no such folder"
+    raise DataError(f"Cannot read pictures from {root}: {there}; expected a folder with one sub-folder a class.")
 
 
 def read_layout(root: Path, *, decided: bool = False, known: Collection[str] = ()) -> Layout:
-    """The pictures of a folder with their classes and splits.
+    """The pictures of a folder, or of a zip of one, with their classes and splits.
 
     decided: folders below the outermost are no classes, whatever it looks like. known: the classes that are expected,
     where a model says so. Raises DataError where there are no classes, where a class has lost its pictures, and where
     it is not clear which folders are splits.
     """
     check_folder(root)
+    if not root.is_dir():
+        root = unpacked(root)
     left = LeftOut()
     facts: list[str] = []
     top = _unwrapped(_tree(root, left), facts)

@@ -35,11 +35,12 @@ _TFDS_NAME = re.compile(r"\w+(/[\w.+-]+)?(:[\d.*]+)?")
 class Folder:
     """A folder with one sub-folder a class; or folders for train, validation and test, with those below.
 
-    root: the folder. image_size: height and width in pixels. validation, test: the shares that are drawn from train,
-    class by class, where the folder does not give these splits itself. seed: of that draw. group: a function of a file
-    that names the thing in it; pictures of one thing stay in one split. group_by says the same without a function:
-    "folder" (within a class), "prefix" (what a file's name has before `__`), "none", or a regular expression whose
-    group is searched for in the path below root; "auto" takes folders or prefixes where each class has several.
+    root: the folder, or a zip of one. image_size: height and width in pixels. validation, test: the shares that are
+    drawn from train, class by class, where the folder does not give these splits itself. seed: of that draw. group: a
+    function of a file that names the thing in it; pictures of one thing stay in one split. group_by says the same
+    without a function: "folder" (within a class), "prefix" (what a file's name has before `__`), "none", or a regular
+    expression whose group is searched for in the path below root; "auto" takes folders or prefixes where each class
+    has several.
     """
 
     root: str | Path
@@ -69,7 +70,13 @@ class Folder:
             raise DataError(f"Cannot read pictures from {root}: {error}.") from None
         groups = self._groups(layout)
         items = [
-            Item(placed.file, placed.label, placed.file.relative_to(root).as_posix(), group=group, split=placed.split)
+            Item(
+                placed.file,
+                placed.label,
+                placed.file.relative_to(layout.root).as_posix(),
+                group=group,
+                split=placed.split,
+            )
             for placed, group in zip(layout.pictures, groups.names, strict=True)
         ]
         return assemble(
