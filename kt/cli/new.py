@@ -26,7 +26,7 @@ SCARCE = 30
 @click.command("new")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True,
-              help="Your pictures: a folder with a sub-folder a class, a zip of one, or a CSV of path,label.")  # fmt: skip
+              help="Pictures: a folder with one sub-folder a class, a zip of it, or a CSV of path,label.")  # fmt: skip
 @click.option("--group-by", default="auto", show_default=True, metavar="WAY",
               help="Which pictures show one thing: folder, prefix, none, a regular expression, a column.")  # fmt: skip
 def command(recipe: Path, data: Path, group_by: str) -> None:
