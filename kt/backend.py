@@ -46,11 +46,36 @@ def start(backend: str | None = None, *, mixed_precision: bool = False) -> str:
     except ImportError as error:
         why = " ".join(str(error).split())
         raise EnvironmentProblem(f"Keras can't be loaded on {chosen}: {why}. kt doctor tells more.") from None
+    except ValueError as error:  # Keras's own settings
+        why = " ".join(str(error).split()).rstrip(".")
+        raise EnvironmentProblem(f"Keras can't be loaded: {why}. Mend or delete {_keras_settings()}.") from None
+    settle()
     tf.get_logger().setLevel("ERROR")  # that a ladder's many models are each traced anew is no news for its user
     importlib.import_module("absl.logging").set_verbosity("error")
     if mixed_precision:  # a CPU has no fast float16
         keras.config.set_dtype_policy("mixed_float16" if accelerated() else "mixed_bfloat16")
     return chosen
+
+
+def settle() -> None:
+    """Set what a person's `keras.json` and environment may have set otherwise: kt computes in its own way everywhere.
+
+    For every process that loads Keras, before it builds anything.
+    """
+    import keras
+
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_dtype_policy("float32")
+    # KERAS_MAX_EPOCHS and KERAS_MAX_STEPS_PER_EPOCH would cut training and predictions short.
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+def _keras_settings() -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "keras.json"
 
 
 def _meet_devices(tf: Any, *, hidden: bool) -> None:

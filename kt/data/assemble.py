@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from scipy.sparse.csgraph import connected_components
 
 from kt.console import progress_bar, say, warn
 from kt.data.duplicates import Copies, find_copies
-from kt.data.images import contents, read_rgb, resize
+from kt.data.images import contents, read_rgb, resize, values_span
 from kt.data.labels import check_label
 from kt.data.splits import Pixels, Skipped, Split, Splits, allocate
+from kt.data.values import Span, ValueRange, range_of
 from kt.errors import DataError, RecipeError
 
 SPLITS = ("train", "validation", "test")
@@ -63,12 +64,18 @@ class Shares:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was read: pixels uint8 `[N, H, W, 3]` in the order of `items`, the SHA-256 of each, and what was skipped."""
+    """What was read: pixels uint8 `[N, H, W, 3]` in the order of `items`, the SHA-256 of each, and what was skipped.
+
+    spans: of the pictures with more than 8 bits that tell no range themselves, by their places; `value_range` is the
+    one that these were read by.
+    """
 
     pixels: Pixels
     items: tuple[Item, ...]
     hashes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    spans: dict[int, Span] = field(default_factory=dict)
+    value_range: ValueRange | None = None
 
 
 def check_geometry(image_size: tuple[int, int], batch_size: int) -> None:
@@ -82,21 +89,25 @@ def check_geometry(image_size: tuple[int, int], batch_size: int) -> None:
 def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
     """Decode and resize every picture, in parallel; one that can't be read is skipped, named and counted.
 
-    Raises DataError if none is left.
+    Pictures of more than 8 bits are read when the values of all are known. Raises DataError if none is left.
     """
     pixels = allocate(len(items), image_size)
     kept: list[Item] = []
     hashes: list[str] = []
     skipped: list[Skipped] = []
+    spans: dict[int, Span] = {}
 
-    def one(item: Item) -> tuple[Pixels, str] | Skipped:
+    def one(item: Item) -> tuple[Pixels | Span, str] | Skipped:
         try:
-            if isinstance(item.source, Path):
-                data = contents(item.source)
-                image = read_rgb(data)
-            else:
+            data = _encoded(item)
+            if data is None:
+                assert callable(item.source)
                 image = item.source()
                 data = image.tobytes()
+            elif span := values_span(data):
+                return span, hashlib.sha256(data).hexdigest()
+            else:
+                image = read_rgb(data)
             return resize(image, image_size), hashlib.sha256(data).hexdigest()
         except DataError as error:
             return Skipped(item.name, str(error))
@@ -107,15 +118,89 @@ def read(items: Sequence[Item], image_size: tuple[int, int]) -> Pictures:
             if isinstance(result, Skipped):
                 skipped.append(result)
                 continue
-            pixels[len(kept)] = result[0]
+            if isinstance(result[0], Span):
+                spans[len(kept)] = result[0]
+            else:
+                pixels[len(kept)] = result[0]
             kept.append(item)
             hashes.append(result[1])
+    value_range = range_of([*spans.values()])
+    bad = _read_deep(pixels, kept, spans, image_size=image_size, value_range=value_range)
+    skipped += bad.values()
     _tell_skipped(skipped)
-    if not kept:
+    good = [place for place in range(len(kept)) if place not in bad]
+    if not good:
         raise DataError(
             f"None of {len(items)} pictures can be read; the first, {skipped[0].name}: {skipped[0].reason}."
         )
-    return Pictures(pixels[: len(kept)], tuple(kept), tuple(hashes), tuple(skipped))
+    if bad:
+        for row, place in enumerate(good):
+            pixels[row] = pixels[place]
+    return Pictures(
+        pixels[: len(good)],
+        tuple(kept[place] for place in good),
+        tuple(hashes[place] for place in good),
+        tuple(skipped),
+        {row: spans[place] for row, place in enumerate(good) if place in spans},
+        value_range,
+    )
+
+
+def _encoded(item: Item) -> bytes | None:
+    """The bytes of a picture's file, or of a source that holds such; None where a function draws it."""
+    if isinstance(item.source, Path):
+        return contents(item.source)
+    data = getattr(item.source, "data", None)
+    return data if isinstance(data, bytes) else None
+
+
+def _read_deep(
+    pixels: Pixels,
+    items: Sequence[Item],
+    places: Iterable[int],
+    *,
+    image_size: tuple[int, int],
+    value_range: ValueRange | None,
+) -> dict[int, Skipped]:
+    """Read the pictures at these places by a range, into their rows; those that can't be, with the reason."""
+
+    def one(place: int) -> Pixels | Skipped:
+        try:
+            return resize(read_rgb(_encoded(items[place]) or b"", value_range=value_range), image_size)
+        except DataError as error:
+            return Skipped(items[place].name, str(error))
+
+    bad = {}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for place, result in zip(places, pool.map(one, places), strict=True):
+            if isinstance(result, Skipped):
+                bad[place] = result
+            else:
+                pixels[place] = result
+    return bad
+
+
+def _by_train(pictures: Pictures, train: npt.NDArray[np.int64], image_size: tuple[int, int]) -> ValueRange | None:
+    """The range of train's pictures alone; where it differs from that of all, all are read by it."""
+    learned = [pictures.spans[place] for place in train.tolist() if place in pictures.spans]
+    value_range = range_of(learned) if learned else pictures.value_range
+    if value_range != pictures.value_range:
+        bad = _read_deep(
+            pictures.pixels, pictures.items, pictures.spans, image_size=image_size, value_range=value_range
+        )
+        for one in bad.values():
+            raise DataError(f"{one.name} {one.reason}.")
+    return value_range
+
+
+def _range_line(pictures: Pictures, value_range: ValueRange | None) -> list[str]:
+    """What a person is told of the range."""
+    if value_range is None:
+        return []
+    whole = value_range.whole
+    what = "16-bit pictures" if whole and value_range.high <= 65535 else "32-bit pictures" if whole else "pictures"
+    kind = "values" if whole else "floating-point values"
+    return [f"{len(pictures.spans):,} {what} hold {kind} {value_range}: scaled by this range, kept with the model"]
 
 
 def _tell_skipped(skipped: Sequence[Skipped]) -> None:
@@ -166,6 +251,10 @@ def assemble(
     divided = _divide(pictures.items, labels, copies, classes=classes, shares=shares)
     splits, groups, keep = divided.splits, divided.begun.groups, divided.keep
     chosen = {name: np.flatnonzero((splits == name) & keep) for name in SPLITS}
+    value_range = _by_train(pictures, chosen["train"], image_size)
+    facts = [*facts, *(ranges := _range_line(pictures, value_range))]
+    for line in ranges:
+        say(line)
     # Train comes last, for it takes the front of the room that all were read into: no second room.
     room = {"train": pictures.pixels}
     parts = {name: _part(pictures, labels, groups, chosen[name], into=room.get(name)) for name in reversed(SPLITS)}
@@ -183,6 +272,7 @@ def assemble(
         skipped=pictures.skipped,
         facts=tuple(facts),
         notes=(*notes, *unread, *divided.notes, *absent),
+        value_range=value_range,
     )
 
 

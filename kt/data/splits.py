@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.data.labels import check_label
+from kt.data.values import ValueRange
 from kt.errors import EnvironmentProblem
 
 Pixels = npt.NDArray[np.uint8]
@@ -86,6 +87,7 @@ class Splits:
     drew the pictures. skipped: the files that could not be read. notes: what a person should know about the data.
     facts: how the source was understood, such as which folder is which split.
     Raises DataError for a class name that is no label, such as one with a line break.
+    value_range: by which pictures of more than 8 bits were read that tell no range themselves; it goes with the model.
     """
 
     train: Split
@@ -98,6 +100,7 @@ class Splits:
     rendered: bool = False
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    value_range: ValueRange | None = None
     facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kt import litert
+from kt.data.values import ValueRange
 from kt.errors import KtError, ReleaseError
 from kt.export import runtimes
 from kt.export.labels import LABELS, from_text
 from kt.export.runtimes import check_shape
+from kt.export.value_range import kept
 from kt.export.versions import versions
-from kt.files import check_openable
+from kt.files import as_plain, check_openable
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -28,11 +30,15 @@ _PREFERRED = ("*_float32.tflite", "*_float16.tflite", "*_int8.tflite", "*.tflite
 
 
 class Artifact(Protocol):
-    """An exported model: `classes` in the order of the scores, `image_size` as height and width in pixels."""
+    """An exported model: `classes` in the order of the scores, `image_size` as height and width in pixels.
+
+    value_range: by which pictures of more than 8 bits are read for it, unless they tell one themselves.
+    """
 
     path: Path
     classes: tuple[str, ...]
     image_size: tuple[int, int]
+    value_range: ValueRange | None
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`, which must have `image_size`."""
@@ -106,12 +112,14 @@ class SavedModelArtifact:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._loaded = tf.saved_model.load(str(path))  # kept: its functions die with it
+        with as_plain(path) as plain:
+            self._loaded = tf.saved_model.load(str(plain))  # kept: its functions die with it
         self._from_pixels = self._signature("pixels")
         shape = self._from_pixels.structured_input_signature[1]["pixels"].shape
         self.image_size: tuple[int, int] = (int(shape[1]), int(shape[2]))
         labels = path / "assets" / LABELS
         self.classes = from_text(labels.read_bytes()) if labels.is_file() else ()
+        self.value_range = kept(path)
 
     def _signature(self, name: str) -> Any:
         if name not in self._loaded.signatures:
@@ -151,6 +159,7 @@ class TFLiteArtifact:
             raise ReleaseError(f"{path} takes {list(shape)}; kt runs models that take one picture, [1, H, W, 3].")
         self.image_size: tuple[int, int] = (shape[1], shape[2])
         self.classes = _embedded_labels(path)
+        self.value_range = kept(path)
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`."""

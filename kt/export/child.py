@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 import kt.recipe
+from kt import backend
 from kt.data.images import servable_bytes
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
@@ -72,6 +73,7 @@ class _Evidence:
 
 def main(job_file: Path, progress: TextIO) -> None:
     """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others."""
+    backend.settle()
     job = ExportJob.read(job_file)
     own = _own_exporters(job)  # before the model, which may need layers that the recipe registers
     model = _load_model(job.model_file)
@@ -123,7 +125,7 @@ def _evidence(job: ExportJob, model: Any) -> _Evidence:
     else:
         scores = np.load(job.reference_scores)
     chosen = np.linspace(0, len(job.encoded) - 1, num=min(len(job.encoded), MOST_ENCODED), dtype=int)
-    encoded = [servable_bytes(job.encoded[index]) for index in chosen]
+    encoded = [servable_bytes(job.encoded[index], value_range=job.value_range) for index in chosen]
     return _Evidence(pixels, np.load(job.labels), scores, encoded)
 
 

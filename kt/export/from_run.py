@@ -13,6 +13,7 @@ from kt.backend import accelerated
 from kt.data.splits import Pixels, Split, Splits
 from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, export
+from kt.export.value_range import keep
 from kt.files import save_array
 from kt.names import text_of
 from kt.recipe import Recipe
@@ -81,8 +82,12 @@ def export_run(
             exporters=tuple(index for index, item in enumerate(formats) if not isinstance(item, str)),
             tolerance=recipe.tolerance,
             about=about or About.of_recipe(out / "recipe.py"),
+            value_range=splits.value_range,
         )
-        return export(job, work=folder)
+        results = export(job, work=folder)
+        for result in results:
+            keep(result.path, splits.value_range)
+        return results
 
 
 def export_again(

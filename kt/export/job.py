@@ -16,6 +16,7 @@ from typing import Any
 
 from kt.backend import child_environment
 from kt.console import say, shown
+from kt.data.values import ValueRange
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
 from kt.export.about import About
 from kt.extras import install
@@ -49,6 +50,7 @@ class ExportJob:
     encoded: picture files that the SavedModel must decode as Pillow does. recipe_file: loaded before the model, so that
     its own layers are known; exporters: the indices in its `export` that are functions. tolerance: the accuracy, as a
     share, that float16, int8 and a recipe's own exports may lose. about: what the `.tflite` files tell of the model.
+    value_range: by which `encoded` are read where they have more than 8 bits.
     """
 
     model_file: Path
@@ -65,6 +67,7 @@ class ExportJob:
     exporters: tuple[int, ...] = ()
     tolerance: float = 0.01
     about: About = field(default_factory=About)
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -89,6 +92,7 @@ class ExportJob:
         for name in ("classes", "formats", "exporters"):
             data[name] = tuple(data[name])
         encoded = tuple(Path(name) for name in data["encoded"])
+        data["value_range"] = ValueRange(**data["value_range"]) if data["value_range"] else None
         return cls(**{**data, "encoded": encoded, "about": About.from_json(data["about"])})
 
 

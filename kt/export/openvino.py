@@ -1,6 +1,5 @@
 """OpenVINO's format, for Intel's processors: pixels in, scores out, labels beside."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from kt.export.labels import LABELS, to_text
 from kt.export.runtimes import openvino_without_telemetry
+from kt.plain import plain_folder
 from kt.traced import traced
 
 MODEL = "model.xml"
@@ -28,9 +28,9 @@ class OpenVino:
         """Write the folder for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
         openvino = openvino_without_telemetry()
         function, module = traced(model, batch_size=None, takes="pixels", gives=["scores"])
-        with tempfile.TemporaryDirectory() as folder:
-            tf.saved_model.save(module, folder, signatures={"serving_default": function})
-            made = openvino.convert_model(folder)
+        with plain_folder() as folder:
+            tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+            made = openvino.convert_model(str(folder))
         path = directory / f"{self.name}_openvino"
         path.mkdir(parents=True, exist_ok=True)
         openvino.save_model(made, path / MODEL, compress_to_fp16=False)

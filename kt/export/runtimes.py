@@ -1,6 +1,7 @@
 """Opens what ONNX Runtime, OpenVINO and Keras run; each library is loaded only when it is asked for."""
 
 import importlib
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kt.data.values import ValueRange
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.export.labels import LABELS, from_text
+from kt.export.value_range import FILE, kept
 from kt.extras import install
 
 Pixels = npt.NDArray[np.uint8]
@@ -25,9 +28,16 @@ class RuntimeArtifact:
     """An exported model that answers batches of pixels uint8 `[N, H, W, 3]`. Safe to call from several threads."""
 
     def __init__(
-        self, path: Path, *, classes: tuple[str, ...], image_size: tuple[int, int], ask: Callable[[Pixels], Any]
+        self,
+        path: Path,
+        *,
+        classes: tuple[str, ...],
+        image_size: tuple[int, int],
+        ask: Callable[[Pixels], Any],
+        value_range: ValueRange | None = None,
     ) -> None:
         self.path, self.classes, self.image_size, self._ask = path, classes, image_size, ask
+        self.value_range = value_range or kept(path)
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`, which must have `image_size`."""
@@ -57,6 +67,7 @@ def open_onnx(path: Path) -> RuntimeArtifact:
         classes=from_text(labels.encode()),
         image_size=_size(path, given.shape),
         ask=lambda pixels: session.run([answer.name], {given.name: pixels})[0],
+        value_range=ValueRange.from_json(json.loads(session.get_modelmeta().custom_metadata_map.get(FILE, "null"))),
     )
 
 

@@ -1,6 +1,6 @@
 """A SavedModel for servers: encoded pictures or pixels in, labels and scores out, without Keras or kt."""
 
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import tensorflow as tf
 from kt.data.images import decode_jpeg_in_graph, over_white, resize_in_graph
 from kt.export import warm_up
 from kt.export.labels import LABELS, to_text
+from kt.plain import plain_folder
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 
@@ -40,15 +41,17 @@ class SavedModel:
             lambda image_bytes: answer(_decode_all(image_bytes, (height, width))),
             input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
         )
-        with tempfile.TemporaryDirectory() as folder:
-            labels = Path(folder) / LABELS
+        with plain_folder() as folder:
+            labels = folder / LABELS
             labels.write_bytes(to_text(self.classes))
             module = tf.Module()
             # Tracked as plain variables: a tracked Keras model would ask for Keras when it is loaded.
             module.weights = [variable.value for variable in model.variables]
             module.labels = tf.saved_model.Asset(str(labels))
             signatures = {"serving_default": from_bytes, "pixels": from_pixels}
-            tf.saved_model.save(module, str(path), signatures=signatures)
+            made = folder / "saved_model"
+            tf.saved_model.save(module, str(made), signatures=signatures)
+            shutil.copytree(made, path, dirs_exist_ok=True)
         warm_up.write_requests(path, name=self.name, image_size=(height, width))
         return path
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kt import backend
 from kt.errors import one_line
 from kt.features.encode import convert
 
 
 def main(model: Path, probe: Path, out: Path) -> None:
     """Read the `.keras` file and the inputs it is checked on, and write the TFLite file."""
+    backend.settle()
     frozen = keras.saving.load_model(model, compile=False)  # safe mode: no code comes out of the file
     out.write_bytes(convert(frozen, np.load(probe)))
 

@@ -88,6 +88,7 @@ def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> d
         "image_size": list(splits.image_size),
         "data": splits.origin,
         "rendered": splits.rendered,
+        "value_range": splits.value_range.to_json() if splits.value_range else None,
         "test": {key: test[key] for key in ("images", "accuracy", "balanced_accuracy", "log_loss", "intervals")},
     }
 

@@ -111,7 +111,8 @@ class Answering:
 
 
 def _decode(servable: Servable, data: bytes, limits: Limits) -> Pixels:
-    return resize(read_rgb(data, max_pixels=limits.pixels), servable.image_size)
+    pixels = read_rgb(data, max_pixels=limits.pixels, value_range=servable.value_range)
+    return resize(pixels, servable.image_size)
 
 
 async def _all(work: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:

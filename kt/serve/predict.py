@@ -75,7 +75,10 @@ def _answer(artifact: Any, files: Sequence[Path]) -> Iterator[Prediction]:
 
 def _input(artifact: Any, file: Path) -> Any:
     """What the artefact takes: encoded bytes for a SavedModel, which decodes them itself; pixels for TFLite."""
-    return servable_bytes(file) if hasattr(artifact, "answer") else resize(read_rgb(file), artifact.image_size)
+    value_range = getattr(artifact, "value_range", None)
+    if hasattr(artifact, "answer"):
+        return servable_bytes(file, value_range=value_range)
+    return resize(read_rgb(file, value_range=value_range), artifact.image_size)
 
 
 def _scores(artifact: Any, inputs: list[Any]) -> npt.NDArray[np.float32]:

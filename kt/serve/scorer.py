@@ -120,6 +120,7 @@ class Scorer:
         self._padded = plan.by == "tensorflow"
         self._path, self._image_size = plan.file, opened[0].image_size
         self.classes = opened[0].classes
+        self._value_range = opened[0].value_range
 
     def score(self, files: Sequence[Path]) -> Scored:
         """The answers for up to `BLOCK` files, one for each."""
@@ -128,7 +129,7 @@ class Scorer:
         errors = []
         for place, file in enumerate(files):
             try:
-                pixels[place] = resize(read_rgb(file), self._image_size)
+                pixels[place] = resize(read_rgb(file, value_range=self._value_range), self._image_size)
                 errors.append("")
             except DataError as error:
                 errors.append(str(error))

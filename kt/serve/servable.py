@@ -42,6 +42,7 @@ class Servable:
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
         self.image_size = self._artifact.image_size
+        self.value_range = self._artifact.value_range
         self.card = _card(folder)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
