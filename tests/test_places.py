@@ -27,9 +27,6 @@ def test_a_folder_whose_name_is_a_pattern_and_a_keras_of_other_habits(tmp_path):
     results = json.loads(done.stdout)
     released = {artifact["format"] for artifact in results["artifacts"] if artifact["released"]}
     assert {"saved_model", "tflite_float32"} <= released
-    assert [len(phase["history"]["loss"]) for phase in results["phases"]] == [4, 2] or "history" not in results[
-        "phases"
-    ][0]
     for model in ("saved_model", "tiny_float32.tflite"):
         path = place / "saved_models/tiny/1" if model == "saved_model" else place / "saved_models/tiny/1" / model
         answer = kt("predict", str(path), "pictures/red", "--json", cwd=place, **around)

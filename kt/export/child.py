@@ -30,6 +30,7 @@ from kt.export.onnx import Onnx
 from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
+from kt.plain import use_plain_temporary_folder
 from kt.names import printable
 from kt.numbers import size
 
@@ -74,6 +75,7 @@ class _Evidence:
 def main(job_file: Path, progress: TextIO) -> None:
     """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others."""
     backend.settle()
+    use_plain_temporary_folder()
     job = ExportJob.read(job_file)
     own = _own_exporters(job)  # before the model, which may need layers that the recipe registers
     model = _load_model(job.model_file)

@@ -9,11 +9,13 @@ import numpy as np
 from kt import backend
 from kt.errors import one_line
 from kt.features.encode import convert
+from kt.plain import use_plain_temporary_folder
 
 
 def main(model: Path, probe: Path, out: Path) -> None:
     """Read the `.keras` file and the inputs it is checked on, and write the TFLite file."""
     backend.settle()
+    use_plain_temporary_folder()
     frozen = keras.saving.load_model(model, compile=False)  # safe mode: no code comes out of the file
     out.write_bytes(convert(frozen, np.load(probe)))
 
