@@ -227,6 +227,12 @@ class _Trained:
 
         return keras.saving.load_model(self.path, compile=False)
 
+    @functools.cached_property
+    def value_range(self) -> Any:
+        from kt.export.value_range import kept
+
+        return kept(self.path)
+
     @property
     def image_size(self) -> tuple[int, int]:
         _, height, width, _ = self._model.input_shape

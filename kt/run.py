@@ -16,6 +16,7 @@ from kt.data.splits import Splits
 from kt.errors import RecipeError, one_line
 from kt.evaluate import evaluate
 from kt.export import ArtifactResult, from_run, release, unreleased
+from kt.export.value_range import keep
 from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
 from kt.names import is_plain
@@ -131,6 +132,7 @@ def run(
     trained = training(recipe, splits, logs=out / "logs", cached=origin.cached)
     model = in_float32(trained.built, trained.recipe)
     model.save(out / "model.keras")
+    keep(out / "model.keras", splits.value_range)
     scores = predict(model, splits.test.pixels)
     test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
     results: dict[str, Any] = {}

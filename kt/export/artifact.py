@@ -18,7 +18,8 @@ from kt.export.labels import LABELS, from_text
 from kt.export.runtimes import check_shape
 from kt.export.value_range import kept
 from kt.export.versions import versions
-from kt.files import as_plain, check_openable
+from kt.files import check_openable
+from kt.plain import as_plain
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]

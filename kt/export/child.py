@@ -30,9 +30,9 @@ from kt.export.onnx import Onnx
 from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import VARIANTS, TFLite
-from kt.plain import use_plain_temporary_folder
 from kt.names import printable
 from kt.numbers import size
+from kt.plain import use_plain_temporary_folder
 
 GENTLER: dict[str, dict[str, Any]] = {
     "its head computes in float32": {"float_head": True},

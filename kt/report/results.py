@@ -110,6 +110,7 @@ def _data(splits: Splits) -> dict[str, Any]:
         "digest": splits.digest,
         "classes": list(splits.classes),
         "image_size": list(splits.image_size),
+        "value_range": splits.value_range.to_json() if splits.value_range else None,
         "batch_size": splits.batch_size,
         "counts": counts,
         "skipped": [asdict(one) for one in splits.skipped],

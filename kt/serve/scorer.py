@@ -129,7 +129,7 @@ class Scorer:
         errors = []
         for place, file in enumerate(files):
             try:
-                pixels[place] = resize(read_rgb(file, value_range=self._value_range), self._image_size)
+                pixels[place] = resize(self._read(file), self._image_size)
                 errors.append("")
             except DataError as error:
                 errors.append(str(error))
@@ -138,6 +138,9 @@ class Scorer:
         if len(good):
             scores[good] = self._ask(pixels)[good] if self._padded else self._ask(pixels[good])
         return Scored(tuple(files), scores, tuple(errors))
+
+    def _read(self, file: Path) -> Pixels:
+        return read_rgb(file) if self._value_range is None else read_rgb(file, value_range=self._value_range)
 
     def _ask(self, pixels: Pixels) -> Scores:
         artifact = self._free.get()
