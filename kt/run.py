@@ -16,6 +16,7 @@ from kt.data.splits import Splits
 from kt.errors import RecipeError, one_line
 from kt.evaluate import evaluate
 from kt.export import ArtifactResult, from_run, release, unreleased
+from kt.export.learned import learned, withhold
 from kt.export.value_range import keep
 from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
@@ -29,7 +30,8 @@ from kt.train import Best, PhaseResult, check_phases, seed_everything, train
 class Origin:
     """What was asked for, so that a run can be told and repeated: the recipe's file, docstring and changes to it.
 
-    name: of the recipe, its runs and its models; a folder in `saved_models` gets it.
+    name: of the recipe, its runs and its models; a folder in `saved_models` gets it. force: release a model of which the
+    test pictures show that it has learned nothing, too.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Origin:
     mixed_precision: bool = False
     cached: bool = True
     saved_models: Path = Path("saved_models")
+    force: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.strip() or self.name.startswith(".") or set(self.name) & set("/\\") or not is_plain(self.name):
@@ -135,20 +138,22 @@ def run(
     keep(out / "model.keras", splits.value_range)
     scores = predict(model, splits.test.pixels)
     test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
+    found = learned(test, splits.test.things(len(splits.classes)), force=origin.force)
     results: dict[str, Any] = {}
     artifacts: Sequence[ArtifactResult] = ()
 
     def tell(released_to: Path | None, *notes: str) -> None:
         results.update(report.compose(
             origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-            best=trained.best, told=trained.told, scarce=trained.scarce, test=test, artifacts=artifacts,
-            released_to=released_to, started=started,
+            best=trained.best, told=trained.told, scarce=trained.scarce, test=test, learned=found,
+            artifacts=artifacts, released_to=released_to, started=started,
         ))  # fmt: skip
         results["notes"] += notes
         report.write(results, splits, scores, out)
 
     try:
         artifacts = from_run.export_run(out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export)
+        artifacts = withhold(artifacts, found)
         card = report.card(origin.name, origin.description, splits, test)
         # Just before the version appears, so that whatever happens next to it there is none without its report.
         released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card, before=tell)

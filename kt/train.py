@@ -5,7 +5,7 @@ import sys
 import time
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import tensorflow as tf
 from kt import freeze
 from kt.backend import accelerated
 from kt.batches import Order, batches, training_batches
+from kt.chance import losses, mean_and_interval
 from kt.console import Bar, progress_bar, say
-from kt.data.splits import Splits
+from kt.data.splits import Split, Splits
 from kt.errors import TrainingError
 from kt.features.engine import Engine, Work
 from kt.layerwise import BlockRate, highest_rate, optimizer_of, rates_of
@@ -36,7 +37,8 @@ class PhaseResult:
     inputs: what was trained on, pixels or stored outputs of frozen layers. history: a list for each of loss, accuracy,
     val_loss, val_accuracy, lr (with layer_rates the highest), one value an epoch. probe: what a linear probe chose; it
     counts as one epoch, and has no learning rate. layer_rates: the peak rate of each block that trains, the head last;
-    empty where all train at `lr`.
+    empty where all train at `lr`. gain: how much lower the log loss on validation is than that of the weights it began
+    from, on the same pictures, with an interval; None where it began from none, or where its weights were not kept.
     """
 
     name: str
@@ -54,17 +56,22 @@ class PhaseResult:
     best_val_loss: float
     probe: dict[str, Any] | None = None
     layer_rates: tuple[BlockRate, ...] = ()
+    gain: dict[str, Any] | None = None
 
 
 @dataclass
 class Best:
-    """The best weights so far, over all phases, by the loss on validation; epochs count from 1."""
+    """The best weights so far, over all phases, by the loss on validation; epochs count from 1.
+
+    scores: what they answer on validation, float32 `[N, C]`, once their phase has ended.
+    """
 
     phase: str = ""
     epoch: int = 0
     val_loss: float = float("inf")
     val_accuracy: float = 0.0
     weights: list[npt.NDArray[Any]] | None = None
+    scores: npt.NDArray[np.float32] | None = None
 
     def offer(self, phase: str, epoch: int, *, val_loss: float, val_accuracy: float, model: Any) -> None:
         """Take the model's weights if its loss on validation is lower than any before."""
@@ -74,7 +81,7 @@ class Best:
 
     def figures(self) -> dict[str, Any]:
         """Where it was found and how good it was, for the report."""
-        return {name: value for name, value in asdict(self).items() if name != "weights"}
+        return {name: getattr(self, name) for name in ("phase", "epoch", "val_loss", "val_accuracy")}
 
 
 def seed_everything(seed: int) -> None:
@@ -89,26 +96,72 @@ def seed_everything(seed: int) -> None:
 
 
 def train(
-    built: Built, recipe: Recipe, splits: Splits, *, logs: Path | None = None, cached: bool = True
+    built: Built,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    logs: Path | None = None,
+    cached: bool = True,
+    trained: bool = False,
+    callbacks: Sequence[Any] = (),
 ) -> tuple[list[PhaseResult], Best]:
     """Train all phases in turn, each from the best weights so far; the model ends with the best of all.
 
-    logs: a folder for TensorBoard. cached: compute frozen layers once. Raises TrainingError, with phase and epoch, when
-    a loss is not a number.
+    logs: a folder for TensorBoard. cached: compute frozen layers once. trained: the model begins with weights of an
+    earlier training, which the first phase is held against. callbacks: Keras's, for every phase that is fitted. Raises
+    TrainingError, with phase and epoch, when a loss is not a number.
     """
     best, results = Best(), []
     engine = Engine(built, recipe, splits, cached=cached)
     for index, step in enumerate(recipe.phases):
+        started = time.perf_counter()
         step.trainable(built.backbone)
+        if isinstance(step, Phase):
+            _announce(step, built)
+        work = engine.work(index)
+        before = _answers(work, splits) if trained and not index else best.scores
         if isinstance(step, LinearProbe):
-            result = _probe(built, recipe, splits, step=step, work=engine.work(index), best=best)
+            result = _probe(built, recipe, splits, step=step, work=work, best=best, started=started)
         else:
-            result = _train_phase(built, recipe, splits, index=index, engine=engine, best=best)
+            result = _train_phase(
+                built, recipe, splits, index=index, work=work, best=best, started=started, callbacks=callbacks
+            )
         if logs:
             _write_scalars(logs / step.name, result.history)
-        results.append(result)
         built.model.set_weights(best.weights)
+        if best.phase == step.name:
+            best.scores = _answers(work, splits)
+            result = replace(result, gain=_gain(before, best.scores, splits.validation, looks=result.epochs_run))
+        results.append(result)
     return results, best
+
+
+def _answers(work: Work, splits: Splits) -> npt.NDArray[np.float32]:
+    """What a phase's model says of the validation pictures."""
+    pictures = batches(
+        work.validation, splits.validation.labels, classes=len(splits.classes), batch_size=splits.batch_size
+    )
+    return np.asarray(work.model.predict(pictures, verbose=0), np.float32)
+
+
+def _gain(
+    before: npt.NDArray[np.float32] | None, after: npt.NDArray[np.float32], validation: Split, *, looks: int
+) -> dict[str, Any] | None:
+    """How much lower the log loss on validation is than before, picture by picture; None where it can't be judged."""
+    if before is None:
+        return None
+    labels, groups = validation.labels, validation.groups
+    were = losses(before, labels)
+    found = mean_and_interval(were - losses(after, labels), groups, looks=looks)
+    if found is None:
+        return None
+    return {
+        "log_loss": found[0],
+        "interval": found[1],
+        "before": float(were.mean()),
+        "images": len(labels),
+        "things": len(set(groups)),
+    }
 
 
 def check_phases(recipe: Recipe, built: Built) -> None:
@@ -124,8 +177,9 @@ def check_phases(recipe: Recipe, built: Built) -> None:
             rates_of(step, built.model, built.backbone)
 
 
-def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, work: Work, best: Best) -> PhaseResult:
-    started = time.perf_counter()
+def _probe(
+    built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, work: Work, best: Best, started: float
+) -> PhaseResult:
     trains = freeze.count_trainable(built.model, built.backbone)
     found = probe(built, recipe, step, work, splits)
     head: Any = recipe.head
@@ -156,11 +210,8 @@ def _probe(built: Built, recipe: Recipe, splits: Splits, *, step: LinearProbe, w
     return _result(step, trains, inputs=work.inputs, seconds=seconds, history=history, chosen=chosen)
 
 
-def _train_phase(
-    built: Built, recipe: Recipe, splits: Splits, *, index: int, engine: Engine, best: Best
-) -> PhaseResult:
-    started, phase = time.perf_counter(), recipe.phases[index]
-    assert isinstance(phase, Phase)
+def _announce(phase: Phase, built: Built) -> None:
+    """Say what is about to train, before frozen layers are computed for it."""
     trains = freeze.count_trainable(built.model, built.backbone)
     rates = rates_of(phase, built.model, built.backbone)
     lowest = f", {rates[0].block} at {rates[0].lr:.2g}" if rates else ""
@@ -168,7 +219,23 @@ def _train_phase(
         f"phase {phase.name}: {phase.epochs} epochs at {phase.lr:g}{lowest}; trains {trains.layers} layers, "
         f"{trains.parameters:,} of {trains.total_parameters:,} parameters, from {trains.first} on"
     )
-    work = engine.work(index)
+
+
+def _train_phase(
+    built: Built,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    index: int,
+    work: Work,
+    best: Best,
+    started: float,
+    callbacks: Sequence[Any],
+) -> PhaseResult:
+    phase = recipe.phases[index]
+    assert isinstance(phase, Phase)
+    trains = freeze.count_trainable(built.model, built.backbone)
+    rates = rates_of(phase, built.model, built.backbone)
     # Again for each phase: how much was random in what came before, such as building parts on torch, is of no matter.
     keras.utils.set_random_seed(recipe.seed + index)
     steps = -(-len(splits.train) // splits.batch_size)
@@ -179,12 +246,12 @@ def _train_phase(
     pictures = training_batches(order, work, splits.train.labels, recipe=recipe, classes=classes)
     held_out = batches(work.validation, splits.validation.labels, classes=classes, batch_size=splits.batch_size)
     watch = _Watch(phase, best, whole=built.model, order=order)
-    callbacks: list[Any] = [watch]
+    heeded: list[Any] = [watch, *callbacks]
     if phase.patience:
-        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, mode="min"))
+        heeded.append(keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, mode="min"))
     with freeze.inference_where_frozen(built.backbone), progress_bar(phase.name, len(splits.train)) as watch.bar:
         history = work.model.fit(
-            pictures, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, shuffle=False, verbose=0
+            pictures, validation_data=held_out, epochs=phase.epochs, callbacks=heeded, shuffle=False, verbose=0
         ).history
     seconds = round(time.perf_counter() - started, 2)
     history = {name: [float(value) for value in values] for name, values in {**history, "lr": watch.rates}.items()}

@@ -243,9 +243,20 @@ def test_the_page_says_what_was_released_what_was_refused_and_why(tmp_path):
 
 def test_the_page_says_whether_the_last_phase_was_worth_it(tmp_path):
     results, splits, scores = made_up()
-    assert "fine_tune helped Best validation loss: train_head 0.6000, fine_tune 0.5200." in visible(
-        page_of(results, splits, scores, tmp_path)
-    )
+    fine_tune = results["phases"][-1]
+    for gain, interval, said in [
+        (0.08, [0.03, 0.13], "fine_tune helped"),
+        (0.08, [-0.03, 0.19], "fine_tune: no difference that shows"),
+        (0.001, [0.0005, 0.0015], "fine_tune: no difference that shows"),
+        (-0.08, [-0.13, -0.03], "fine_tune did not help"),
+    ]:
+        fine_tune["gain"] = {"log_loss": gain, "interval": interval, "before": 0.6, "images": 40, "things": 20}
+        text = visible(page_of(results, splits, scores, tmp_path))
+        assert f"{said} Log loss on validation against before: " in text
+        assert "picture by picture on 40 pictures of 20 things, with room for the best of 3 epochs." in text
+        assert "Best validation loss: train_head 0.6000, fine_tune 0.5200." in text
+    del fine_tune["gain"]
+    assert "fine_tune was kept" in visible(page_of(results, splits, scores, tmp_path))
     results["best"] = {"phase": "train_head", "epoch": 2}
     text = visible(page_of(results, splits, scores, tmp_path))
     assert "fine_tune did not help" in text

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
               help="Score below which phone apps leave a class out. Default: none.")  # fmt: skip
 @click.option("--author", help="Author in the phone files. Default: __author__ of the recipe.")
 @click.option("--license", "licence", help="Licence in the phone files. Default: __license__ of the recipe.")
+@click.option("--force", is_flag=True,
+              help="Release a model of which the test pictures show that it has learned nothing, too.")  # fmt: skip
 @json_option
 def command(
     run: Path,
@@ -37,13 +39,15 @@ def command(
     score_threshold: float | None,
     author: str | None,
     licence: str | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Export a finished run again, as a new version.
 
     RUN is its folder, such as runs/apples/LATEST. ONNX and OpenVINO need an extra, onnx or openvino; kt doctor says how
     to install it. The exports are compared with the trained model on the run's test pictures, so these must still be
-    there, unchanged. Exit code 6 means that nothing passed the release gate.
+    there, unchanged. Exit code 6 means that nothing passed the release gate, or that the
+    model has learned nothing.
     """
     for folder in (run, saved_models):
         check_openable(folder)
@@ -59,11 +63,14 @@ def command(
     from kt import report
     from kt.export import from_run, release
     from kt.export.job import check_packages
+    from kt.export.learned import learned, refuse_untaught
 
     check_packages(formats or recipe.export)
     splits = recipe.data()
     if splits.digest != told["data"]["digest"]:
         raise DataError(f"The pictures are not those of {run} any more, so its exports can't be checked against them.")
+    found = learned(told["test"], splits.test.things(len(splits.classes)), force=force)
+    refuse_untaught(found.as_json(), formats or recipe.export)
     artifacts = from_run.export_again(
         run, recipe, splits, name=asked["name"], formats=formats or recipe.export, about=about
     )

@@ -36,6 +36,9 @@ from kt.goal import Goal, goal
     "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
     help="Where what passes the release gate goes.",
 )  # fmt: skip
+@click.option(
+    "--force", is_flag=True, help="Release a model of which the test pictures show that it has learned nothing, too."
+)
 @json_option
 def command(
     recipe: Path,
@@ -50,6 +53,7 @@ def command(
     search: int | None,
     runs: Path,
     saved_models: Path,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Train a recipe, check its exports and report.
@@ -63,7 +67,7 @@ def command(
     not reached is told, and is no failure.
 
     With --json the content of report.json is all of standard output. Exit code 6 means that the recipe exports for
-    phones and nothing of that passed the gate.
+    phones and nothing of that passed the gate, or that the model has learned nothing, so that nothing was released.
     """
     wanted = goal(target, budget)
     if search and find_spec("optuna") is None:
@@ -73,6 +77,7 @@ def command(
 
     from kt import report
     from kt.export.job import check_packages
+    from kt.export.learned import refuse_untaught
     from kt.run import asked_for, run
 
     check_packages(resolved.export)
@@ -88,6 +93,7 @@ def command(
     origin = dataclasses.replace(
         origin_of(loaded, data=data, settings=settings, out=out),
         mixed_precision=mixed_precision, cached=not no_cache, saved_models=saved_models,
+        force=force,
     )  # fmt: skip
     if loaded.run is not None and by_itself:
         with asked_for(origin):
@@ -107,6 +113,7 @@ def command(
         tell_json(read_json(out / "report.json"))
     else:
         tell(*report.summary(results, page).split("\n"))
+    refuse_untaught(results.get("learned"), results["artifacts"])
     phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")

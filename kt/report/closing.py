@@ -8,6 +8,7 @@ from typing import Any
 from kt.console import shown
 from kt.names import printable
 from kt.report.numbers import change, count, duration, figure, interval, known, percent, size
+from kt.report.worth import last_phase
 
 HEADLINES = {
     "balanced_accuracy": "balanced accuracy",
@@ -25,6 +26,7 @@ def summary(results: Mapping[str, Any], page: Path | None = None) -> str:
     """
     lines = [*_figures(results.get("test") or {}), *_cross_validated(results.get("cross_validation") or {})]
     lines += [_row("note", note) for note in results.get("notes") or []]
+    lines += _last_phase(results)
     if (results.get("data") or {}).get("rendered"):
         lines.append(_row("note", "rendered pictures, not photos: these figures say nothing about real ones"))
     lines += [_artifact(artifact) for artifact in results.get("artifacts") or []]
@@ -79,6 +81,16 @@ def measured_on(test: Mapping[str, Any]) -> str:
     plural = "s" if images != 1 else ""
     level = test.get("confidence")
     return f"{count(images)} test picture{plural}{of}" + (f", {level:.0%} bootstrap intervals" if known(level) else "")
+
+
+def _last_phase(results: Mapping[str, Any]) -> list[str]:
+    """Whether the last phase was worth it, where its weights were kept; where not, a note says so."""
+    phases, best = results.get("phases") or [], results.get("best") or {}
+    found = last_phase(phases, best)
+    if found is None or phases[-1]["name"] != best.get("phase"):
+        return []
+    _, headline, figures = found
+    return [_row("training", f"{headline}. {figures.partition(' Best validation loss')[0]}")]
 
 
 def _artifact(artifact: Mapping[str, Any]) -> str:

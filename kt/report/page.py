@@ -17,6 +17,7 @@ from kt.data.splits import Pixels, Split, Splits
 from kt.names import json_text
 from kt.report import charts, numbers
 from kt.report.closing import HEADLINES, cross_validated_on, measured_on
+from kt.report.worth import last_phase
 
 _THUMBNAIL = 112
 _EXAMPLES = 24
@@ -61,7 +62,7 @@ def render(report: Mapping[str, Any], splits: Splits, places: Sequence[int]) -> 
                 for row, i in zip(report["wrongest"], places, strict=True)
             ],
             goal_line=_goal(report.get("goal") or {}),
-            verdict=_verdict(phases, report.get("best") or {}),
+            verdict=last_phase(phases, report.get("best") or {}),
             resolved=json_text((report.get("recipe") or {}).get("resolved") or {}, indent=2),
         )
     )
@@ -200,17 +201,3 @@ def _goal(goal: Mapping[str, Any]) -> str:
     if numbers.known(goal["budget_seconds"]):
         words.append(f"Budget: {numbers.duration(goal['budget_seconds'])}.")
     return " ".join([*words, f"It ended there because {goal['ended']}."])
-
-
-def _verdict(phases: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> tuple[bool, str, str] | None:
-    """Whether the last phase was worth it, as a yes or no, a headline and the figures behind it."""
-    ran = [phase for phase in phases if numbers.known(phase.get("best_val_loss"))]
-    kept = best.get("phase")
-    if len(ran) < 2 or kept not in [phase["name"] for phase in ran]:
-        return None
-    last = ran[-1]
-    losses = ", ".join(f"{phase['name']} {phase['best_val_loss']:.4f}" for phase in ran)
-    where = f"The weights of {kept}, epoch {numbers.number(best.get('epoch'))}, were kept."
-    if kept == last["name"]:
-        return True, f"{kept} helped", f"Best validation loss: {losses}. {where}"
-    return False, f"{last['name']} did not help", f"Best validation loss: {losses}. {where}"

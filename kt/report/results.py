@@ -11,10 +11,13 @@ import numpy as np
 from kt.console import shown
 from kt.data.splits import Splits
 from kt.environment import machine, versions
+from kt.evaluate import evaluate
 from kt.export import ArtifactResult
+from kt.export.learned import REMEDY, Learned
 from kt.export.release import place
 from kt.model import Built
 from kt.recipe import Recipe, describe
+from kt.report.worth import below_its_probe
 from kt.scarcity import Scarcity
 from kt.train import Best, PhaseResult
 
@@ -33,12 +36,16 @@ def compose(
     released_to: Path | None,
     started: datetime,
     scarce: Scarcity | None = None,
+    learned: Learned | None = None,
 ) -> dict[str, Any]:
     """The whole content of `report.json`, as plain data; the run ends here.
 
-    told: what the training step has to tell besides, keys of `report.json`; its `notes` come first.
+    told: what the training step has to tell besides, keys of `report.json`; its `notes` come first. learned: whether
+    the model has learned anything, where that was judged.
     """
     found, scarce = versions(), scarce or Scarcity()
+    validation = _validation(splits, best, seed=recipe.seed)
+    warnings = [*_untaught(learned), *below_its_probe(validation, asdict(scarce))]
     return {
         "kt": found.get("kt-transfer", "unknown"),
         "recipe": {
@@ -62,9 +69,12 @@ def compose(
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
         **told,
-        "notes": [*told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best), *_one_answer(test)],
+        "notes": [*warnings, *_unknown(learned), *told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best)],
         **asdict(scarce),
+        "warnings": warnings,
+        "validation": validation,
         "test": test,
+        "learned": learned.as_json() if learned else None,
         "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
         "released_to": shown(released_to) if released_to else None,
@@ -129,16 +139,24 @@ def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
     ]
 
 
-def _one_answer(test: dict[str, Any]) -> list[str]:
-    """Says so where pictures of several classes all get the same answer."""
-    matrix = np.asarray(test["confusion_matrix"])
-    if (matrix.sum(axis=1) > 0).sum() < 2 or (matrix.sum(axis=0) > 0).sum() != 1:
+def _untaught(found: Learned | None) -> list[str]:
+    """Says so where the model has learned nothing, and what to do."""
+    if found is None or found.verdict != "no":
         return []
-    answer = test["per_class"][int(matrix.sum(axis=0).argmax())]["label"]
-    return [
-        f"every test picture was answered with {answer!r}: the model has found nothing to tell the classes by; look at "
-        "labels, preprocessing and lr, or add pictures"
-    ]
+    return [f"{found.reason}; {'it may be released all the same, as asked' if found.forced else REMEDY}"]
+
+
+def _unknown(found: Learned | None) -> list[str]:
+    """Says so where the test pictures can't tell whether the model has learned anything."""
+    return [found.reason] if found and found.verdict == "unknown" else []
+
+
+def _validation(splits: Splits, best: Best, *, seed: int) -> dict[str, Any] | None:
+    """The figures of the kept weights on validation, where the training step told what they answer."""
+    if best.scores is None:
+        return None
+    part = splits.validation
+    return evaluate(best.scores, part.labels, splits.classes, groups=part.groups, seed=seed)
 
 
 def data_line(splits: Splits) -> str:

@@ -135,7 +135,9 @@ class Climb:
             say(report.weights_line(built.pretrained.source))
         if base:
             built.model.set_weights(base.weights)
-        phases, best = train(built, recipe, self.splits, logs=self.logs / rung.name, cached=self.cached)
+        phases, best = train(
+            built, recipe, self.splits, logs=self.logs / rung.name, cached=self.cached, trained=base is not None
+        )
         self.forward = self.forward or _seconds_a_picture(built, self.splits.validation.pixels)
         return Climbed(
             rung=rung,
