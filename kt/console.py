@@ -127,6 +127,16 @@ def progress_bar(title: str, total: int, *, unit: str = "images") -> Iterator[Ba
 
 
 @contextmanager
+def hushed() -> Iterator[None]:
+    """Say nothing for a while: what is tried out is not to look like the work itself."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Silence what C++ libraries write to standard error's descriptor, such as while they load; one thread at once."""
     with _DESCRIPTOR:

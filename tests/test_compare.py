@@ -297,7 +297,7 @@ def test_the_gain_is_that_of_the_best_on_validation_and_has_both_curves(compared
     _, _, results = compared
     gain = results["transfer_gain"]
     assert gain["strategy"] == results["best"] == "frozen"
-    assert results["verdict"] == gain["verdict"] in ("positive", "none", "negative")
+    assert results["verdict"] == gain["verdict"] in ("positive", "none", "negative", "no evidence")
     assert {point["strategy"] for point in results["curves"]} == {"scratch", "frozen"}
     sizes = sorted({point["pictures"] for point in results["curves"]})
     assert sizes[1] == gain["pictures"] == results["data"]["pictures"]["train"] and sizes[0] < sizes[1]
@@ -342,11 +342,11 @@ def test_the_documentation_explains_each_key_and_strategy(compared):
 def test_an_interrupted_comparison_leaves_what_it_has(tiny, tmp_path, monkeypatch):
     turns, real = [], training.train
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         turns.append(arguments)
         if len(turns) == 4:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(training, "train", interrupted)
     named = {name: one for name, one in strategies(tiny, epochs=2).items() if name in ("scratch", "frozen")}
@@ -423,7 +423,7 @@ def test_a_class_that_test_lacks_is_told(tmp_path, tiny):
 
 
 def test_weights_that_are_not_at_hand_are_told_before_anything_trains(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "train", lambda *arguments: pytest.fail("something trains"))
+    monkeypatch.setattr(training, "train", lambda *arguments, **options: pytest.fail("something trains"))
     recipe = dataclasses.replace(
         recipe_of(some_splits()), backbone=keras.applications.MobileNetV2, weights=str(tmp_path / "absent.h5")
     )

@@ -56,7 +56,9 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
     }  # fmt: skip
     by_depth = [{"block": "block_15", "lr": 6.4e-6}, {"block": "head", "lr": 1e-5}]
     tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "layer_rates": by_depth, "trainable_layers": 22,
-             "first_trainable": "block_13_expand", "best_epoch": 1, "best_val_loss": 0.52}  # fmt: skip
+             "first_trainable": "block_13_expand", "best_epoch": 1, "best_val_loss": 0.52,
+             "gain": {"log_loss": 0.08, "interval": [0.03, 0.13], "before": 0.6, "images": 40,
+                      "things": 20}}  # fmt: skip
     artifact = {
         "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
@@ -94,6 +96,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "phases": [phase, tuned],
         "best": {"phase": "fine_tune", "epoch": 1, "val_loss": 0.52, "val_accuracy": 0.7},
         "notes": ["only 13 pictures", "a note on training"], "few_pictures": ["only 13 pictures"],
+        "warnings": ["far below its probe"],
+        "learned": {"verdict": "yes", "reason": "", "chance": 0.5, "forced": False},
         "learning_curve": [
             {"images_per_class": n, "images": 2 * n, "balanced_accuracy": a, "low": a - 0.1, "high": a + 0.05}
             for n, a in ((8, 0.71), (16, 0.78), (32, 0.834))

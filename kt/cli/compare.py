@@ -10,6 +10,7 @@ from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_
 from kt.cli.run_folder import new_run, read_json
 from kt.console import shown, tell, tell_json
 from kt.errors import RecipeError, did_you_mean
+from kt.goal import goal
 from kt.names import printable
 
 
@@ -32,6 +33,10 @@ from kt.names import printable
     help="Epochs of scratch, which may need more. Default: as the others.",
 )  # fmt: skip
 @click.option("--no-curve", is_flag=True, help="No learning curves; a comparison takes half the time or less without.")
+@click.option(
+    "--budget", default="15m", show_default=True, metavar="TIME",
+    help="What it may take, such as 90s, 20m or 2h; what does not fit is left out, and said. none: no limit.",
+)  # fmt: skip
 @runs_option
 @json_option
 def command(
@@ -45,6 +50,7 @@ def command(
     epochs: int | None,
     scratch_epochs: int | None,
     no_curve: bool,
+    budget: str,
     runs: Path,
     as_json: bool,
 ) -> None:
@@ -53,7 +59,11 @@ def command(
     Trains the network from scratch, on frozen features, with a linear probe, fine-tuned at the top or in all, and with
     layer-wise rates: on the same pictures, for as many epochs, with several seeds. Ends in a table with intervals and a
     verdict: positive transfer, none or negative. The page goes to runs/RECIPE/compare/.
+
+    A few steps of each are timed first, and it is said what will be trained and how long that takes. What does not fit
+    into --budget is cut: points of the learning curves, seeds, pictures, epochs of scratch, ways, in this order.
     """
+    seconds = None if budget == "none" else goal(None, budget).seconds
     loaded = load_recipe(recipe, backend=backend)
     resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
     counted = _seeds(seeds, first=resolved.seed)
@@ -65,7 +75,8 @@ def command(
     named = {name: named[name] for name in _chosen(only, list(named))}
     out = new_run(runs / loaded.name / "compare")
     origin = origin_of(loaded, data=data, settings=settings, out=out)
-    results = compare(named, out, seeds=counted, titles=TITLES, origin=origin, shares=() if no_curve else SHARES)
+    shares = () if no_curve else SHARES
+    results = compare(named, out, seeds=counted, titles=TITLES, origin=origin, shares=shares, budget=seconds)
     if as_json:
         tell_json(read_json(out / "compare.json"))
         return

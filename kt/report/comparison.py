@@ -9,6 +9,7 @@ from kt.report.page import environment
 BASELINE = "scratch"
 _HEADS = {
     "positive": "Positive transfer",
+    "no evidence": "No evidence",
     "none": "No gain that these test pictures show",
     "negative": "Negative transfer",
 }
@@ -23,6 +24,7 @@ def render(results: Mapping[str, Any]) -> str:
         results=results,
         data=results["data"],
         gain=results["transfer_gain"],
+        titles=titles,
         sentences=sentences(results),
         strategies=charts.strategies(results["strategies"], baseline=BASELINE),
         curves=charts.learning_curves(results["curves"], titles, baseline=BASELINE),
@@ -50,8 +52,11 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         return ["No verdict: that takes scratch and one other strategy, each trained with every seed."]
     titles = {row["name"]: row["title"] for row in results["strategies"]}
     title, (low, high) = titles[gain["strategy"]], gain["interval"]
+    head = _HEADS[gain["verdict"]]
+    if gain["verdict"] == "no evidence":
+        head += f": scratch had only {gain['scratch_steps']} steps, too few to learn in. Measured all the same"
     found = [
-        f"{_HEADS[gain['verdict']]}: {title} against scratch {points(gain['balanced_accuracy'])} points of balanced "
+        f"{head}: {title} against scratch {points(gain['balanced_accuracy'])} points of balanced "
         f"accuracy (95 % interval {points(low)} to {points(high)}; p {_p(gain['p_value'])}).",
         f"Chosen among the strategies on validation; measured on {_measured(results)}.",
     ]

@@ -22,6 +22,9 @@ from kt.strategy.paired import Estimate, Match, Resamples, match  # the statisti
 FORMAT = 1
 """Goes up when a key of `compare.json` changes its meaning or goes away; a new key leaves it as it is."""
 
+FEW_STEPS = 300
+"""With fewer training steps than this, a network that begins from nothing is no evidence for transfer."""
+
 ENOUGH_STEPS = 1000
 """With fewer training steps than this, a network that begins from nothing lacks steps before it lacks pictures."""
 
@@ -63,6 +66,7 @@ def composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
         "strategies": [_row(done, name, estimates, whole) for name in done.named],
         "best": best,
         "curves": _curve_rows(done, draws) if gain else [],
+        "plan": done.plan,
         "transfer_gain": gain,
         "verdict": gain["verdict"] if gain else None,
         "notes": [*done.notes, *cautions(done, gain)],
@@ -101,7 +105,7 @@ def _row(
         "interval": estimate.interval if estimate else None,
         "validation_balanced_accuracy": validation_mean(models, "balanced_accuracy") if models else None,
         "seconds": round(float(np.mean([one.seconds for one in models])), 2) if models else None,
-        "against_scratch": _difference(against) if against else None,
+        "against_scratch": _difference(done, against) if against else None,
         "error": done.failed.get(name),
         "runs": [
             {
@@ -113,6 +117,7 @@ def _row(
                 "validation_log_loss": one.validation["log_loss"],
                 "fitted": one.fitted,
                 "kept": one.kept,
+                "steps": one.steps,
                 "seconds": round(one.seconds, 2),
             }
             for one in done.on_all_pictures(name).values()
@@ -120,12 +125,13 @@ def _row(
     }
 
 
-def _difference(against: Estimate) -> dict[str, Any]:
+def _difference(done: Comparison, against: Estimate) -> dict[str, Any]:
+    verdict = against.verdict()
     return {
         "balanced_accuracy": against.value,
         "interval": against.interval,
         "p_value": against.p_value(),
-        "verdict": against.verdict(),
+        "verdict": "no evidence" if verdict == "positive" and scratch_steps(done) < FEW_STEPS else verdict,
     }
 
 
@@ -134,7 +140,8 @@ def _gain(done: Comparison, draws: Resamples, estimates: Mapping[str, Estimate],
     ours, scratch = estimates[best], estimates[BASELINE]
     return {
         "strategy": best,
-        **_difference(ours.minus(scratch)),
+        **_difference(done, ours.minus(scratch)),
+        "scratch_steps": scratch_steps(done),
         "pictures": len(done.splits.train),
         "scratch_needs": _needs(done, draws, BASELINE, target=ours),
         "strategy_needs": _needs(done, draws, best, target=scratch),
@@ -171,14 +178,19 @@ def _curve_rows(done: Comparison, draws: Resamples) -> list[dict[str, Any]]:
 def cautions(done: Comparison, gain: Mapping[str, Any] | None) -> list[str]:
     """What makes the figures less than they look."""
     found = [report.caution(done.splits.test, done.splits.classes)]
-    if gain and gain["verdict"] == "positive":
+    if gain and gain["verdict"] in ("positive", "no evidence"):
         found.append(_too_few_steps(done))
     return [note for note in found if note]
 
 
+def scratch_steps(done: Comparison) -> int:
+    """How many training steps scratch has on all pictures."""
+    return -(-len(done.splits.train) // done.splits.batch_size) * epochs_of(done.named[BASELINE])
+
+
 def _too_few_steps(done: Comparison) -> str:
     """A word where scratch stopped long before it had learned what it could: the gain is real, its size is not."""
-    steps = -(-len(done.splits.train) // done.splits.batch_size) * epochs_of(done.named[BASELINE])
+    steps = scratch_steps(done)
     if steps >= ENOUGH_STEPS:
         return ""
     epochs = math.ceil(ENOUGH_STEPS / steps * epochs_of(done.named[BASELINE]))
