@@ -23,7 +23,9 @@ from kt.report.comparison import points, render, sentences
 from kt.run import Origin
 from kt.strategy.compare import compare, training
 from kt.strategy.compare.comparison import Comparison
-from kt.strategy.compare.results import cautions
+from kt.strategy.compare.cost import Cost, Fitting, Sizes
+from kt.strategy.compare.plan import make, seconds
+from kt.strategy.compare.results import cautions, composed
 from kt.strategy.compare.training import lengthened, subset
 from kt.strategy.paired import Estimate, Resamples, ironed, match
 from kt.strategy.strategies import TITLES, from_scratch, strategies, top_quarter
@@ -451,6 +453,152 @@ def test_a_gain_over_a_scratch_of_few_steps_is_cautioned_about(epochs, verdict, 
     found = cautions(done, {"verdict": verdict})
     assert bool(found) == noted
     assert not noted or ("scratch had 30 steps" in found[0] and "--scratch-epochs 200 gives it 1,000" in found[0])
+
+
+# --------------------------------------------------------------------------------------------------------- a budget
+
+SIZES = Sizes(train=2500, validation=400, test=600, batch_size=32)
+
+
+def slow(**changes):
+    """The costs of scratch, of frozen features and of fine-tuning everything, where a step of all takes 2 seconds."""
+    step = changes.get("step", 2.0)
+    return {
+        "scratch": Cost(8.0, (Fitting(10, step),), answer=0.02),
+        "frozen": Cost(5.0, (Fitting(10, 0.01),), encode=0.02, answer=0.02),
+        "fine_tune_all": Cost(12.0, (Fitting(5, 0.01), Fitting(5, step)), answer=0.02),
+    }
+
+
+def planned(costs, *, budget, spent=60.0, seeds=3, shares=(0.05, 0.1, 0.25, 0.5)):
+    plan = make(costs, SIZES, classes=4, seeds=seeds, shares=shares, budget=budget, spent=spent)
+    assert seconds(plan, costs) + spent <= budget
+    return plan
+
+
+def test_with_time_enough_nothing_is_cut():
+    plan = planned(slow(), budget=1e6)
+    assert (plan.names, plan.seeds, plan.sizes, plan.scratch_epochs) == (tuple(slow()), 3, SIZES, 10)
+    assert plan.shares == (0.05, 0.1, 0.25, 0.5) and plan.cut == ()
+
+
+def test_points_of_the_curves_are_cut_before_seeds_and_seeds_before_pictures():
+    whole = seconds(planned(slow(), budget=1e6), slow())
+    fewer_points = planned(slow(), budget=60 + 0.8 * whole / 0.85)
+    assert len(fewer_points.shares) in (1, 2, 3) and fewer_points.seeds == 3 and fewer_points.sizes == SIZES
+    assert any(line.startswith("learning curves of ") for line in fewer_points.cut)
+    fewer_seeds = planned(slow(), budget=60 + 0.3 * whole / 0.85)
+    assert fewer_seeds.shares == () and fewer_seeds.seeds == 2 and fewer_seeds.sizes == SIZES
+    assert fewer_seeds.cut == ("no learning curves", "2 seeds of 3")
+    fewer_pictures = planned(slow(), budget=60 + 0.1 * whole / 0.85)
+    assert fewer_pictures.seeds == 2 and 200 <= fewer_pictures.sizes.train < 2500
+    assert fewer_pictures.scratch_epochs == 10 and fewer_pictures.names == tuple(slow())
+    assert fewer_pictures.sizes.validation >= 300 and fewer_pictures.sizes.test >= 300
+    assert f"{fewer_pictures.sizes.train:,} of 2,500 training pictures" in fewer_pictures.cut
+
+
+def test_epochs_of_scratch_are_cut_before_ways_and_scratch_goes_last():
+    least = planned(slow(step=10.0), budget=900)
+    assert least.sizes.train == 200 and least.scratch_epochs < 10
+    assert f"scratch for {least.scratch_epochs} of 10 epochs" in least.cut
+    gone = planned(slow(step=60.0), budget=900)
+    assert "frozen" in gone.names and "fine_tune_all" not in gone.names
+    assert any(line.startswith("without ") and "fine_tune_all" in line for line in gone.cut)
+    alone = planned(slow(step=1e4), budget=900)
+    assert alone.names == ("frozen",) and alone.scratch_epochs is None
+
+
+def test_a_budget_that_is_too_small_for_anything_is_one_line():
+    with pytest.raises(RecipeError, match=r"budget of 1 min 30 s is too small to compare anything: .* --budget \d+m"):
+        make(slow(), SIZES, classes=4, seeds=3, shares=(), budget=90.0, spent=80.0)
+
+
+def test_a_set_of_any_size_is_planned_to_end_in_time():
+    for step in (0.01, 0.3, 2.0):
+        for pictures in (100, 2_500, 100_000, 1_000_000):
+            sizes = Sizes(pictures, pictures // 6, pictures // 4, 32)
+            costs = slow(step=step)
+            plan = make(costs, sizes, classes=4, seeds=3, shares=(0.1, 0.5), budget=900.0, spent=100.0)
+            assert seconds(plan, costs) <= 800
+            assert plan.seeds >= 2
+
+
+def test_it_is_said_what_will_be_trained_and_for_how_long_and_what_was_cut(tiny, kt_ends):
+    code, out, err = kt_ends(
+        "compare", "tiny.py", "--only", "scratch,frozen", "--seeds", "2", "--epochs", "2", "--no-curve"
+    )
+    assert code == 0, err
+    before = err[: err.index("seed 0 (1 of 2)")]
+    assert "timing a few steps of 2 ways" in before
+    assert "from scratch: 2 epochs, 8 steps, about " in before
+    assert re.search(r"to train: 2 ways x 2 seeds on \d+ pictures: about .* of the budget of 15 min 00 s", before)
+    assert "of work left" in err
+    (told,) = [json.loads(file.read_text()) for file in Path("runs").rglob("compare.json")]
+    plan = told["plan"]
+    assert plan["budget_seconds"] == 900 and plan["cut"] == [] and plan["estimated_seconds"] > 0
+    assert [(row["name"], row["epochs"], row["steps"]) for row in plan["strategies"]] == [
+        ("scratch", 2, 8), ("frozen", 2, 8),
+    ]  # fmt: skip
+    assert "cut to fit" not in out
+
+
+def test_a_budget_cuts_what_does_not_fit_and_says_so_in_table_page_and_json(tiny, tmp_path, kt_ends):
+    code, out, err = kt_ends("compare", "tiny.py", "--only", "scratch,frozen", "--epochs", "4000", "--budget", "40s")
+    assert code == 0, err
+    (file,) = Path("runs").rglob("compare.json")
+    told = json.loads(file.read_text())
+    assert told["plan"]["cut"] and told["seeds"] == told["seeds"][:2]
+    assert "cut to fit the budget of 40 s: no learning curves" in out
+    assert "Cut to fit: no learning curves" in file.with_suffix(".html").read_text()
+    assert told["seconds"] < 120
+
+
+@pytest.mark.parametrize("budget", ["1s", "0m", "soon"])
+def test_a_budget_that_is_nothing_or_no_time_is_one_line_and_leaves_nothing(budget, tiny, kt_ends):
+    code, out, err = kt_ends("compare", "tiny.py", "--only", "scratch,frozen", "--budget", budget)
+    assert (code, out) == (2, "")
+    assert "budget" in err.splitlines()[-1] and "Traceback" not in err
+    assert not list(Path("runs").rglob("compare.json"))
+
+
+def test_training_ends_at_the_budget_even_where_the_estimate_was_wrong(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("kt.strategy.compare.schedule.measure", lambda named, *_, **__: {
+        name: Cost(0.0, (Fitting(6, 0.0),)) for name in named
+    })  # fmt: skip
+    named = {name: one for name, one in strategies(tiny, epochs=100_000).items() if name in ("scratch", "frozen")}
+    results = compare(named, tmp_path / "out", seeds=(0, 1), shares=(), budget=15.0)
+    assert results["verdict"] is None and results["finished"]
+    assert any("the budget was spent" in note for note in results["notes"])
+    assert "the budget was spent" in (tmp_path / "out" / "compare.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict"), [(10, "no evidence"), (299, "no evidence"), (300, "positive"), (5000, "positive")]
+)
+def test_a_scratch_of_few_steps_is_no_evidence_for_transfer(steps, verdict, tmp_path):
+    splits = some_splits()
+    named = strategies(recipe_of(splits), scratch_epochs=steps)
+    splits = dataclasses.replace(splits, batch_size=40)
+    done = Comparison(named, TITLES, splits, (0, 1), Origin("x"), tmp_path, datetime.now(UTC))
+    for name, right in (("scratch", False), ("frozen", True)):
+        done.trained += [a_model(name, seed, len(splits.train), right=right) for seed in (0, 1)]
+    done.failed = {name: "" for name in named if name not in ("scratch", "frozen")}
+    told = composed(done, finished=True)
+    assert told["verdict"] == told["transfer_gain"]["verdict"] == verdict
+    rows = {row["name"]: row for row in told["strategies"]}
+    assert rows["frozen"]["against_scratch"]["verdict"] == verdict
+    head = sentences(told)[0]
+    if verdict == "positive":
+        assert head.startswith("Positive transfer: ")
+    else:
+        assert head.startswith(f"No evidence: scratch had only {steps} steps, too few to learn in.")
+        assert "ositive transfer" not in " ".join(sentences(told)) + render(told)
+
+
+def a_model(name, seed, pictures, *, right):
+    figures = {"balanced_accuracy": float(right), "accuracy": float(right), "log_loss": 0.5}
+    told = np.arange(pictures) % 7 < (7 if right else 3)
+    return training.Trained(name, seed, pictures, 1.0, {}, None, 10, figures, figures, told)
 
 
 # -------------------------------------------------------------------------------------------------- the command line

@@ -8,6 +8,9 @@ from kt.report import numbers
 WORTHWHILE = 0.01
 """The share of the loss that a phase has to take away: a surely smaller loss may still be as good as the same."""
 
+WORTHWHILE = 0.01
+"""The share of the loss that a phase has to take away: a surely smaller loss may still be as good as the same."""
+
 FAR = 0.05
 """So many points, as a share, that a trained model is behind its own probe are worth a warning."""
 
@@ -31,12 +34,12 @@ def last_phase(
     if not gain:
         return None, f"{kept} was kept", f"Best validation loss: {losses}. {where} Nothing tells whether it is chance."
     low, high = gain["interval"]
-    headline = (
-        f"{kept} helped" if low > 0 else f"{kept} did not help" if high < 0 else f"{kept}: no difference that shows"
-    )
+    matters = abs(gain["log_loss"]) >= WORTHWHILE * gain["before"]
+    worth = True if low > 0 and matters else False if high < 0 and matters else None
+    headlines = {True: f"{kept} helped", False: f"{kept} did not help", None: f"{kept}: no difference that shows"}
     return (
-        True if low > 0 else False if high < 0 else None,
-        headline,
+        worth,
+        headlines[worth],
         f"Log loss on validation against before: {numbers.change(-gain['log_loss'])} ({numbers.change(-high)} to "
         f"{numbers.change(-low)}), picture by picture on {_pictures(gain)}, with room for the best of "
         f"{_epochs(last)}. Best validation loss: {losses}. {where}",
