@@ -20,7 +20,7 @@ from kt.strategy.compare.checking import buildable, check, check_test
 from kt.strategy.compare.comparison import BASELINE, Comparison
 from kt.strategy.compare.plan import BUDGET
 from kt.strategy.compare.results import write
-from kt.strategy.compare.schedule import SPENT, Schedule, schedule, with_epochs
+from kt.strategy.compare.schedule import SPENT, Schedule, scheduled, with_epochs
 from kt.strategy.compare.training import OutOfTime, cut_down, forget, share_of, train_once
 from kt.train import seed_everything
 
@@ -62,7 +62,7 @@ def compare(
     say(report.data_line(splits))
     check_test(splits)
     named, notes = buildable(named, splits)
-    work = schedule(named, splits, titles or {}, seeds=len(seeds), shares=shares, budget=budget, started=started)
+    work = scheduled(named, splits, titles or {}, seeds=len(seeds), shares=shares, budget=budget, started=started)
     out.mkdir(parents=True, exist_ok=True)
     named = {name: with_epochs(named[name], name, work.plan) for name in work.plan.names}
     sizes = work.plan.sizes

@@ -18,6 +18,7 @@ from kt.features.engine import Engine
 from kt.model import build, predict
 from kt.probe import probe
 from kt.recipe import LinearProbe, Phase, Recipe
+from kt.strategy.compare.comparison import BASELINE
 from kt.strategy.compare.training import forget
 from kt.train import seed_everything, train
 
@@ -152,17 +153,19 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
 def measure(named: Mapping[str, Recipe], splits: Splits, *, until: float) -> dict[str, Cost]:
     """Time a few steps of each way, on real pictures; no way is begun after `until`, on the clock of `perf_counter`.
 
-    The quickest, probes, are timed first. What was not timed for want of time gets the cost of the dearest that was.
+    The quickest are timed first, then scratch, which a verdict takes. What was not timed for want of time gets the cost
+    of the dearest that was.
     """
-    few, known, answer = _few(splits), set[str](), 0.0
+    known, answer = set[str](), 0.0
     found: dict[str, Cost] = {}
-    for name in sorted(named, key=lambda name: any(isinstance(step, Phase) for step in named[name].phases)):
+    for name in sorted(named, key=lambda name: _dearness(name, named[name])):
         if found and time.perf_counter() > until:
             found[name] = max(found.values(), key=lambda cost: cost.each(Sizes.of(splits)))
             continue
         cost, borders = Cost(0.0), set[str]()
         try:
             with hushed():
+                few = _few(splits, probed=_dearness(name, named[name]) == 0)
                 if not answer:  # the first also pays for what a process loads but once
                     answer = _answering(named[name], few)
                 cost, borders = _measured(named[name], few)
@@ -172,6 +175,12 @@ def measure(named: Mapping[str, Recipe], splits: Splits, *, until: float) -> dic
         known |= borders
         forget()
     return {name: dataclasses.replace(found[name], answer=answer) for name in named}
+
+
+def _dearness(name: str, recipe: Recipe) -> int:
+    """By this ways are timed in turn: probes, one phase, scratch, several phases."""
+    fitted = [one for one in recipe.phases if isinstance(one, Phase)]
+    return 0 if not fitted else 2 if name == BASELINE else 1 if len(fitted) == 1 else 3
 
 
 def _answering(recipe: Recipe, few: Splits) -> float:
@@ -225,12 +234,13 @@ def _solving(built: Any, recipe: Recipe, few: Splits) -> float:
     return 0.0
 
 
-def _few(splits: Splits) -> Splits:
-    """Pictures for a few steps, of every class, and a batch of validation."""
+def _few(splits: Splits, *, probed: bool) -> Splits:
+    """Pictures for a few steps, or for a probe, of every class, and a batch of validation."""
     size = splits.batch_size
+    pictures = max(PROBED, BATCHES * size) if probed else BATCHES * size
     return dataclasses.replace(
         splits,
-        train=_some(splits.train, max(PROBED, BATCHES * size), classes=len(splits.classes)),
+        train=_some(splits.train, pictures, classes=len(splits.classes)),
         validation=_some(splits.validation, size, classes=len(splits.classes)),
     )
 

@@ -131,7 +131,7 @@ class Schedule:
         return chosen
 
 
-def schedule(
+def scheduled(
     named: Mapping[str, Recipe],
     splits: Splits,
     titles: Mapping[str, str],
