@@ -30,8 +30,8 @@ from kt.train import Best, PhaseResult, check_phases, seed_everything, train
 class Origin:
     """What was asked for, so that a run can be told and repeated: the recipe's file, docstring and changes to it.
 
-    name: of the recipe, its runs and its models; a folder in `saved_models` gets it. force: release a model of which the
-    test pictures show that it has learned nothing, too.
+    name: of the recipe, its runs and its models; a folder in `saved_models` gets it. force: release a model of which
+    the test pictures show that it has learned nothing, too.
     """
 
     name: str
