@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import skimage
 import sklearn
+import tensorflow as tf
 from PIL import Image
 
 from kt import backbones
@@ -327,6 +329,148 @@ def test_the_configuration_in_a_keras_file_is_never_read(small: Callable[..., ke
         odd.writestr("config.json", '{"class_name": "__lambda__", "module": "os", "config": {"system": "exit"}}')
         odd.writestr("model.weights.h5", good.read("model.weights.h5"))
     assert same_weights(build(small, str(tmp_path / "odd.keras"), image_size=(64, 64)).model, saved)
+
+
+# ------------------------------------------------------------------------------------------- whole models as weights
+
+
+def transferred(base: keras.Model, *, flip: bool = False, hidden: int = 0) -> keras.Model:
+    """A whole model as Keras's guide to transfer learning makes it: the base is one layer of it."""
+    x = inputs = keras.Input((64, 64, 3))
+    if flip:
+        x = keras.layers.RandomFlip("horizontal")(x)
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
+    for _ in range(hidden):
+        x = keras.layers.BatchNormalization()(keras.layers.Dense(8)(x))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dropout(0.2)(x)))
+
+
+def scrambled(model: keras.Model) -> keras.Model:
+    """The model with other weights than any constructor gives it."""
+    random = np.random.default_rng(1)
+    model.set_weights([random.uniform(0.1, 0.2, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("ending", ["whole.h5", "whole.weights.h5", "whole.keras"])
+@pytest.mark.parametrize("trainable", [True, False], ids=["fine-tuned", "frozen"])
+def test_the_backbone_inside_a_whole_model_gives_its_weights(
+    small: Callable[..., keras.Model], tmp_path: Path, ending: str, trainable: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    base.trainable = trainable
+    whole, path = transferred(base, flip=True, hidden=2), tmp_path / ending
+    whole.save_weights(path) if ending.endswith(".weights.h5") else whole.save(path)
+    built = build(small, str(path), image_size=(96, 96))
+    assert same_weights(built.model, base)
+    assert built.preprocessing == SCALE
+    assert re.search(rf"weights: all 54 layers of .* are found in {re.escape(base.name)} in ", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("ending", ["whole.h5", "whole.keras"])
+def test_a_sequential_model_and_one_inside_another_give_theirs(
+    small: Callable[..., keras.Model], tmp_path: Path, ending: str
+) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    inner = keras.Sequential([keras.Input((64, 64, 3)), base, keras.layers.GlobalAveragePooling2D()])
+    outer = keras.Sequential([keras.Input((64, 64, 3)), inner, keras.layers.Dense(3)])
+    for model in (inner, outer):
+        model.save(tmp_path / ending)
+        assert same_weights(build(small, str(tmp_path / ending), image_size=(64, 64)).model, base)
+
+
+def test_an_optimizer_s_numbers_are_not_taken_for_weights(small: Callable[..., keras.Model], tmp_path: Path) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    whole = transferred(base)
+    whole.compile("adam", "mse")
+    whole.fit(np.zeros((2, 64, 64, 3)), np.zeros((2, 3)), verbose=0)
+    for ending in ("trained.h5", "trained.keras"):
+        whole.save(tmp_path / ending)
+        assert same_weights(build(small, str(tmp_path / ending), image_size=(64, 64)).model, base)
+    whole.export(tmp_path / "trained", verbose=False)
+    assert same_weights(build(small, str(tmp_path / "trained"), image_size=(64, 64)).model, base)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_saved_model_folder_gives_its_weights(
+    small: Callable[..., keras.Model], tmp_path: Path, nested: bool
+) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    head = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(base.output))
+    whole = transferred(base) if nested else keras.Model(base.input, head)
+    whole.export(tmp_path / "exported", verbose=False)
+    built = build(small, str(tmp_path / "exported"), image_size=(64, 64))
+    assert same_weights(built.model, base)
+    assert (built.source.origin, built.source.name) == ("file", "exported") and len(str(built.source.sha256)) == 64
+
+
+class _Legacy(tf.Module):
+    """Variables in a SavedModel as Keras 2 names them: the layer's name, then the variable's."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.layer_with_weights = [
+            [
+                tf.Variable(array, name=f"{layer.name}/{weight.name}")
+                for weight, array in zip(layer.weights, layer.get_weights(), strict=True)
+            ]
+            for layer in model.layers
+        ]
+
+
+def test_a_saved_model_by_names_alone_gives_its_weights(small: Callable[..., keras.Model], tmp_path: Path) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    tf.saved_model.save(_Legacy(base), str(tmp_path / "legacy"))
+    assert same_weights(build(small, str(tmp_path / "legacy"), image_size=(64, 64)).model, base)
+
+
+@pytest.mark.parametrize("ending", ["other.h5", "other.keras", "other"])
+def test_another_backbone_inside_a_whole_model_is_told_with_what_was_found(
+    small: Callable[..., keras.Model], tmp_path: Path, ending: str
+) -> None:
+    wider = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3), alpha=0.5)
+    whole = transferred(wider)
+    whole.save(tmp_path / ending) if "." in ending else whole.export(tmp_path / ending, verbose=False)
+    told = r"all 54 layers of the backbone were expected by name and shape; .*'conv1' has shapes"
+    with pytest.raises(WeightsError, match=told) as caught:
+        build(small, str(tmp_path / ending), image_size=(64, 64))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_deeper_network_with_the_same_names_is_not_taken_for_the_smaller(
+    small: Callable[..., keras.Model], tmp_path: Path
+) -> None:
+    base = small(include_top=False, weights=None, input_shape=(64, 64, 3))
+    deeper = keras.Model(base.input, keras.layers.Conv2D(4, 1, name="one_more")(base.output))
+    for ending in ("deeper.h5", "deeper.keras"):
+        transferred(deeper).save(tmp_path / ending)
+        with pytest.raises(WeightsError, match="more layers than a top has"):
+            build(small, str(tmp_path / ending), image_size=(64, 64))
+
+
+def test_the_configuration_of_a_whole_model_is_never_read(small: Callable[..., keras.Model], tmp_path: Path) -> None:
+    base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
+    transferred(base).save(tmp_path / "good.keras")
+    with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "odd.keras", "w") as odd:
+        odd.writestr("config.json", '{"class_name": "__lambda__", "module": "os", "config": {"system": "exit"}}')
+        odd.writestr("model.weights.h5", good.read("model.weights.h5"))
+    assert same_weights(build(small, str(tmp_path / "odd.keras"), image_size=(64, 64)).model, base)
+
+
+def test_a_folder_that_is_no_saved_model_and_a_damaged_one_are_one_line(
+    small: Callable[..., keras.Model], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(WeightsError, match="photos' is a folder and no SavedModel"):
+        build(small, str(tmp_path / "photos"), image_size=(64, 64))
+    damaged = tmp_path / "damaged"
+    (damaged / "variables").mkdir(parents=True)
+    (damaged / "saved_model.pb").write_bytes(b"x")
+    (damaged / "variables" / "variables.index").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsError, match="damaged is no Keras weights file that can be read") as caught:
+        build(small, str(damaged), image_size=(64, 64))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("weights", ["imagnet", "/no/such/file.h5"])

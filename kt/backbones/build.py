@@ -19,6 +19,7 @@ from kt.backbones.preprocessing import (
     PREPROCESSINGS,
     is_normalised_for_imagenet,
 )
+from kt.backbones.stored_layers import is_saved_model
 from kt.backbones.weights_file import load_weights_file
 from kt.console import warn
 from kt.errors import RecipeError, WeightsError, did_you_mean
@@ -120,15 +121,20 @@ def _from_keras(constructor: Constructor, *, image_size: tuple[int, int]) -> Pre
 
 def _from_file(constructor: Constructor, path: Path, *, image_size: tuple[int, int]) -> Pretrained:
     name = str(known_name(constructor))
-    if not path.is_file():
+    if path.is_dir() and not is_saved_model(path):
+        raise WeightsError(
+            f"weights={str(path)!r} is a folder and no SavedModel: saved_model.pb or variables/ is missing."
+        )
+    if not path.exists():
         raise WeightsError(f"weights={str(path)!r} is neither 'imagenet' nor None nor a file that exists. {choices()}")
     model = _construct(constructor, None, image_size=image_size)
     load_weights_file(model, path)
     preprocessing = PREPROCESSING_OF[name]
     if name.startswith("EfficientNetB") and is_normalised_for_imagenet(model):
         preprocessing = EFFICIENTNET_FILE
+    numbers = path / "variables" / "variables.index" if path.is_dir() else path  # which holds checksums of the others
     source = WeightsSource(
-        path.name, "file", str(path), sha256_of(path), None, "a local file; its licence is its owner's"
+        path.name, "file", str(path), sha256_of(numbers), None, "a local file; its licence is its owner's"
     )
     return Pretrained(model, preprocessing, source)
 

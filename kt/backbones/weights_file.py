@@ -1,7 +1,10 @@
-"""Local weight files (.h5, .weights.h5, .keras, .pth), read as data: nothing in them is run, no layer is left out."""
+"""Local weight files (.h5, .weights.h5, .keras, .pth) and SavedModel folders, read as data.
+
+Nothing in them is run, and no layer of the backbone is left out.
+"""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,16 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from kt.backbones.stored_layers import (
+    Part,
+    by_prefix,
+    is_saved_model,
+    matching,
+    nested_in_layout,
+    of_saved_model,
+)
 from kt.backbones.torch_file import SUFFIXES, efficientnet_layers, read_tensors
-from kt.console import shown
+from kt.console import say, shown
 from kt.errors import KtError, WeightsError
 
 _LONGEST_TOP = 3  # layers with weights: VGG's fc1, fc2 and predictions; every other family has fewer
@@ -19,14 +30,17 @@ _LONGEST_TOP = 3  # layers with weights: VGG's fc1, fc2 and predictions; every o
 def load_weights_file(model: keras.Model, path: Path) -> None:
     """Give a file's weights to a backbone without its top; the file may have one, and then that is left behind.
 
+    The file may hold a whole model of which the backbone is a part, and so may the folder of a SavedModel.
     Every layer of the backbone gets its weights or a WeightsError says which one does not fit. Of a `.keras` archive
     only the numbers are read, never the configuration. After an error the model may be half filled: drop it.
     """
-    if not path.is_file():
+    if not path.is_file() and not is_saved_model(path):
         raise WeightsError(f"No weights file {str(path)!r}. weights is 'imagenet', None, or the path to a file.")
     tensors = read_tensors(path) if path.suffix in SUFFIXES else None
     try:
-        if tensors is None:
+        if path.is_dir():
+            _assign_part(model, [of_saved_model(path)], path)
+        elif tensors is None:
             _assign_file(model, path)
         else:
             _assign(model, efficientnet_layers(tensors))
@@ -35,8 +49,8 @@ def load_weights_file(model: keras.Model, path: Path) -> None:
     except Exception as error:
         # Whatever a damaged or foreign file provokes in h5py, zipfile or Keras is the file's fault.
         raise WeightsError(
-            f"{shown(path)} is no Keras weights file that can be read: {_one_line(error)}. "
-            "Expected .h5, .weights.h5 or .keras, as Keras writes them, or .pth of an EfficientNet-Lite."
+            f"{shown(path)} is no Keras weights file that can be read: {_one_line(error)}. Expected .h5, .weights.h5 "
+            "or .keras, as Keras writes them, the folder of a SavedModel, or .pth of an EfficientNet-Lite."
         ) from error
 
 
@@ -44,10 +58,66 @@ def _assign_file(model: keras.Model, path: Path) -> None:
     with _open(path) as file:
         _refuse_links(file)
         group = file.get("model_weights", file)
-        if _has_attribute(group, "layer_names"):
-            _assign(model, _stored_layers(group))
-        else:
-            _assign_by_keras(model, file, path)
+        by_order = _has_attribute(group, "layer_names")
+        try:
+            if by_order:
+                _assign(model, _stored_layers(group))
+            else:
+                _assign_by_keras(model, file, path)
+        except WeightsError as error:
+            parts = list(_nested_by_order(group) if by_order else nested_in_layout(file))
+            if not parts:
+                raise
+            _assign_part(model, parts, path, otherwise=error)
+
+
+def _nested_by_order(group: h5py.Group) -> Iterator[Part]:
+    """The models inside a file as Keras 2 writes `.h5`: what has arrays of several layers."""
+    for name in _attribute(group, "layer_names"):
+        weights = _attribute(group[name], "weight_names")
+        layers = by_prefix([(weight, group[name][weight][()]) for weight in weights])
+        if len(layers) > 1:
+            yield Part(name, layers)
+
+
+def _assign_part(
+    model: keras.Model, parts: Sequence[Part], path: Path, *, otherwise: WeightsError | None = None
+) -> None:
+    """Give the backbone the weights of the part that holds all of its layers; tell what is left behind.
+
+    otherwise: what did not fit before parts were looked for.
+    """
+    for part in parts:
+        pairs = matching(model, part)
+        if pairs is None:
+            continue
+        for layer, stored in pairs:
+            layer.set_weights(stored.arrays)
+            if hasattr(layer, "finalize_state"):
+                layer.finalize_state()
+        left = [one.name for one in part.layers if one.name not in {layer.name for layer, _ in pairs}]
+        behind = f"; left behind: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}" if left else ""
+        inside = f"{part.name} in {shown(path)}" if otherwise else shown(path)
+        say(f"weights: all {len(pairs)} layers of {model.name} are found in {inside}{behind}")
+        return
+    wanted = [layer for layer in model.layers if layer.weights]
+    found = "; ".join(f"{part.name} has {len(part.layers)}, {_lacking(wanted, part)}" for part in parts)
+    before = f"{otherwise}; " if otherwise else ""
+    raise WeightsError(
+        f"{before}inside it, all {len(wanted)} layers of the backbone were expected by name and shape; {found}"
+    )
+
+
+def _lacking(wanted: Sequence[Any], part: Part) -> str:
+    """What keeps a part from being the backbone."""
+    there = {stored.name: [tuple(array.shape) for array in stored.arrays] for stored in part.layers}
+    for layer in wanted:
+        shapes = [tuple(weight.shape) for weight in layer.weights]
+        if layer.name not in there:
+            return f"but no {layer.name!r}"
+        if there[layer.name] != shapes:
+            return f"and {layer.name!r} has shapes {there[layer.name]} in place of {shapes}"
+    return "and more layers than a top has"
 
 
 @contextmanager
