@@ -1,4 +1,4 @@
-"""The pages of a run and of a comparison in a real browser: nothing lies beside a narrow screen, or beside the paper."""
+"""The pages of a run and of a comparison in a real browser: nothing lies beside a narrow screen, or the paper."""
 
 import os
 import shutil
@@ -37,7 +37,8 @@ def comparison() -> str:
             "name": name, "title": title, "weights": "imagenet", "balanced_accuracy": 0.7, "interval": [0.6, 0.8],
             "phases": [{"name": "train_head", "epochs": 5, "lr": 1e-3, "trainable": "kt.freeze.frozen"}],
             "validation_balanced_accuracy": 0.7, "seconds": 700.0, "error": None,
-            "against_scratch": {"balanced_accuracy": 0.2, "interval": [0.1, 0.3], "p_value": 0.01, "verdict": "positive"},
+            "against_scratch": {"balanced_accuracy": 0.2, "interval": [0.1, 0.3], "p_value": 0.01,
+                                "verdict": "positive"},
             "runs": [{"seed": 0, "balanced_accuracy": 0.7}],
         }
         for name, title in (("scratch", "from scratch"), ("probe_all", "linear probe, all depths"))
@@ -53,8 +54,8 @@ def comparison() -> str:
             "plan": {"strategies": [{"name": "scratch", "epochs": 5, "steps": 400, "seconds": 90.0}], "seeds": 2,
                      "pictures": {"train": 300}, "shares": [], "estimated_seconds": 700.0, "budget_seconds": 900.0,
                      "cut": ["no learning curves"]},
-            "transfer_gain": {"strategy": "probe_all", "balanced_accuracy": 0.2, "interval": [0.1, 0.3], "p_value": 0.01,
-                              "verdict": "positive", "scratch_steps": 400, "pictures": 300, "scratch_needs": None,
+            "transfer_gain": {"strategy": "probe_all", "balanced_accuracy": 0.2, "interval": [0.1, 0.3],
+                              "p_value": 0.01, "verdict": "positive", "scratch_steps": 400, "pictures": 300, "scratch_needs": None,
                               "strategy_needs": None},
         }
     )  # fmt: skip
@@ -70,8 +71,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found["comparison"] = folder / "compare.html"
     found["comparison"].write_text(comparison(), encoding="utf-8")
     rates = {
-        "recipe": "leaves", "phase": "fine_tune", "started": "2026-05-04T10:12:13", "seconds": 9.0, "seed": 0, "kt": "1",
-        "backend": "tensorflow", "suggested": 1e-4, "why": "it falls fastest there", "set": "--set fine_tune.lr=1e-4",
+        "recipe": "leaves", "phase": "fine_tune", "started": "2026-05-04T10:12:13", "seconds": 9.0, "seed": 0,
+        "kt": "1", "first_loss": 1.0, "batch_losses": [1.0, 0.9, 2.0], "lr": 1e-5, "backend": "tensorflow",
+        "suggested": 1e-4, "why": "it falls fastest there", "set": "--set fine_tune.lr=1e-4",
         "rates": [1e-5, 1e-4, 1e-3], "losses": [1.0, 0.8, 2.0], "smoothed": [1.0, 0.8, 2.0], "diverged_at": None,
         "measured_on": 100, "pictures": 200, "layer_rates": False, "command": "kt lr-find " + "photos/" * 20,
     }  # fmt: skip
