@@ -55,7 +55,8 @@ def comparison() -> str:
                      "pictures": {"train": 300}, "shares": [], "estimated_seconds": 700.0, "budget_seconds": 900.0,
                      "cut": ["no learning curves"]},
             "transfer_gain": {"strategy": "probe_all", "balanced_accuracy": 0.2, "interval": [0.1, 0.3],
-                              "p_value": 0.01, "verdict": "positive", "scratch_steps": 400, "pictures": 300, "scratch_needs": None,
+                              "p_value": 0.01, "verdict": "positive", "scratch_steps": 400, "pictures": 300,
+                              "scratch_needs": None,
                               "strategy_needs": None},
         }
     )  # fmt: skip
