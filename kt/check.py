@@ -34,7 +34,7 @@ def check(recipe: Recipe) -> None:
 
     A source that does not say its `image_size` leaves the network untried.
     """
-    _check_weights(recipe.weights)
+    _check_weights(recipe)
     for phase in recipe.phases:
         if isinstance(phase, Phase) and phase.optimizer is None and phase.lr > HIGHEST_LR:
             raise RecipeError(
@@ -69,8 +69,12 @@ def _part(name: str) -> Iterator[None]:
         raise RecipeError(f"Recipe: {name} fails: {told}") from None
 
 
-def _check_weights(weights: str | None) -> None:
-    if weights not in (None, "none", "None", "imagenet") and not Path(weights).expanduser().is_file():
+def _check_weights(recipe: Recipe) -> None:
+    """A file, or the folder of a SavedModel; a backbone of one's own knows its weights by names of its own."""
+    weights = recipe.weights
+    if weights in (None, "none", "None", "imagenet") or known_name(recipe.backbone) is None:
+        return
+    if not Path(str(weights)).expanduser().exists():
         raise WeightsError(f"weights={weights!r} is neither 'imagenet' nor 'none' nor a file that exists.")
 
 
