@@ -4,6 +4,7 @@ So a mistake in it is told before any picture is read, and as the recipe's: neve
 """
 
 import dataclasses
+import difflib
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -70,9 +71,11 @@ def _part(name: str) -> Iterator[None]:
 
 
 def _check_weights(recipe: Recipe) -> None:
-    """A file, or the folder of a SavedModel; a backbone of one's own knows its weights by names of its own."""
+    """A file, or the folder of a SavedModel; one's own backbone may have other names, but none so near to imagenet."""
     weights = recipe.weights
-    if weights in (None, "none", "None", "imagenet") or known_name(recipe.backbone) is None:
+    if weights in (None, "none", "None", "imagenet"):
+        return
+    if known_name(recipe.backbone) is None and not difflib.get_close_matches(str(weights), ["imagenet"], cutoff=0.8):
         return
     if not Path(str(weights)).expanduser().exists():
         raise WeightsError(f"weights={weights!r} is neither 'imagenet' nor 'none' nor a file that exists.")
