@@ -106,7 +106,7 @@ def child_environment(work: Path | None = None) -> dict[str, str]:
     """
     return (
         os.environ
-        | _temporary(work)
+        | temporary_files_in(work)
         | {
             "KERAS_BACKEND": "tensorflow",
             "CUDA_VISIBLE_DEVICES": "-1",
@@ -117,7 +117,7 @@ def child_environment(work: Path | None = None) -> dict[str, str]:
     )
 
 
-def _temporary(work: Path | None) -> dict[str, str]:
+def temporary_files_in(work: Path | None) -> dict[str, str]:
     """What tells a process where temporary files go; nothing where TensorFlow could not open that."""
     place = "" if work is None else str(work.absolute())
     return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), place) if place and is_utf8(place) else {}

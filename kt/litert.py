@@ -24,17 +24,19 @@ def converter(model: Any, *, batch_size: int, takes: str, gives: Sequence[str]) 
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
 
 
-def interpreter(file: Path, *, threads: int, xnnpack: bool = True) -> Any:
-    """An interpreter of a TFLite file with its tensors in place; ValueError or RuntimeError for a damaged one.
+def interpreter(model: Path | bytes, *, threads: int, xnnpack: bool = True) -> Any:
+    """An interpreter of a TFLite file, or of its content, with its tensors in place.
 
-    xnnpack: whether XNNPACK computes what it can, as is usual.
+    ValueError or RuntimeError for a damaged file. xnnpack: whether XNNPACK computes what it can, as is usual.
     """
-    _read_through(file)
+    if isinstance(model, Path):
+        _read_through(model)
+    given = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
     kinds = tf.lite.experimental.OpResolverType
     kernels = kinds.AUTO if xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with warnings.catch_warnings(), quiet():  # XNNPACK says that it is there
         warnings.simplefilter("ignore")  # TensorFlow 2.21 announces that the interpreter moves to another package
-        opened = tf.lite.Interpreter(model_path=str(file), num_threads=threads, experimental_op_resolver_type=kernels)
+        opened = tf.lite.Interpreter(**given, num_threads=threads, experimental_op_resolver_type=kernels)
         opened.allocate_tensors()
     return opened
 

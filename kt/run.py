@@ -132,39 +132,42 @@ def run(
     seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
     from_run.record(out, splits, origin.file)
     say(report.data_line(splits))
-    trained = training(recipe, splits, logs=out / "logs", cached=origin.cached)
-    model = in_float32(trained.built, trained.recipe)
-    model.save(out / "model.keras")
-    keep(out / "model.keras", splits.value_range)
-    scores = predict(model, splits.test.pixels)
-    test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
-    found = learned(test, splits.test.things(len(splits.classes)), force=origin.force)
-    results: dict[str, Any] = {}
-    artifacts: Sequence[ArtifactResult] = ()
+    with from_run.export_ahead(out, recipe.export) as worker:
+        trained = training(recipe, splits, logs=out / "logs", cached=origin.cached)
+        model = in_float32(trained.built, trained.recipe)
+        model.save(out / "model.keras")
+        keep(out / "model.keras", splits.value_range)
+        scores = predict(model, splits.test.pixels)
+        test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
+        found = learned(test, splits.test.things(len(splits.classes)), force=origin.force)
+        results: dict[str, Any] = {}
+        artifacts: Sequence[ArtifactResult] = ()
 
-    def tell(released_to: Path | None, *notes: str) -> None:
-        results.update(report.compose(
-            origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-            best=trained.best, told=trained.told, scarce=trained.scarce, test=test, learned=found,
-            artifacts=artifacts, released_to=released_to, started=started,
-        ))  # fmt: skip
-        results["notes"] += notes
-        report.write(results, splits, scores, out)
+        def tell(released_to: Path | None, *notes: str) -> None:
+            results.update(report.compose(
+                origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
+                best=trained.best, told=trained.told, scarce=trained.scarce, test=test, learned=found,
+                artifacts=artifacts, released_to=released_to, started=started,
+            ))  # fmt: skip
+            results["notes"] += notes
+            report.write(results, splits, scores, out)
 
-    try:
-        artifacts = from_run.export_run(out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export)
-        artifacts = withhold(artifacts, found)
-        card = report.card(origin.name, origin.description, splits, test)
-        # Just before the version appears, so that whatever happens next to it there is none without its report.
-        released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card, before=tell)
-    except BaseException as error:
-        artifacts = unreleased(artifacts, why=one_line(error))
-        with suppress(Exception):  # the same full disk may hold this too; the first error is the one to tell
-            tell(None, f"exporting or releasing failed: {one_line(error)}")
-            _tell_how_to_go_on(out)
-        raise
-    if released_to is None:
-        tell(None)
+        try:
+            artifacts = from_run.export_run(
+                out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export, worker=worker
+            )
+            artifacts = withhold(artifacts, found)
+            card = report.card(origin.name, origin.description, splits, test)
+            # Just before the version appears, so that whatever happens next to it there is none without its report.
+            released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card, before=tell)
+        except BaseException as error:
+            artifacts = unreleased(artifacts, why=one_line(error))
+            with suppress(Exception):  # the same full disk may hold this too; the first error is the one to tell
+                tell(None, f"exporting or releasing failed: {one_line(error)}")
+                _tell_how_to_go_on(out)
+            raise
+        if released_to is None:
+            tell(None)
     return results
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,10 +30,12 @@ from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.export import ArtifactResult, ExportJob, child, export, from_run, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
-from kt.export.job import check_packages
+from kt.export.calibration import calibrated
+from kt.export.job import check_packages, started_ahead
 from kt.export.keras_file import KerasFile
 from kt.export.labels import from_text, to_text
 from kt.export.tflite import TFLite
+from kt.traced import traced
 
 CLASSES = ("brûlé, rare", "mûr", "日本 🍎")
 SIZE = (32, 24)
@@ -364,10 +367,42 @@ def test_int8_may_quantise_weights_only_and_then_needs_no_pictures(tmp_path):
     np.testing.assert_allclose(open_artifact(path).scores(pictures(4)), model.predict(pictures(4)), atol=0.02)
 
 
-def test_int8_is_calibrated_with_as_many_pictures_as_asked(made):
-    make = TFLite("int8", CLASSES, name="tiny", representative=made.job.representative, calibration=7)
-    (shown,) = zip(*make._pictures(), strict=True)
-    np.testing.assert_array_equal(np.concatenate(shown), pictures(20)[:7])
+def test_int8_is_calibrated_with_as_many_pictures_as_asked(made, tmp_path):
+    """Black pictures behind the first seven would widen no range; white ones behind them must not either."""
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    seven = pictures(20)[:7] // 4
+    np.save(tmp_path / "seven.npy", seven)
+    np.save(tmp_path / "more.npy", np.concatenate([seven, np.full((5, *SIZE, 3), 255, np.uint8)]))
+
+    def content(file, count):
+        folder = tmp_path / f"{file}{count}"
+        made_here = TFLite("int8", CLASSES, "x", representative=tmp_path / f"{file}.npy", calibration=count)
+        return made_here(model, folder).read_bytes()
+
+    assert content("more", 7) == content("seven", 100)
+    assert content("more", 12) != content("seven", 100)
+
+
+def test_ranges_for_int8_are_those_that_tensorflow_s_own_calibrator_finds(made):
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    function, module = traced(model, batch_size=1, takes="pixels", gives=["scores"])
+    concrete = function.get_concrete_function()
+    plain = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
+    theirs = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    theirs.optimizations = [tf.lite.Optimize.DEFAULT]
+    theirs.representative_dataset = lambda: ([image[None]] for image in pictures(20))
+    theirs._experimental_calibrate_only = True
+    ours = calibrated(plain, (image[None] for image in pictures(20)))
+
+    def ranges(content):
+        tensors = flatbuffer_utils.convert_bytearray_to_object(content).subgraphs[0].tensors
+        kept = [one for one in tensors if one.quantization is not None and one.quantization.max is not None]
+        return {one.name: (float(one.quantization.min[0]), float(one.quantization.max[0])) for one in kept}
+
+    expected, found = ranges(theirs.convert()), ranges(ours)
+    assert expected.keys() <= found.keys() and len(expected) > 3
+    for name, limits in expected.items():
+        np.testing.assert_allclose(found[name], limits, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_the_classes():
@@ -375,7 +410,7 @@ def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_th
     names = tuple(map(str, range(len(labels))))
     pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = labels, np.arange(len(labels)) % 250
-    chosen = from_run.representative(Split(pixels, labels, names, names))
+    chosen = from_run.representative(Split(pixels, labels, names, names)).pixels
     assert len(chosen) == 500
     of_class = chosen[:, 0, 0, 0]
     assert np.bincount(of_class[:30]).tolist() == [10, 10, 10]
@@ -387,9 +422,10 @@ def tensors_of(file):
     return tf.lite.Interpreter(model_path=str(file)).get_tensor_details()
 
 
-def test_int8_needs_representative_pictures(tmp_path):
+def test_int8_needs_representative_pictures(made, tmp_path):
+    model = keras.saving.load_model(made.job.model_file, compile=False)
     with pytest.raises(ReleaseError, match="int8 needs representative training pictures"):
-        next(TFLite("int8", CLASSES, name="tiny")._pictures())
+        TFLite("int8", CLASSES, name="tiny")(model, tmp_path)
 
 
 def test_an_artefact_answers_the_same_from_several_threads(made):
@@ -482,8 +518,12 @@ def in_turn(made: Made, files: list[Path]) -> tuple[ArtifactResult, list[Path]]:
         exact=False,
         gentler=tuple((file.name, way(file)) for file in files[1:]),
     )
-    evidence = child._Evidence(made.pixels, made.labels, made.scores, [])
-    return child._make_and_check(task, made.job, model=None, evidence=evidence), asked
+    evidence = child._Evidence(made.pixels, made.labels, made.scores)
+    said = []
+    found = child._make_and_check(task, made.job, model=None, evidence=evidence, tell=said.append)
+    assert len(said) == (len(asked) if len(asked) > 1 else 0), "each try is told"
+    assert len(found.tries) == len(said)
+    return found, asked
 
 
 def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(made, tmp_path):
@@ -497,7 +537,8 @@ def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(mad
     assert result.released and result.path == good
     assert result.note.startswith(f"{good.name}, since otherwise it loses ")
     refused, asked = in_turn(made, [bad, bad])
-    assert asked == [bad, bad] and not refused.released and "since otherwise it loses" in refused.note
+    assert asked == [bad, bad] and not refused.released and refused.note == ""
+    assert [one["changed"] for one in refused.tries] == [60, 60]
     passed, asked = in_turn(made, [good, bad])
     assert asked == [good] and passed.released and passed.note == ""
 
@@ -581,7 +622,7 @@ def test_a_decoder_that_drifts_from_pillow_is_refused(made):
         pixels=made.pixels,
         classes=CLASSES,
         exact=True,
-        encoded=[encode(photo("RGB"), "JPEG")],
+        encoded=gate.Encoded([encode(photo("RGB"), "JPEG")]),
     )
     assert not verdict.released and "serving_default answers otherwise than pixels" in verdict.reason
 
@@ -778,6 +819,59 @@ def test_a_child_that_dies_is_reported_with_the_last_line_of_its_log(made, tmp_p
         ReleaseError, match=r"exit code 1\): model\.keras cannot be loaded under TensorFlow: .*export\.log"
     ):
         export(job)
+
+
+def children_of(process: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def runs(process: int) -> bool:
+    """Whether it is there, and no zombie that nobody has asked for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells a process's children")
+
+
+@on_linux
+def test_a_child_that_waits_for_its_job_ends_when_its_parent_is_killed(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from kt.export.job import started_ahead\n"
+        "with started_ahead(Path(sys.argv[1])): print(flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "export.log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        parent.stdout.readline()
+        (child_process,) = children_of(parent.pid)
+        parent.kill()
+    while runs(child_process):  # it is importing TensorFlow; the test's time limit ends the wait
+        time.sleep(0.1)
+
+
+@on_linux
+def test_an_interrupted_run_leaves_no_child_and_the_error_goes_on(tmp_path):
+    before = set(children_of(os.getpid()))
+    with pytest.raises(KeyboardInterrupt), started_ahead(tmp_path / "export.log"):
+        (child_process,) = set(children_of(os.getpid())) - before
+        raise KeyboardInterrupt
+    assert child_process not in children_of(os.getpid())
+
+
+@pytest.mark.slow
+@on_linux
+def test_a_child_that_died_while_it_waited_is_replaced(made, tmp_path):
+    job = dataclasses.replace(made.job, directory=tmp_path / "out", formats=("saved_model",), exporters=())
+    before = set(children_of(os.getpid()))
+    with started_ahead(tmp_path / "out" / "export.log") as worker:
+        (child_process,) = set(children_of(os.getpid())) - before
+        os.kill(child_process, signal.SIGKILL)
+        while worker.waits():
+            time.sleep(0.01)
+        (result,) = export(job, worker=worker)
+    assert result.released
 
 
 @pytest.mark.slow

@@ -61,18 +61,46 @@ def test_an_exact_format_may_differ_by_a_rounding_but_not_by_more():
     assert check(off, exact=False).released
 
 
-def test_a_quantised_format_may_lose_the_tolerance_but_not_more():
+def test_a_quantised_format_may_lose_the_tolerance_and_what_chance_explains_but_not_more():
     one_lost = check(truth(wrong=1))
     assert one_lost.released and one_lost.accuracy_change == pytest.approx(-0.01)
     two_lost = check(truth(wrong=2))
-    assert not two_lost.released
-    assert two_lost.reason == "it loses 2.00 points of accuracy (tolerance 1)"
-    assert two_lost.agreement == pytest.approx(0.98)
+    assert two_lost.released and two_lost.judged.doubtful
+    four_lost = check(truth(wrong=4))
+    assert not four_lost.released
+    assert four_lost.reason == "it loses 4.00 points of accuracy (tolerance 1)"
+    assert four_lost.agreement == pytest.approx(0.96)
+
+
+def test_further_pictures_judge_a_quantised_format_where_the_test_split_is_small():
+    """Ten test pictures of which one changed, and ninety others: the same answers, or a fifth of them changed."""
+    pixels = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 2, 2, 3))
+    answers = LABELS.copy()
+    further = gate.Further(pixels[10:], answers[10:], LABELS[10:], np.ones(90, bool))
+
+    def judged(scores, further):
+        return gate.check(
+            Recorded(scores), truth()[:10], labels=LABELS[:10], pixels=pixels[:10], classes=CLASSES, exact=False,
+            further=further,
+        )  # fmt: skip
+
+    one = judged(truth(wrong=1), further)
+    assert one.released and one.agreement == 0.9 and one.images == 10
+    assert (one.judged.counts.pictures, one.judged.counts.changed, one.judged.counts.unseen) == (100, 1, 10)
+    assert one.judged.loss == pytest.approx(0.1) and one.judged.loss_interval[1] < 0.06
+    many = truth(wrong=1)
+    many[40:60] = many[40:60, ::-1]
+    refused = judged(many, further)
+    assert not refused.released
+    assert refused.reason.startswith("it loses 10.00 points") or "21 of 100 pictures" in refused.reason
+    assert refused.changed.sum() == 21
 
 
 def test_an_artefact_may_be_better_than_the_trained_model():
-    verdict = check(truth(), reference=truth(wrong=30))
-    assert verdict.released and verdict.accuracy_change == pytest.approx(0.3)
+    verdict = check(truth(), reference=truth(wrong=3))
+    assert verdict.released and verdict.accuracy_change == pytest.approx(0.03)
+    other = check(truth(), reference=truth(wrong=30))
+    assert not other.released and "it answers otherwise than the trained model on 30 of 100 pictures" in other.reason
 
 
 def test_scores_that_are_not_numbers_are_refused_whatever_the_accuracy():

@@ -46,24 +46,25 @@ class Artifact(Protocol):
         ...
 
 
-def open_artifact(path: Path) -> Artifact:
+def open_artifact(path: Path, *, threads: int = _THREADS) -> Artifact:
     """Open a `.tflite`, `.onnx` or `.keras` file, an OpenVINO folder, a SavedModel, or a folder with some of them.
 
     That is a version folder, or a recipe's folder (its highest version); of several a SavedModel comes first, then
-    TFLite. Raises ReleaseError that lists what there is, EnvironmentProblem where a library is missing.
+    TFLite. threads: that a TFLite file may take. Raises ReleaseError that lists what there is, EnvironmentProblem where
+    a library is missing.
     """
     found = find_artifact(path)
     try:
-        return _open(found)
+        return _open(found, threads=threads)
     except KtError:
         raise
     except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged file
         raise ReleaseError(f"{found} cannot be opened; it may be damaged, export again. ({_one_line(error)})") from None
 
 
-def _open(path: Path) -> Artifact:
+def _open(path: Path, *, threads: int) -> Artifact:
     if path.suffix == ".tflite":
-        return TFLiteArtifact(path)
+        return TFLiteArtifact(path, threads=threads)
     if path.suffix == ".onnx":
         return runtimes.open_onnx(path)
     if path.suffix == ".keras":

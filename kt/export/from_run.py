@@ -2,7 +2,8 @@
 
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.backend import accelerated
-from kt.data.splits import Pixels, Split, Splits
+from kt.data.splits import Split, Splits
 from kt.export.about import About
-from kt.export.job import ArtifactResult, ExportJob, export
+from kt.export.job import LOG, ArtifactResult, ExportJob, Worker, export, started_ahead
 from kt.export.value_range import keep
 from kt.files import save_array
 from kt.names import text_of
@@ -20,7 +21,7 @@ from kt.recipe import Recipe
 from kt.scratch import WORK, scratch
 
 REPRESENTATIVE = 500
-"""Training pictures that int8 may be calibrated with, at most."""
+"""Training pictures, at most, that calibrate int8 or are asked to judge it; of validation as many."""
 
 
 def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
@@ -46,22 +47,27 @@ def export_run(
     name: str,
     formats: Sequence[str | Callable[[Any, Path], Path]],
     about: About | None = None,
+    worker: Worker | None = None,
 ) -> tuple[ArtifactResult, ...]:
     """Export `out/model.keras` in the child process and check each artefact on the test split.
 
     scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names. about: what the
-    `.tflite` files tell of the model, what the recipe's file says of itself unless given. Without formats there is no
-    child.
+    `.tflite` files tell of the model, what the recipe's file says of itself unless given. worker: of `export_ahead`.
+    Without formats there is no child.
     """
     if not formats:
         return ()
     # In the run, not where the system keeps temporary files: that may be small, and would keep what a killed run left.
     with scratch(out, WORK) as folder:
         folder.mkdir()
+        shown, held_out = representative(splits.train), splits.validation.take(_in_turn(splits.validation))
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.pixels,
             "labels": splits.test.labels,
-            "representative": representative(splits.train),
+            "representative": shown.pixels,
+            "representative_labels": shown.labels,
+            "validation_pixels": held_out.pixels,
+            "validation_labels": held_out.labels,
         }
         if not accelerated():  # whose convolutions may round to TF32: then the child asks the .keras file on the CPU
             arrays["reference_scores"] = scores
@@ -76,6 +82,9 @@ def export_run(
             labels=folder / "labels.npy",
             reference_scores=folder / "reference_scores.npy" if "reference_scores" in arrays else None,
             representative=folder / "representative.npy",
+            representative_labels=folder / "representative_labels.npy",
+            validation_pixels=folder / "validation_pixels.npy",
+            validation_labels=folder / "validation_labels.npy",
             encoded=splits.test.files or (),
             formats=tuple(item for item in formats if isinstance(item, str)),
             recipe_file=out / "recipe.py" if (out / "recipe.py").is_file() else None,
@@ -84,10 +93,20 @@ def export_run(
             about=about or About.of_recipe(out / "recipe.py"),
             value_range=splits.value_range,
         )
-        results = export(job, work=folder)
+        results = export(job, work=folder, worker=worker)
         for result in results:
             keep(result.path, splits.value_range)
         return results
+
+
+@contextmanager
+def export_ahead(out: Path, formats: Sequence[object]) -> Iterator[Worker | None]:
+    """Start the export's child while there is nothing to export yet, for it takes seconds; None without formats."""
+    if not formats:
+        yield None
+        return
+    with started_ahead(out / "artifacts" / LOG) as worker:
+        yield worker
 
 
 def export_again(
@@ -109,12 +128,15 @@ def export_again(
     return export_run(run, recipe, splits, scores=scores, name=name, formats=formats, about=about)
 
 
-def representative(train: Split) -> Pixels:
-    """Up to 500 training pictures, uint8 `[M, H, W, 3]`: class by class in turn, so that the first few hold all."""
+def representative(train: Split) -> Split:
+    """Up to 500 training pictures: class by class in turn, so that the first few hold all."""
+    return train.take(_in_turn(train))
+
+
+def _in_turn(part: Split) -> npt.NDArray[np.int64]:
     random = np.random.default_rng(0)
-    turns = np.empty(len(train), np.int64)
-    for label in np.unique(train.labels):
-        members = np.flatnonzero(train.labels == label)
+    turns = np.empty(len(part), np.int64)
+    for label in np.unique(part.labels):
+        members = np.flatnonzero(part.labels == label)
         turns[members] = random.permutation(len(members))
-    pixels: Pixels = train.pixels[np.lexsort((train.labels, turns))[:REPRESENTATIVE]]
-    return pixels
+    return np.lexsort((part.labels, turns))[:REPRESENTATIVE]

@@ -9,12 +9,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kt.backend import child_environment
+from kt.backend import child_environment, temporary_files_in
 from kt.console import say, shown
 from kt.data.values import ValueRange
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
@@ -25,6 +26,11 @@ from kt.recipe import EXPORTS
 
 FORMATS = EXPORTS
 """What an export can be asked for by name; "tflite" makes three files: float32, float16 and int8."""
+
+_OPTIONAL = (
+    *("reference_scores", "representative", "representative_labels", "validation_pixels", "validation_labels"),
+    "recipe_file",
+)
 
 _NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
 
@@ -47,7 +53,10 @@ class ExportJob:
     `.npy`, int64 `[N]`. reference_scores: `.npy`, float32 `[N, C]`, what the trained model said of the test pixels;
     None lets the child ask the `.keras` file itself, on the CPU in full float32 (right after training on a GPU, whose
     convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from train, for int8.
-    encoded: picture files that the SavedModel must decode as Pillow does. recipe_file: loaded before the model, so that
+    validation_pixels, validation_labels: `.npy`, as for the test split, and representative_labels: `.npy`, int64 `[M]`:
+    they, and the pictures of `representative` that calibrate nothing, are further evidence where an export rounds.
+    encoded: picture files that the SavedModel must decode as Pillow does, as many as test pixels where they are these
+    pictures. recipe_file: loaded before the model, so that
     its own layers are known; exporters: the indices in its `export` that are functions. tolerance: the accuracy, as a
     share, that float16, int8 and a recipe's own exports may lose. about: what the `.tflite` files tell of the model.
     value_range: by which `encoded` are read where they have more than 8 bits.
@@ -61,6 +70,9 @@ class ExportJob:
     labels: Path
     reference_scores: Path | None = None
     representative: Path | None = None
+    representative_labels: Path | None = None
+    validation_pixels: Path | None = None
+    validation_labels: Path | None = None
     encoded: tuple[Path, ...] = ()
     formats: tuple[str, ...] = ("saved_model", "tflite")
     recipe_file: Path | None = None
@@ -87,7 +99,7 @@ class ExportJob:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         for name in ("model_file", "directory", "test_pixels", "labels"):
             data[name] = Path(data[name])
-        for name in ("reference_scores", "representative", "recipe_file"):
+        for name in _OPTIONAL:
             data[name] = Path(data[name]) if data[name] else None
         for name in ("classes", "formats", "exporters"):
             data[name] = tuple(data[name])
@@ -109,8 +121,10 @@ class ArtifactResult:
     format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8", "keras", "onnx", "openvino" or "custom".
     reason: why it is not
     released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
-    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it. note: what
-    had to be changed to make it so, such as layers that stay in float32.
+    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it and to check
+    it. note: what had to be changed to make it so, such as layers that stay in float32. evidence: where it may round,
+    by which counts of pictures it was judged (`Judgement.as_json`). tries: the ways it was made, in order, where there
+    were several.
     """
 
     name: str
@@ -128,6 +142,8 @@ class ArtifactResult:
     images: int | None = None
     seconds: float = 0.0
     note: str = ""
+    evidence: dict[str, Any] | None = None
+    tries: tuple[dict[str, Any], ...] = ()
 
     @property
     def mobile(self) -> bool:
@@ -136,12 +152,12 @@ class ArtifactResult:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data under stable keys, the path as text."""
-        return {**dataclasses.asdict(self), "path": str(self.path)}
+        return {**dataclasses.asdict(self), "path": str(self.path), "tries": list(self.tries)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ArtifactResult":
         """The reverse of `as_json`."""
-        return cls(**{**data, "path": Path(data["path"])})
+        return cls(**{**data, "path": Path(data["path"]), "tries": tuple(data.get("tries", ()))})
 
 
 def unreleased(results: Sequence[ArtifactResult], *, why: str) -> tuple[ArtifactResult, ...]:
@@ -152,20 +168,25 @@ def unreleased(results: Sequence[ArtifactResult], *, why: str) -> tuple[Artifact
     )
 
 
-def export(job: ExportJob, *, work: Path | None = None) -> tuple[ArtifactResult, ...]:
+def export(job: ExportJob, *, work: Path | None = None, worker: "Worker | None" = None) -> tuple[ArtifactResult, ...]:
     """Make and check every artefact of a job in a child process under TensorFlow, and tell how each one did.
 
     work: a folder for the child's temporary files, converters' too; where the system keeps such files unless given.
-    Artefacts that fail are in the answer too, with `released=False` and the reason. Raises ReleaseError when the child
-    could not work at all: no model, or it was killed.
+    worker: a child that was started ahead; else one is started now. Artefacts that fail are in the answer too, with
+    `released=False` and the reason. Raises ReleaseError when the child could not work at all: no model, or it was
+    killed.
     """
     if not job.model_file.is_file():
         raise ReleaseError(f"There is no trained model at {shown(job.model_file)}; train first.")
     job.directory.mkdir(parents=True, exist_ok=True)
-    job_file, result_file, log_file = (job.directory / name for name in ("job.json", "result.json", "export.log"))
+    job_file, result_file, log_file = (job.directory / name for name in ("job.json", "result.json", LOG))
     result_file.unlink(missing_ok=True)
     job.write(job_file)
-    code = _run_child(job_file, log_file=log_file, work=work)
+    if worker is None or not worker.waits():
+        with started_ahead(log_file) as fresh:
+            code = fresh.work(job_file, temporary=work)
+    else:
+        code = worker.work(job_file, temporary=work)
     if code != 0 or not result_file.is_file():
         _check_room(job.directory, log_file.read_text(encoding="utf-8", errors="replace"))
         raise ReleaseError(f"Export failed ({_ending(code)}): {_last_line(log_file)} (all of it: {shown(log_file)})")
@@ -176,22 +197,57 @@ def export(job: ExportJob, *, work: Path | None = None) -> tuple[ArtifactResult,
     return results
 
 
-def _run_child(job_file: Path, *, log_file: Path, work: Path | None) -> int:
-    """Run the child to its end and pass on its progress; its noise, C++ included, goes to the log."""
-    command = [sys.executable, "-P", "-m", "kt.export.child", str(job_file)]
+LOG = "export.log"
+"""The file in the job's directory that takes what the child prints besides its progress."""
+
+
+class Worker:
+    """A child process that loads TensorFlow, and then waits for one job."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def waits(self) -> bool:
+        """Whether it is there to be given a job."""
+        return self._process.poll() is None
+
+    def work(self, job_file: Path, *, temporary: Path | None = None) -> int:
+        """Give it the job, pass on its progress, and give its exit code. temporary: a folder for temporary files."""
+        given, progress = self._process.stdin, self._process.stdout
+        assert given is not None and progress is not None
+        with suppress(BrokenPipeError):  # it has just died: its exit code says so
+            # Its input stays open: that is how it knows that this process is still there.
+            asked = {"job": str(job_file), "environment": temporary_files_in(temporary)}
+            given.write(f"{json.dumps(asked)}\n")
+            given.flush()
+        for line in progress:
+            say(line.rstrip("\n"))
+        return self._process.wait()
+
+
+@contextmanager
+def started_ahead(log_file: Path) -> Iterator[Worker]:
+    """Start the child of an export, which takes seconds to load TensorFlow, before there is a job for it.
+
+    log_file: for its noise, C++ included. It ends when the block does, or when this process dies.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
     with (
         log_file.open("w", encoding="utf-8") as log,
-        subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=child_environment(work)
-        ) as child,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "kt.export.child"],  # our own interpreter and module
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            env=child_environment(),
+        ) as process,
     ):
-        assert child.stdout is not None
         try:
-            for line in child.stdout:
-                say(line.rstrip("\n"))
-            return child.wait()
+            yield Worker(process)
         finally:
-            child.kill()  # does nothing to a child that has ended; an interrupted export leaves none behind
+            process.kill()  # does nothing to a child that has ended; an interrupted run leaves none behind
 
 
 _NO_ROOM = ("No space left on device", "Disk quota exceeded")

@@ -1,6 +1,5 @@
 """TFLite files for phones: uint8 pixels in, preprocessing inside, float32 scores out, labels embedded."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 from kt import litert
 from kt.errors import ReleaseError
 from kt.export.about import About
+from kt.export.calibration import calibrated
 from kt.export.metadata import embed
 
 Variant = Literal["float32", "float16", "int8"]
@@ -22,6 +22,30 @@ CALIBRATION = 100
 """Pictures that int8 is calibrated with, unless told otherwise."""
 
 _POOLING = (BuiltinOperator.MEAN, BuiltinOperator.CONCATENATION, BuiltinOperator.RESHAPE)
+
+
+class Conversions:
+    """What several TFLite files of one model have in common, made once: it in float32, and that calibrated."""
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._float32 = b""
+        self._calibrated: dict[tuple[Path, int], bytes] = {}
+
+    def float32(self, model: Any) -> bytes:
+        """The model in float32."""
+        if self._model is not model:
+            self._model, self._float32 = model, _converter(model).convert()
+            self._calibrated.clear()
+        return self._float32
+
+    def calibrated(self, model: Any, representative: Path, *, pictures: int) -> bytes:
+        """The same with the ranges of its layers' outputs on the first so many pictures of a `.npy` file."""
+        content = self.float32(model)
+        if (representative, pictures) not in self._calibrated:
+            shown = np.load(representative, mmap_mode="r")[:pictures]
+            self._calibrated[representative, pictures] = calibrated(content, (np.asarray(one)[None] for one in shown))
+        return self._calibrated[representative, pictures]
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,7 @@ class TFLite:
     float_head: of int8, the head stays in float32, its pooling too: a linear probe's weights differ by orders of
     magnitude, and pooled features of several depths would have to share one scale. dynamic: int8 quantises weights
     only, and activations are float32 (dynamic range). about: what the file tells of the model, besides the class names.
+    conversions: shared with exporters of other variants, so that what they have in common is made once.
     """
 
     variant: Variant
@@ -46,51 +71,49 @@ class TFLite:
     float_head: bool = False
     dynamic: bool = False
     about: About = field(default_factory=About)
+    conversions: Conversions = field(default_factory=Conversions, compare=False, repr=False)
 
     def __call__(self, model: Any, directory: Path) -> Path:
         """Write the file for a model of uint8 `[N, H, W, 3]` to scores `[N, C]` and give its path."""
-        converter = self._converter(model)
-        partly = self.float_share or self.float_head
-        content = _partly_in_float(converter, self.float_share, self.float_head) if partly else converter.convert()
+        content = self._content(model)
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.name}_{self.variant}.tflite"
         size = tuple(model.input_shape[1:3])
         path.write_bytes(embed(content, name=self.name, classes=self.classes, image_size=size, about=self.about))
         return path
 
-    def _converter(self, model: Any) -> Any:
-        converter = litert.converter(model, batch_size=1, takes="pixels", gives=["scores"])
-        if self.variant == "float16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        if self.variant == "int8":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    def _content(self, model: Any) -> bytes:
+        if self.variant == "float32":
+            return self.conversions.float32(model)
         if self.variant == "int8" and not self.dynamic:
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = self._pictures
-        return converter
+            if self.representative is None:
+                raise ReleaseError(
+                    "int8 needs representative training pictures (.npy, uint8 [M, H, W, 3]); none were given."
+                )
+            known = self.conversions.calibrated(model, self.representative, pictures=self.calibration)
+            return _quantised(known, self.float_share, head=self.float_head)
+        converter = _converter(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self.variant == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        content: bytes = converter.convert()
+        return content
 
-    def _pictures(self) -> Iterator[list[Any]]:
-        if self.representative is None:
-            raise ReleaseError(
-                "int8 needs representative training pictures (.npy, uint8 [M, H, W, 3]); none were given."
-            )
-        for image in np.load(self.representative, mmap_mode="r")[: self.calibration]:
-            yield [np.asarray(image)[None]]
+
+def _converter(model: Any) -> Any:
+    return litert.converter(model, batch_size=1, takes="pixels", gives=["scores"])
 
 
-def _partly_in_float(converter: Any, share: float, head: bool) -> bytes:
-    """Calibrate as `convert` does, then quantise all but the first `share` of the operators, and maybe the head.
+def _quantised(calibrated_model: bytes, share: float, *, head: bool) -> bytes:
+    """All layers in int8 but the first `share` of the operators, and maybe the head.
 
     TensorFlow 2.21 offers this in public only through its QuantizationDebugger, which runs a model of its own first.
     """
-    converter._experimental_calibrate_only = True
-    calibrated = converter.convert()
-    content = flatbuffer_utils.convert_bytearray_to_object(calibrated)
+    content = flatbuffer_utils.convert_bytearray_to_object(calibrated_model)
     graph = content.subgraphs[0]
     kept = [*graph.operators[: round(share * len(graph.operators))], *(_head(content) if head else [])]
     names = [graph.tensors[index].name.decode() for operator in kept for index in operator.outputs]
-    quantised: bytes = mlir_quantize(calibrated, denylisted_nodes=names)
+    quantised: bytes = mlir_quantize(calibrated_model, denylisted_nodes=names or None)
     return quantised
 
 

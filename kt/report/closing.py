@@ -108,6 +108,8 @@ def _artifact(artifact: Mapping[str, Any]) -> str:
         facts.append("accuracy unchanged" if moved[0].isdigit() else f"accuracy {moved}")
     if artifact.get("note"):
         facts.append(str(artifact["note"]))
+    if (artifact.get("evidence") or {}).get("told"):
+        facts.append(str(artifact["evidence"]["told"]))
     return _row("released", f"{name}: {', '.join(facts)}, {artifact.get('path') or ''}".rstrip(", "))
 
 
