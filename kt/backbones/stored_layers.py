@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import keras
+import numpy as np
 
 from kt.errors import WeightsError
 
@@ -86,7 +87,19 @@ def of_saved_model(folder: Path) -> Part:
         for attribute in node.attributes
         if attribute.full_name and not any(part in attribute.checkpoint_key for part in _OF_TRAINING)
     ]
-    return Part(folder.name, _in_order([(name, array) for name, array in named if array.dtype.kind == "f"]))
+    return Part(folder.name, _in_order(_once([(name, array) for name, array in named if array.dtype.kind == "f"])))
+
+
+def _once(named: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Without what is there again: `model.export` keeps each variable under several paths."""
+    found: list[tuple[str, Any]] = []
+    seen: dict[str, list[Any]] = {}
+    for name, array in named:
+        before = seen.setdefault(name, [])
+        if not any(np.array_equal(one, array) for one in before):
+            before.append(array)
+            found.append((name, array))
+    return found
 
 
 def _in_order(named: Sequence[tuple[str, Any]]) -> list[Stored]:
