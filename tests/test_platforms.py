@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-ONLY_POSIX = ("fcntl", "grp", "pwd", "resource", "syslog", "termios", "tty", "pty", "_posixshmem")
+ONLY_POSIX = ("fcntl", "grp", "pwd", "resource", "syslog", "termios", "tty", "pty")
 """Modules of the standard library that Windows lacks."""
 
 WITHOUT = f"""
