@@ -59,6 +59,14 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
              "first_trainable": "block_13_expand", "best_epoch": 1, "best_val_loss": 0.52,
              "gain": {"log_loss": 0.08, "interval": [0.03, 0.13], "before": 0.6, "images": 40,
                       "things": 20}}  # fmt: skip
+    judged = {
+        "evidence": {
+            "pictures": 395, "changed": 8, "changed_interval": [0.009, 0.04], "unseen": 215, "lost": 3, "gained": 4,
+            "loss": -0.005, "loss_interval": [-0.03, 0.02], "confidence": 0.95, "known": False, "more_needed": 680,
+            "told": "395 pictures are too few to know",
+        },
+        "tries": [{"way": "as it is", "pictures": 395, "changed": 30, "reason": "too much", "seconds": 1.5}],
+    }  # fmt: skip
     artifact = {
         "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
@@ -108,8 +116,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
             "intervals": {"accuracy": [0.77, 0.87], "balanced_accuracy": [0.7433, 0.8714]},
         },
         "test": test, "validation": {"accuracy": 0.7},
-        "artifacts": [artifact, {**artifact, "name": "int8", "format": "tflite_int8", "path": None, "released": False,
-                                 "reason": "balanced accuracy fell by 0.034"}],
+        "artifacts": [artifact, {**artifact, **judged, "name": "int8", "format": "tflite_int8", "path": None,
+                                 "released": False, "reason": "balanced accuracy fell by 0.034"}],
         "version": 3, "released_to": "saved_models/apples/3",
     }  # fmt: skip
     return results, splits, scores
@@ -496,6 +504,13 @@ def test_the_page_shows_each_rung_and_trial_with_its_verdict(tmp_path):
     assert "probe MobileNetV2 0.810 0.700 to 0.900 4.0 s won: the only one that was tried" in shown
     assert "top_blocks MobileNetV2 \u2013 \u2013 \u2013 not begun: it would take about 2 h 10 min" in shown
     assert "trial 1 3.0e-04 2 0.25 0.800 0.700 to 0.900 9.0 s 0.010 behind as written" in shown
+
+
+def test_the_page_shows_by_which_pictures_an_export_was_judged_and_each_way_it_was_made(tmp_path):
+    shown = visible(page_of(*made_up(), tmp_path))
+    assert "another answer than the trained model's on 8 of 395 pictures of test, validation and train" in shown
+    assert "3 right answers lost and 4 gained. 395 pictures are too few to know." in shown
+    assert "as it is: 30 of 395 answers changed, too much, 1.5 s" in shown
 
 
 def test_the_page_of_a_recipe_as_it_is_written_says_nothing_of_trying(tmp_path):
