@@ -86,7 +86,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
             "image_size": [24, 32], "batch_size": 8,
             "counts": {name: {c: int((part.labels == i).sum()) for i, c in enumerate(classes)}
                        for name, part in splits.parts().items()},
-            "skipped": [{"name": "torn.jpg", "reason": "truncated"}], "notes": ["one note"],
+            "skipped": [{"name": "torn.jpg", "reason": "truncated"}], "notes": ["one note"], "value_range": [0, 4095],
         },
         "weights": {"name": "MobileNetV2", "origin": "package", "file": "w.h5", "sha256": "3e" * 32,
                     "licence": "Apache-2.0", "note": "", "preprocessing": "[-1, 1]"},
