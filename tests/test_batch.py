@@ -55,7 +55,8 @@ def released(folder: Path, seed: int) -> Path:
     model = tiny_model(seed)
     SavedModel(CLASSES)(model, folder).rename(folder / "1")
     TFLite("float32", CLASSES, "tiny")(model, folder / "1")
-    told = {"path": "tiny_float32.tflite", "released": True, "largest_score_difference": 1e-6}
+    name = "tiny_float32.tflite"
+    told = {"name": name, "path": name, "released": True, "largest_score_difference": 1e-6}
     (folder / "1" / "kt.json").write_text(json.dumps({"artifacts": [told]}))
     return folder
 
