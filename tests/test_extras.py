@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from conftest import REPOSITORY
 from conftest import kt as run_kt
 
 METADATA = """\
@@ -122,5 +123,8 @@ def test_a_checkout_that_was_never_installed_knows_its_extras(tmp_path):
         from kt.extras import extras, install
         print("jax" in extras(), install("jax"))
     """)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("True pip install '") and done.stdout.endswith("[jax]'\n")
