@@ -258,7 +258,7 @@ def run_on(pictures, recipe, tmp_path, kt_ends, monkeypatch, *arguments):
     [
         (one_class, "At least two classes are needed, and there is only one, 'red'"),
         (one_picture_of_a_class, "Class 'green' has 1 independent picture, and 3 are needed"),
-        (all_pictures_equal, "has 1 independent picture among 6 (copies, and pictures of one group, count as one)"),
+        (all_pictures_equal, "(copies, and pictures of one group, count as one): 'green' 1 of 6, 'red' 1 of 6"),
     ],
 )
 def test_pictures_that_cannot_be_learned_from_end_in_one_line_of_advice(
