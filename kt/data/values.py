@@ -53,7 +53,7 @@ class ValueRange:
         """The range of two rising numbers; None for anything else, such as from a damaged file."""
         if not isinstance(told, list | tuple) or len(told) != 2:
             return None
-        if not all(type(number) in (int, float) and np.isfinite(number) for number in told) or told[0] >= told[1]:
+        if not all(type(number) in (int, float) and abs(number) < 1e300 for number in told) or told[0] >= told[1]:
             return None
         return cls(told[0], told[1], whole=all(type(number) is int for number in told))
 

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from kt.data.values import ValueRange
+from kt.files import read_json
 
 FILE = "value_range.json"
 """The name under which an artefact carries it: two numbers, what is black and what is white."""
@@ -55,7 +56,7 @@ def _inside(path: Path) -> ValueRange | None:
 
 def _on_card(folder: Path) -> ValueRange | None:
     try:
-        card = json.loads((folder / "kt.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        card = read_json(folder / "kt.json")
+    except (OSError, ValueError):  # `kt models` and `kt serve` name a damaged card
         return None
     return ValueRange.from_json(card.get("value_range")) if isinstance(card, dict) else None
