@@ -132,8 +132,8 @@ def rows(*pictures: bytes) -> dict[str, object]:
     return {"instances": [{"image_bytes": b64(data)} for data in pictures]}
 
 
-def pixels_of(data: bytes) -> np.ndarray:
-    return resize(read_rgb(data), SIZE)
+def pixels_of(data: bytes, **limits: int) -> np.ndarray:
+    return resize(read_rgb(data, **limits), SIZE)
 
 
 def scores(version: Path, *pictures: bytes) -> np.ndarray:

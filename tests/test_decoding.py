@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,16 @@ def test_a_tiff_whose_tiles_are_far_larger_than_itself_is_refused() -> None:
     refused(
         tiff(t257=(1, 900_000), t322=(1, 16_000), t323=(1, 16), t324=(1, 200), t325=(1, 4096)), "tiles of 16000 x 16"
     )
+
+
+@pytest.mark.parametrize("packing", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+def test_what_libraries_say_of_a_damaged_tiff_is_not_printed(packing: str, capfd: pytest.CaptureFixture) -> None:
+    good = saved(photo().convert("1" if packing == "group4" else "RGB"), "TIFF", compression=packing)
+    for cut in (0, 5, 50, 500):
+        for data in (good[: 8 + cut] + b"\xff" * 40 + good[48 + cut :], tiff(t259=(1, 5)), tiff(t277=(1, 40))):
+            with suppress(DataError):
+                read_rgb(data)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_tiff_of_very_many_tags_is_refused() -> None:

@@ -135,4 +135,4 @@ def test_runs_that_are_killed_at_any_moment_leave_nothing_half_and_the_next_clea
     assert last.returncode == 0, last.stderr
     check_versions(work)
     assert not leftovers(work)
-    assert not [path for path in (work / "tmp").iterdir() if "kt" in path.name]
+    assert not [path for path in (work / "tmp").iterdir() if path.name.startswith("kt-")]

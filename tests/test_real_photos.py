@@ -51,6 +51,8 @@ def check_artifacts(results):
     assert by_format["saved_model"]["largest_score_difference"] < 1e-4
     assert by_format["tflite_float32"]["largest_score_difference"] < 1e-4
     assert by_format["tflite_int8"]["bytes"] <= 4_000_000
-    # Whether int8 loses more than a point on so few pictures is chance; that the gate acts on it is not.
+    # Whether int8 changes an answer or two on so few pictures is chance.
     int8 = by_format["tflite_int8"]
-    assert int8["released"] == (int8["accuracy_change"] >= -0.01)
+    assert int8["released"] == (not int8["reason"])
+    if int8["released"]:
+        assert int8["evidence"]["loss"] <= 0.04

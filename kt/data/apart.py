@@ -1,7 +1,8 @@
 """Decoding in a process of its own, which is ended when a picture takes too long or more memory than it may.
 
 For kinds whose work nothing in the file limits: in HEIC and AVIF pictures may be laid over each other many thousand
-times. A process stays for the next picture, and ends with the one that began it.
+times. And for packed TIFFs, since libtiff prints to its process's standard error, past every log. A process stays for
+the next picture, and ends with the one that began it.
 """
 
 import atexit

@@ -52,8 +52,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _OF_BYTES = (1, 2, 6, 7)
 _WIDTH, _LENGTH, _COMPRESSION, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 259, 322, 323
 _PARTS = (273, 279, 324, 325)
-_LIGHT = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946)
-"""TIFF compressions whose work is that of their pixels: none, fax, LZW, deflate, PackBits."""
+_NOT_PACKED = 1
 
 
 def check(data: bytes, kind: str) -> None:
@@ -205,9 +204,9 @@ def _check_tiff(data: bytes) -> None:
             raise DataError(f"is a TIFF whose tiles of {wide} x {high} cover {covered:,} pixels")
 
 
-def is_heavy_tiff(data: bytes) -> bool:
-    """Whether a TIFF is packed in a way whose work its size does not limit, such as JPEG or LZMA."""
-    return any(tag == _COMPRESSION and value not in _LIGHT for tag, _, _, value in _entries(data))
+def is_packed_tiff(data: bytes) -> bool:
+    """Whether a TIFF is packed: JPEG or LZMA in it may be endless work, and libtiff prints what it finds wrong."""
+    return any(tag == _COMPRESSION and value != _NOT_PACKED for tag, _, _, value in _entries(data))
 
 
 def check_exif(parts: list[bytes]) -> None:

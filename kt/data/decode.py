@@ -5,6 +5,7 @@ Everything that reads pictures comes through here. No TensorFlow: a process of i
 """
 
 import io
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -96,6 +97,7 @@ _OTHERS = (
 # What Pillow warns of (a large picture, odd metadata) is refused or of no matter here. Once for the process: the usual
 # catch_warnings is not safe where several threads decode.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors would be printed where nobody asked for logs
 # Pillow refuses what has twice as many pixels; what kt reads is told by kt.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_CAMERA_PIXELS // 2)
@@ -128,9 +130,9 @@ def may_be_deep(data: bytes) -> bool:
 
 
 def apart(data: bytes) -> bool:
-    """Whether a picture is decoded in a process of its own: its size and its structure don't limit the work."""
+    """Whether a picture is decoded in a process of its own: the work has no limit, or its decoder prints to stderr."""
     kind = kind_of(data[:HEAD])
-    return kind in _APART or (kind == "TIFF" and claims.is_heavy_tiff(data))
+    return kind in _APART or (kind == "TIFF" and claims.is_packed_tiff(data))
 
 
 def check(data: bytes) -> None:
