@@ -53,9 +53,10 @@ def per_class(labels, count, random):
 def converter_of(model, pictures):
     import tensorflow as tf
 
-    from kt import litert
+    from kt.traced import traced
 
-    made = litert.converter(model, batch_size=1, takes="pixels", gives=["scores"])
+    function, _ = traced(model, batch_size=1, takes="pixels", gives=["scores"])
+    made = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
     made.optimizations = [tf.lite.Optimize.DEFAULT]
     if pictures is not None:
         made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -9,19 +9,42 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.console import quiet
 from kt.traced import traced
 
+SIGNATURE = "serving_default"
 
-def converter(model: Any, *, batch_size: int, takes: str, gives: Sequence[str]) -> Any:
-    """A TFLite converter for a Keras model of one input, in inference mode, for batches of exactly this size.
 
-    takes: the name of the input. gives: the names of the outputs, in the model's order. Needs Keras on TensorFlow.
+def converted(
+    model: Any, *, batch_size: int, takes: str, gives: Sequence[str], optimizations: Sequence[Any] = ()
+) -> bytes:
+    """A Keras model of one input as a TFLite file, in inference mode, for batches of exactly this size.
+
+    takes: the name of the input. gives: the names of the outputs, in the model's order. Both are those of the file's
+    signature "serving_default". optimizations: of `tf.lite.Optimize`; none for float32. Needs Keras on TensorFlow.
     """
-    function, module = traced(model, batch_size=batch_size, takes=takes, gives=gives)
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
+    function, _ = traced(model, batch_size=batch_size, takes=takes, gives=gives)
+    # With the model in place of its function, the converter would first write a SavedModel and load it again, which
+    # takes longer than all the rest.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
+    converter.optimizations = list(optimizations)
+    return _with_signature(converter.convert(), takes=takes, gives=sorted(gives))
+
+
+def _with_signature(content: bytes, *, takes: str, gives: Sequence[str]) -> bytes:
+    """The model with names for what it takes and gives; of a function, the converter leaves them out."""
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    graph = model.subgraphs[0]
+    if len(graph.inputs) != 1 or len(graph.outputs) != len(gives):
+        raise ValueError(f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
+    signature = schema.SignatureDefT(signatureKey=SIGNATURE, subgraphIndex=0)
+    signature.inputs = [schema.TensorMapT(takes, int(graph.inputs[0]))]
+    signature.outputs = [schema.TensorMapT(name, int(place)) for name, place in zip(gives, graph.outputs, strict=True)]
+    model.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def interpreter(model: Path | bytes, *, threads: int, xnnpack: bool = True) -> Any:

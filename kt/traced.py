@@ -1,9 +1,23 @@
 """A Keras model as a TensorFlow function, for whatever converts it (LiteRT, ONNX, OpenVINO) or asks it."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def of_keras(answer: Callable[[Any], Any], signature: Sequence[Any]) -> Any:
+    """A TensorFlow function of what asks a Keras model, traced at once; two threads at that are not what Keras is for.
+
+    AutoGraph has nothing to do in a Keras model, and takes as long again as tracing it.
+    """
+    function = tf.function(answer, input_signature=signature, autograph=False)
+    with _ONE_AT_A_TIME:
+        function.get_concrete_function()
+    return function
 
 
 def traced(model: Any, *, batch_size: int | None, takes: str, gives: Sequence[str]) -> tuple[Any, Any]:
@@ -11,6 +25,7 @@ def traced(model: Any, *, batch_size: int | None, takes: str, gives: Sequence[st
 
     batch_size: None for any. takes: the name of the input. gives: the names of the outputs, in the model's order. The
     second is a `tf.Module`, in which a converter finds what it may turn into constants. Needs Keras on TensorFlow.
+    Several threads may ask for one model's.
     """
     (tensor,) = model.inputs
     signature = [tf.TensorSpec([batch_size, *tensor.shape[1:]], tensor.dtype, name=takes)]
@@ -20,8 +35,7 @@ def traced(model: Any, *, batch_size: int | None, takes: str, gives: Sequence[st
 
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
-    # AutoGraph has nothing to do in a Keras model, and takes as long again as tracing it.
-    return tf.function(answer, input_signature=signature, autograph=False), module
+    return of_keras(answer, signature), module
 
 
 def in_inference(model: Any) -> Callable[[Any], Any]:
@@ -32,6 +46,5 @@ def in_inference(model: Any) -> Callable[[Any], Any]:
     """
     (given,) = model.inputs
     signature = [tf.TensorSpec([None, *given.shape[1:]], given.dtype)]
-    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
-    function.get_concrete_function()  # traced here, by one thread
+    function = of_keras(lambda inputs: model(inputs, training=False), signature)
     return lambda inputs: function(tf.convert_to_tensor(inputs))

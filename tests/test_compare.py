@@ -554,7 +554,7 @@ def test_a_budget_cuts_what_does_not_fit_and_says_so_in_table_page_and_json(tiny
     assert told["plan"]["estimated_seconds"] < 100
 
 
-@pytest.mark.parametrize("budget", ["0m", "soon"])
+@pytest.mark.parametrize("budget", ["0m", "soon", "1s"])
 def test_a_budget_that_is_nothing_or_no_time_is_one_line_and_leaves_nothing(budget, tiny, kt_ends):
     code, out, err = kt_ends("compare", "tiny.py", "--only", "scratch,frozen", "--budget", budget)
     assert (code, out) == (2, "")

@@ -25,6 +25,7 @@ from flatbuffers.table import Table
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
+from kt import litert
 from kt.data.images import read_rgb, resize
 from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
@@ -308,6 +309,33 @@ def test_weights_are_stored_in_the_precision_that_the_name_says(made):
             assert len(details[0]["quantization_parameters"]["scales"]) == 8, "one scale for each output channel"
     assert np.float16 in kernels["float16"]
     assert (kernels["float32"], kernels["int8"]) == ({np.float32}, {np.int8})
+
+
+def test_float16_answers_as_the_file_that_tensorflow_s_own_converter_makes(made, tmp_path):
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    function, _ = traced(model, batch_size=1, takes="pixels", gives=["scores"])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    theirs = tmp_path / "theirs.tflite"
+    theirs.write_bytes(converter.convert())
+    ours = made.path("tiny_float16.tflite")
+    pixels = np.load(made.job.test_pixels)
+    np.testing.assert_array_equal(open_artifact(ours).scores(pixels), open_artifact(theirs).scores(pixels))
+    assert theirs.stat().st_size - 2000 < ours.stat().st_size < theirs.stat().st_size + 4000, (
+        "metadata and labels apart"
+    )
+
+
+def test_the_outputs_of_a_converted_model_keep_their_names_and_order():
+    given = keras.Input((4,))
+    model = keras.Model(given, [keras.layers.Dense(width)(given) for width in range(1, 13)])
+    names = [f"output_{index}" for index in range(12)]  # in the order of text, 10 comes before 2
+    content = litert.converted(model, batch_size=3, takes="rows", gives=names)
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    answers = litert.interpreter(content, threads=1).get_signature_runner()(rows=rows)
+    for name, expected in zip(names, model(rows), strict=True):
+        np.testing.assert_allclose(answers[name], expected, atol=1e-5)
 
 
 @pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")

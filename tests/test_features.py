@@ -296,7 +296,7 @@ def test_what_litert_can_not_convert_is_computed_by_keras(litert_pays, monkeypat
     def fails(*_, **__):
         raise RuntimeError("no such\noperator")
 
-    monkeypatch.setattr(encode.litert, "converter", fails)
+    monkeypatch.setattr(encode.litert, "converted", fails)
     assert work_of(recipe_of(LAST)).train.shape == (40, 96)
     assert "not by the faster LiteRT: it can't convert them (no such operator)" in capfd.readouterr().err
 

@@ -1,6 +1,7 @@
 """The command line: each verb is a short file here, loaded when it is called; a KtError becomes one line and a code."""
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -67,7 +68,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and end with one line and an exit code whatever goes wrong."""
-    sys.exit(_guarded())
+    code = _guarded()
+    gc.freeze()  # else Python would search all of TensorFlow for circles once more, which takes a second
+    sys.exit(code)
 
 
 def _guarded() -> int:

@@ -7,6 +7,7 @@ error, which the parent keeps as `export.log`.
 """
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -38,9 +39,11 @@ from kt.export.onnx import Onnx
 from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import CALIBRATION, VARIANTS, Conversions, TFLite
+from kt.litert import cores
 from kt.names import printable
 from kt.numbers import size
 from kt.plain import use_plain_temporary_folder
+from kt.traced import in_inference
 
 GENTLER: dict[str, dict[str, Any]] = {
     "its head computes in float32": {"float_head": True},
@@ -57,8 +60,14 @@ MOST_ENCODED = 100
 _FEWEST = 10
 """Pictures that calibrate, however few there are: ten do as well as a thousand (benchmarks/README.md, int8)."""
 
+_BESIDE = 4
+"""Artefacts that are made and checked at once; more than there are cores, for each waits now and then."""
+
+_SWITCH = 0.0005
+"""Seconds after which a thread gives way to another: each picture of a check needs Python's lock for a moment."""
+
 _TRY = ".try_"
-_BUILDING = threading.Lock()
+_FLOAT32 = "tflite_float32"
 _MEASURED = (
     *("released", "reason", "agreement", "accuracy", "balanced_accuracy", "accuracy_change"),
     *("largest_score_difference", "bytes", "images"),
@@ -84,7 +93,8 @@ class _Evidence:
     """What every artefact is checked with.
 
     further: pictures besides the test split's, with labels and whether they trained; without the trained model's
-    answers, which `answered` adds when they are first needed.
+    answers, which `answered` adds when they are first needed. float32: the file that gives them in the model's place if
+    it matches, which is faster. opened: what takes long to open, by its path.
     """
 
     pixels: Any
@@ -92,17 +102,24 @@ class _Evidence:
     scores: Any
     encoded: gate.Encoded = field(default_factory=gate.Encoded)
     further: tuple[Any, Any, Any] | None = None
-    stand_in: Path | None = None
-    found: gate.Further | None = None
+    float32: Future[ArtifactResult] | None = None
+    opened: dict[Path, Artifact] = field(default_factory=dict)
+    _found: gate.Further | None = None
+    _finding: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self, model: Any) -> gate.Further | None:
         """The further pictures with the trained model's answers: by the float32 file, where that was found to match."""
-        if self.found is None and self.further is not None:
-            pixels, labels, learned = self.further
-            ask = model.predict_on_batch if self.stand_in is None else _open_to_check(self.stand_in).scores
-            answers = _in_batches(ask, pixels).argmax(axis=1)
-            self.found = gate.Further(pixels, answers, labels, learned)
-        return self.found
+        with self._finding:
+            if self._found is None and self.further is not None:
+                pixels, labels, learned = self.further
+                answers = _in_batches(self._fastest(model), pixels).argmax(axis=1)
+                self._found = gate.Further(pixels, answers, labels, learned)
+            return self._found
+
+    def _fastest(self, model: Any) -> Callable[[Any], Any]:
+        if self.float32 is not None and (made := self.float32.result()).released:
+            return open_artifact(made.path, threads=cores()).scores
+        return in_inference(model)
 
 
 @dataclass(frozen=True)
@@ -117,9 +134,10 @@ class _Attempt:
 def main(job_file: Path, progress: TextIO) -> None:
     """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others.
 
-    The SavedModel is made and checked beside the others, each mostly on one core. How long a picture takes is measured
-    at the end, when nothing else is done.
+    They are made and checked beside each other, each mostly on one core. How long a picture takes is measured at the
+    end, when nothing else is done.
     """
+    sys.setswitchinterval(_SWITCH)
     backend.settle()
     use_plain_temporary_folder()
     job = ExportJob.read(job_file)
@@ -128,19 +146,14 @@ def main(job_file: Path, progress: TextIO) -> None:
     evidence = _evidence(job, model)
     tell = _Progress(progress)
     tasks = list(_tasks(job))
-    beside = [task for task in tasks if task.format == "saved_model" and len(tasks) > 1]
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = {
-            task.name: pool.submit(_make_and_check, task, job, model=model, evidence=evidence, tell=tell)
-            for task in beside
-        }
-        done = {
-            task.name: _make_and_check(task, job, model=model, evidence=evidence, tell=tell)
-            for task in tasks
-            if task not in beside
-        }
-        done |= {name: result.result() for name, result in coming.items()}
-    made = [done[task.name] for task in tasks]
+    with ThreadPoolExecutor(max_workers=_BESIDE) as pool:
+        begun = {}
+        # What rounds waits for the float32 file: that is begun first, so that nothing can keep it from being made.
+        for task in sorted(tasks, key=lambda task: task.format != _FLOAT32):
+            begun[task.name] = pool.submit(_make_and_check, task, job, model=model, evidence=evidence, tell=tell)
+            if task.format == _FLOAT32:
+                evidence.float32 = begun[task.name]
+        made = [begun[task.name].result() for task in tasks]
     made += [_make_and_check(task, job, model=model, evidence=evidence, tell=tell) for task in own]
     results = []
     for result in made:
@@ -211,10 +224,8 @@ def _calibrating(job: ExportJob) -> int:
 
 def _evidence(job: ExportJob, model: Any) -> _Evidence:
     pixels = np.load(job.test_pixels, mmap_mode="r")
-    if job.reference_scores is None:
-        scores = _in_batches(model.predict_on_batch, pixels)
-    else:
-        scores = np.load(job.reference_scores)
+    given = job.reference_scores
+    scores = _in_batches(in_inference(model), pixels) if given is None else np.load(given)
     chosen = np.linspace(0, len(job.encoded) - 1, num=min(len(job.encoded), MOST_ENCODED), dtype=int)
     encoded = [servable_bytes(job.encoded[index], value_range=job.value_range) for index in chosen]
     places = chosen.tolist() if len(job.encoded) == len(pixels) else None
@@ -239,9 +250,12 @@ def _in_batches(ask: Callable[[Any], Any], pixels: Any) -> Any:
     return np.concatenate([np.asarray(ask(pixels[start : start + 64])) for start in range(0, len(pixels), 64)])
 
 
-def _open_to_check(path: Path) -> Artifact:
+def _opened(path: Path, task: _Task, evidence: _Evidence) -> Artifact:
     """Open it for one thread: checking goes on beside other work, where more would wait for each other."""
-    return open_artifact(path, threads=1)
+    opened = open_artifact(path, threads=1)
+    if task.format == "saved_model":
+        evidence.opened[path] = opened
+    return opened
 
 
 def _make_and_check(
@@ -319,16 +333,14 @@ def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence, fo
     start = time.perf_counter()
     result = ArtifactResult(name=task.name, format=task.format, path=folder / task.name, released=False, reason="")
     try:
-        # Two threads that trace one model at once are not what Keras is made for.
-        with _BUILDING:
-            folder.mkdir(exist_ok=True)
-            path = Path(task.make(model, folder))
+        folder.mkdir(exist_ok=True)
+        path = Path(task.make(model, folder))
         result = dataclasses.replace(result, name=path.name, path=path, seconds=time.perf_counter() - start)
         if not can_open(path):
             reason = f"kt cannot run a {path.suffix or 'file without a suffix'} to check it"
             return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.size_of(path)))
         verdict = gate.check(
-            _open_to_check(path),
+            _opened(path, task, evidence),
             evidence.scores,
             labels=evidence.labels,
             pixels=evidence.pixels,
@@ -345,8 +357,6 @@ def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence, fo
     result = dataclasses.replace(result, seconds=time.perf_counter() - start)
     if isinstance(verdict, str):
         return _Attempt(dataclasses.replace(result, reason=verdict, bytes=gate.size_of(path)))
-    if task.format == "tflite_float32" and verdict.released:
-        evidence.stand_in = path
     judged = verdict.judged
     found = {name: getattr(verdict, name) for name in _MEASURED}
     found["evidence"] = None if judged is None else judged.as_json()
@@ -357,7 +367,8 @@ def _with_latency(result: ArtifactResult, evidence: _Evidence) -> ArtifactResult
     """With the milliseconds for one picture, where it can be asked."""
     if result.images is None:
         return result
-    return dataclasses.replace(result, latency_ms=gate.latency(open_artifact(result.path), evidence.pixels))
+    artifact = evidence.opened.get(result.path) or open_artifact(result.path)
+    return dataclasses.replace(result, latency_ms=gate.latency(artifact, evidence.pixels))
 
 
 def _one_line(error: Exception) -> str:
@@ -405,3 +416,4 @@ if __name__ == "__main__":
     except Exception as error:  # noqa: BLE001 - the parent shows the last line of the log
         traceback.print_exc()
         sys.exit(_one_line(error))
+    gc.freeze()  # nothing is searched for circles at the end, while the parent waits

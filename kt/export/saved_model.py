@@ -12,6 +12,7 @@ from kt.data.images import decode_jpeg_in_graph, over_white, resize_in_graph
 from kt.export import warm_up
 from kt.export.labels import LABELS, to_text
 from kt.plain import plain_folder
+from kt.traced import of_keras
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 
@@ -34,12 +35,7 @@ class SavedModel:
         path = directory / "saved_model"
         height, width = model.input_shape[1:3]
         answer = _answer(model, self.classes)
-        # Nothing here is for AutoGraph, which doubles the time that the model takes to be traced.
-        from_pixels = tf.function(
-            answer,
-            input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, name="pixels")],
-            autograph=False,
-        )
+        from_pixels = of_keras(answer, [tf.TensorSpec([None, height, width, 3], tf.uint8, name="pixels")])
         from_bytes = tf.function(
             lambda image_bytes: from_pixels(_decode_all(image_bytes, (height, width))),
             input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],

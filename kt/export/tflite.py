@@ -1,5 +1,6 @@
 """TFLite files for phones: uint8 pixels in, preprocessing inside, float32 scores out, labels embedded."""
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from kt import litert
 from kt.errors import ReleaseError
 from kt.export.about import About
 from kt.export.calibration import calibrated
+from kt.export.halved import halved
 from kt.export.metadata import embed
 
 Variant = Literal["float32", "float16", "int8"]
@@ -28,16 +30,19 @@ class Conversions:
     """What several TFLite files of one model have in common, made once: it in float32, and that calibrated."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._model: Any = None
         self._float32 = b""
         self._calibrated: dict[tuple[Path, int], bytes] = {}
 
     def float32(self, model: Any) -> bytes:
-        """The model in float32."""
-        if self._model is not model:
-            self._model, self._float32 = model, _converter(model).convert()
-            self._calibrated.clear()
-        return self._float32
+        """The model in float32; who comes while it is made waits for it."""
+        with self._lock:
+            if self._model is not model:
+                self._float32 = _converted(model)
+                self._model = model
+                self._calibrated.clear()
+            return self._float32
 
     def calibrated(self, model: Any, representative: Path, *, pictures: int) -> bytes:
         """The same with the ranges of its layers' outputs on the first so many pictures of a `.npy` file."""
@@ -92,16 +97,13 @@ class TFLite:
                 )
             known = self.conversions.calibrated(model, self.representative, pictures=self.calibration)
             return _quantised(known, self.float_share, head=self.float_head)
-        converter = _converter(model)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.variant == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        content: bytes = converter.convert()
-        return content
+            return halved(self.conversions.float32(model))
+        return _converted(model, tf.lite.Optimize.DEFAULT)
 
 
-def _converter(model: Any) -> Any:
-    return litert.converter(model, batch_size=1, takes="pixels", gives=["scores"])
+def _converted(model: Any, *optimizations: Any) -> bytes:
+    return litert.converted(model, batch_size=1, takes="pixels", gives=["scores"], optimizations=optimizations)
 
 
 def _quantised(calibrated_model: bytes, share: float, *, head: bool) -> bytes:

@@ -80,7 +80,7 @@ def _pays(model: Any, *, pictures: int, backend: str) -> bool:
     Estimated from the model and not from the clock, so that the same job is done the same way each time.
     """
     size = sum(int(np.prod(weight.shape)) for weight in model.weights)
-    cost = 2.2 + 1.6e-7 * size + (0 if backend == "tensorflow" else _CHILD)
+    cost = 1.2 + 1.6e-7 * size + (0 if backend == "tensorflow" else _CHILD)
     return pictures * _numbers(model) * _SAVED[backend] > cost
 
 
@@ -179,9 +179,7 @@ def convert(model: Any, probe: Array) -> bytes:
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content: bytes = litert.converter(
-                model, batch_size=_LITERT_BATCH, takes="inputs", gives=_names(outputs)
-            ).convert()
+            content = litert.converted(model, batch_size=_LITERT_BATCH, takes="inputs", gives=_names(outputs))
     except Exception as error:  # noqa: BLE001 - the converter raises nearly anything on what it does not know
         raise _NoLiteRT(f"it can't convert them ({one_line(error)[:200]})") from None
     padded = _padded(probe, _LITERT_BATCH)
