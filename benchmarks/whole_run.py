@@ -121,7 +121,8 @@ def main():
                     found = once(checkout, root / "data", exports=exports, root=root)
                     raw.append({"which": which, "exports": exports, "load": os.getloadavg()[0], **found})
     if args.out:
-        args.out.write_text(json.dumps(raw, indent=1))
+        kept = [{**one, "told": {key: one["told"]["test"][key] for key in FIGURES}} for one in raw]
+        args.out.write_text(json.dumps(kept, indent=1))
     rows = [("whole run", lambda one: one["wall"]), ("CPU", lambda one: one["cpu"])]
     rows += [(stage, lambda one, stage=stage: one["stages"].get(stage)) for stage in [*dict(STAGES), "report"]]
     columns = [(which, exports) for exports in (True, False) for which in checkouts]
