@@ -11,7 +11,10 @@ from PIL import Image
 
 from kt.cli.new import count_pictures
 from kt.data import Folder
+from kt.data.find import LeftOut
 from kt.errors import DataError
+from kt.export.artifact import open_artifact
+from kt.serve.predict import predict_files
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +67,22 @@ def test_kt_new_takes_a_zip(tmp_path: Path, kt_ends) -> None:
     assert code == 0
     assert "12 pictures of 2 classes (a, b)" in out
     assert f'Folder("{file}"' in (tmp_path / "fruit.py").read_text()
+
+
+def test_pictures_in_a_zip_are_predicted(tmp_path: Path, exports: list[Path]) -> None:
+    (tmp_path / "photos").mkdir()
+    file = make(tmp_path / "photos.zip", prefix="", extra={"notes.txt": b"-"})
+    with zipfile.ZipFile(file) as content:
+        content.extractall(tmp_path / "photos")
+    artifact, left = open_artifact(exports[0]), LeftOut()
+    answers = list(predict_files(artifact, [file], left))
+    assert [answer.path.name for answer in answers] == [
+        f"{seed}.png" for seed in (0, 10, 2, 4, 6, 8, 1, 11, 3, 5, 7, 9)
+    ]
+    assert [answer.scores for answer in answers] == [
+        answer.scores for answer in predict_files(artifact, [tmp_path / "photos"])
+    ]
+    assert "1 .txt" in "".join(left.lines())
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/tmp/evil.png", "..\\evil.png", "C:\\evil.png"])

@@ -24,10 +24,10 @@ def command(
 ) -> None:
     """Label pictures with a released model.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files and
-    folders. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all scores.
-    A file that can't be read is told on standard error, and so is what folders hold besides pictures; exit code 3 if
-    none could be read.
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files,
+    folders and zips. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all
+    scores. A file that can't be read is told on standard error, and so is what folders hold besides pictures; exit
+    code 3 if none could be read.
 
     With --out a table is written, for any number of pictures. The same command goes on where it was interrupted.
     """

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kt.data.archive import is_zip, unpacked
 from kt.data.find import LeftOut, find_pictures
 from kt.data.images import read_rgb, resize, servable_bytes
 from kt.errors import DataError, ReleaseError
@@ -35,7 +36,7 @@ class Prediction:
 
 
 def predict_files(artifact: Any, paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Prediction]:
-    """A prediction for each file, in order; folders are searched for pictures.
+    """A prediction for each file, in order; folders and zips are searched for pictures.
 
     artifact: from `kt.export.artifact.open_artifact`. left: is told what the folders hold besides. A file that can't be
     read gives a Prediction with `error`. Raises DataError for a path that does not exist, before the first answer.
@@ -54,8 +55,10 @@ def check_there(paths: Sequence[Path]) -> None:
 
 
 def pictures_of(paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Path]:
-    """Each file, whatever it is, and each folder's pictures, in order. left: is told what the folders hold besides."""
-    return (file for path in paths for file in (find_pictures(path, left) if path.is_dir() else [path]))
+    """Each file, whatever it is, and each folder's or zip's pictures, in order. left: is told what else these hold."""
+    for path in paths:
+        folder = unpacked(path) if is_zip(path) else path
+        yield from find_pictures(folder, left) if folder.is_dir() else [path]
 
 
 def _answer(artifact: Any, files: Sequence[Path]) -> Iterator[Prediction]:
