@@ -250,12 +250,14 @@ def test_what_the_system_refuses_has_its_code(error, code, message, kt_ends, mon
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told(unbuffered, tmp_path):
     (tmp_path / "paper.py").write_text(PAPER)
     with open("/dev/full", "w") as full:  # noqa: PTH123
         ended = subprocess.run(
             [sys.executable, "-c", "from kt.cli import main; main()", "list", str(tmp_path)],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     assert ended.returncode == 7
     assert ended.stderr == "error: The disk is full (while writing); free some space and run again.\n"

@@ -69,8 +69,18 @@ def cli() -> None:
 def main() -> None:
     """Run the command line, and end with one line and an exit code whatever goes wrong."""
     code = _guarded()
+    _drop_what_cannot_be_written()
     gc.freeze()  # else Python would search all of TensorFlow for circles once more, which takes a second
     sys.exit(code)
+
+
+def _drop_what_cannot_be_written() -> None:
+    """On a full disk Python would try once more at its end, tell of that in lines of its own, and end with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _guarded() -> int:
