@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,15 @@ def test_a_full_disk_is_told(unbuffered, tmp_path):
         )  # fmt: skip
     assert ended.returncode == 7
     assert ended.stderr == "error: The disk is full (while writing); free some space and run again.\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_failure(closed, tmp_path):
+    (tmp_path / "paper.py").write_text(PAPER)
+    command = f"{shlex.quote(sys.executable)} -c 'from kt.cli import main; main()' list {shlex.quote(str(tmp_path))}"
+    done = subprocess.run(["/bin/sh", "-c", f"{command} {closed}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("paper.py" in done.stdout) == (closed == "2>&-")
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path):

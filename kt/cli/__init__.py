@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,10 +69,18 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and end with one line and an exit code whatever goes wrong."""
+    _open_what_is_closed()
     code = _guarded()
     _drop_what_cannot_be_written()
     gc.freeze()  # else Python would search all of TensorFlow for circles once more, which takes a second
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """`kt ... >&-` leaves no stream, and the next file that is opened would take its number, and what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
 
 
 def _drop_what_cannot_be_written() -> None:
