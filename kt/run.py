@@ -2,22 +2,28 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from kt import report
+from kt.beside import beside
 from kt.console import say, shown
-from kt.data.splits import Splits
+from kt.data.splits import Pixels, Splits
 from kt.errors import RecipeError, one_line
 from kt.evaluate import evaluate
 from kt.export import ArtifactResult, from_run, release, unreleased
-from kt.export.learned import learned, withhold
+from kt.export.learned import Learned, learned, withhold
 from kt.export.value_range import keep
+from kt.features.answers import answers
 from kt.files import check_openable
 from kt.model import Built, build, in_float32, predict
 from kt.names import is_plain
@@ -78,14 +84,15 @@ def _origin_by(out: Path) -> Origin:
 class Trained:
     """What training leaves: the model with its best weights, the recipe as it was trained, its phases.
 
-    scarce: what the number of pictures means. told: further keys of `report.json`; its `notes` join those of the run.
+    scarce: asked once and beside other work, it tells what the number of pictures means. told: further keys of
+    `report.json`; its `notes` join those of the run.
     """
 
     recipe: Recipe
     built: Built
     phases: Sequence[PhaseResult]
     best: Best
-    scarce: Scarcity = field(default_factory=Scarcity)
+    scarce: Callable[[], Scarcity] = Scarcity
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -128,36 +135,38 @@ def run(
     for folder in (out, saved_models):
         check_openable(folder)
     seed_everything(recipe.seed)
-    splits = recipe.data()
-    seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
-    from_run.record(out, splits, origin.file)
-    say(report.data_line(splits))
     with from_run.export_ahead(out, recipe.export) as worker:
+        splits = recipe.data()
+        seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
+        from_run.record(out, splits, origin.file)
+        say(report.data_line(splits))
         trained = training(recipe, splits, logs=out / "logs", cached=origin.cached)
+        scarce = beside(trained.scarce)
         model = in_float32(trained.built, trained.recipe)
         model.save(out / "model.keras")
         keep(out / "model.keras", splits.value_range)
-        scores = predict(model, splits.test.pixels)
-        test = evaluate(scores, splits.test.labels, splits.classes, groups=splits.test.groups, seed=recipe.seed)
-        found = learned(test, splits.test.things(len(splits.classes)), force=origin.force)
+        by_parts = origin.cached and model is trained.built.model
+        ask = partial(answers, trained.built) if by_parts else partial(predict, model)
+        measured = _Measured(ask, splits, recipe, force=origin.force)
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
         def tell(released_to: Path | None, *notes: str) -> None:
             results.update(report.compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-                best=trained.best, told=trained.told, scarce=trained.scarce, test=test, learned=found,
+                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, learned=measured.learned,
                 artifacts=artifacts, released_to=released_to, started=started,
             ))  # fmt: skip
             results["notes"] += notes
-            report.write(results, splits, scores, out)
+            report.write(results, splits, measured.scores, out)
 
         try:
             artifacts = from_run.export_run(
-                out, recipe, splits, scores=scores, name=origin.name, formats=recipe.export, worker=worker
-            )
-            artifacts = withhold(artifacts, found)
-            card = report.card(origin.name, origin.description, splits, test)
+                out, recipe, splits, scores=lambda: measured.scores, name=origin.name, formats=recipe.export,
+                worker=worker,
+            )  # fmt: skip
+            artifacts = withhold(artifacts, measured.learned)
+            card = report.card(origin.name, origin.description, splits, measured.test)
             # Just before the version appears, so that whatever happens next to it there is none without its report.
             released_to = release(artifacts, name=origin.name, saved_models=saved_models, card=card, before=tell)
         except BaseException as error:
@@ -169,6 +178,29 @@ def run(
         if released_to is None:
             tell(None)
     return results
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the trained model says of the test split, asked once: while the exports are made, or when it is needed."""
+
+    ask: Callable[[Pixels], npt.NDArray[np.float32]]
+    splits: Splits
+    recipe: Recipe
+    force: bool
+
+    @cached_property
+    def scores(self) -> npt.NDArray[np.float32]:
+        return self.ask(self.splits.test.pixels)
+
+    @cached_property
+    def test(self) -> dict[str, Any]:
+        part = self.splits.test
+        return evaluate(self.scores, part.labels, self.splits.classes, groups=part.groups, seed=self.recipe.seed)
+
+    @cached_property
+    def learned(self) -> Learned:
+        return learned(self.test, self.splits.test.things(len(self.splits.classes)), force=self.force)
 
 
 def _tell_how_to_go_on(out: Path) -> None:

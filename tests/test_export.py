@@ -546,7 +546,7 @@ def in_turn(made: Made, files: list[Path]) -> tuple[ArtifactResult, list[Path]]:
         exact=False,
         gentler=tuple((file.name, way(file)) for file in files[1:]),
     )
-    evidence = child._Evidence(made.pixels, made.labels, made.scores)
+    evidence = child._Evidence(made.pixels, made.labels, lambda: made.scores)
     said = []
     found = child._make_and_check(task, made.job, model=None, evidence=evidence, tell=said.append)
     assert len(said) == (len(asked) if len(asked) > 1 else 0), "each try is told"
@@ -926,6 +926,27 @@ def test_without_reference_scores_the_child_asks_the_trained_model_itself(made, 
     )
     (result,) = export(job)
     assert result.released and result.accuracy == 1.0 and result.largest_score_difference < 1e-5
+
+
+@pytest.mark.slow
+@on_linux
+def test_the_scores_may_come_while_the_artefacts_are_made_and_if_they_fail_no_child_is_left(made, tmp_path):
+    late = tmp_path / "late.npy"
+    job = dataclasses.replace(
+        made.job, directory=tmp_path / "out", formats=("saved_model",), exporters=(), reference_scores=late
+    )
+    (result,) = export(job, scores=lambda: made.scores)
+    assert result.released and result.largest_score_difference < 1e-5
+    (other,) = export(job, scores=lambda: made.scores[:, ::-1])
+    assert not other.released
+    before = set(children_of(os.getpid()))
+
+    def fails():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        export(job, scores=fails)
+    assert set(children_of(os.getpid())) == before
 
 
 @pytest.mark.slow

@@ -332,7 +332,7 @@ def test_the_probes_move_nothing_and_leave_the_training_as_it_was(tiny):
     recipe, splits = tiny
     plain, probed = built_from(recipe, splits), built_from(recipe, splits)
     before = probed.model.get_weights()
-    found = scarcity(probed, recipe, splits)
+    found = scarcity(probed, recipe, splits)()
     assert len(found.learning_curve) >= 2
     assert all((one == other).all() for one, other in zip(before, probed.model.get_weights(), strict=True))
     train(plain, recipe, splits)
@@ -343,9 +343,9 @@ def test_the_probes_move_nothing_and_leave_the_training_as_it_was(tiny):
 
 def test_no_test_picture_is_looked_at(tiny):
     recipe, splits = tiny
-    found = scarcity(built_from(recipe, splits), recipe, splits)
+    found = scarcity(built_from(recipe, splits), recipe, splits)()
     blank = replace(splits.test, pixels=np.zeros_like(splits.test.pixels), labels=splits.test.labels[::-1].copy())
-    assert scarcity(built_from(recipe, splits), recipe, replace(splits, test=blank)) == found
+    assert scarcity(built_from(recipe, splits), recipe, replace(splits, test=blank))() == found
     assert found.cross_validation["images"] == len(splits.train) + len(splits.validation)
 
 
@@ -354,13 +354,13 @@ def test_augmented_pictures_are_probed_as_they_are(tiny):
 
     recipe, splits = tiny
     views = replace(recipe, augment=Views(lambda images: 255 - images, views=2))
-    plain = scarcity(built_from(recipe, splits), recipe, splits)
-    assert scarcity(built_from(views, splits), views, splits) == plain
+    plain = scarcity(built_from(recipe, splits), recipe, splits)()
+    assert scarcity(built_from(views, splits), views, splits)() == plain
 
 
 def test_a_backbone_without_weights_that_trains_as_a_whole_is_not_probed(tiny, capsys):
     recipe, splits = tiny
     scratch = replace(recipe, phases=[Phase("all", trainable=everything, epochs=1, lr=1e-3)])
-    found = scarcity(built_from(scratch, splits), scratch, splits)
+    found = scarcity(built_from(scratch, splits), scratch, splits)()
     assert (found.learning_curve, found.outlook, found.cross_validation) == ((), "", None)
     assert "no learning curve: there are no pretrained weights, and nothing is frozen" in capsys.readouterr().err

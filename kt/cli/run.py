@@ -72,6 +72,10 @@ def command(
     wanted = goal(target, budget)
     if search and find_spec("optuna") is None:
         raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
+    if recipe.exists():
+        from kt.export.job import at_hand
+
+        click.get_current_context().with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
     loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
     resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
 

@@ -1,8 +1,9 @@
 """The child process of an export: `python -m kt.export.child` makes each artefact, checks it, writes results.
 
 It runs under TensorFlow whatever backend trained (the parent sets the environment). The job's file is named in a line
-of standard input, which may come late: until then it has loaded what it needs. When that input ends, the parent is
-gone, and so the child ends. Progress is standard output, line by line; everything else, C++ logs included, is standard
+of standard input, which may come late: until then it has loaded what it needs. Another line says that the trained
+model's scores are there; until then artefacts are made, and none is checked. When that input ends, the parent is gone,
+and so the child ends. Progress is standard output, line by line; everything else, C++ logs included, is standard
 error, which the parent keeps as `export.log`.
 """
 
@@ -28,6 +29,7 @@ import numpy as np
 
 import kt.recipe
 from kt import backend
+from kt.beside import beside
 from kt.data.images import servable_bytes
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
@@ -92,14 +94,14 @@ class _Task:
 class _Evidence:
     """What every artefact is checked with.
 
-    further: pictures besides the test split's, with labels and whether they trained; without the trained model's
-    answers, which `answered` adds when they are first needed. float32: the file that gives them in the model's place if
-    it matches, which is faster. opened: what takes long to open, by its path.
+    scores: waits for the trained model's. further: pictures besides the test split's, with labels and whether they
+    trained; without the trained model's answers, which `answered` adds when they are first needed. float32: the file
+    that gives them in the model's place if it matches, which is faster. opened: what takes long to open, by its path.
     """
 
     pixels: Any
     labels: Any
-    scores: Any
+    scores: Callable[[], Any]
     encoded: gate.Encoded = field(default_factory=gate.Encoded)
     further: tuple[Any, Any, Any] | None = None
     float32: Future[ArtifactResult] | None = None
@@ -131,7 +133,7 @@ class _Attempt:
     changed: Any = None
 
 
-def main(job_file: Path, progress: TextIO) -> None:
+def main(job_file: Path, progress: TextIO, *, scores_are_there: threading.Event) -> None:
     """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others.
 
     They are made and checked beside each other, each mostly on one core. How long a picture takes is measured at the
@@ -143,7 +145,7 @@ def main(job_file: Path, progress: TextIO) -> None:
     job = ExportJob.read(job_file)
     own = _own_exporters(job)  # before the model, which may need layers that the recipe registers
     model = _load_model(job.model_file)
-    evidence = _evidence(job, model)
+    evidence = _evidence(job, model, scores_are_there=scores_are_there)
     tell = _Progress(progress)
     tasks = list(_tasks(job))
     with ThreadPoolExecutor(max_workers=_BESIDE) as pool:
@@ -222,14 +224,19 @@ def _calibrating(job: ExportJob) -> int:
     return min(CALIBRATION, max(_FEWEST, len(np.load(job.representative, mmap_mode="r")) // 2))
 
 
-def _evidence(job: ExportJob, model: Any) -> _Evidence:
+def _evidence(job: ExportJob, model: Any, *, scores_are_there: threading.Event) -> _Evidence:
     pixels = np.load(job.test_pixels, mmap_mode="r")
-    given = job.reference_scores
-    scores = _in_batches(in_inference(model), pixels) if given is None else np.load(given)
+
+    def scores() -> Any:
+        if job.reference_scores is None:
+            return _in_batches(in_inference(model), pixels)
+        scores_are_there.wait()
+        return np.load(job.reference_scores)
+
     chosen = np.linspace(0, len(job.encoded) - 1, num=min(len(job.encoded), MOST_ENCODED), dtype=int)
     encoded = [servable_bytes(job.encoded[index], value_range=job.value_range) for index in chosen]
     places = chosen.tolist() if len(job.encoded) == len(pixels) else None
-    return _Evidence(pixels, np.load(job.labels), scores, gate.Encoded(encoded, places), _further(job))
+    return _Evidence(pixels, np.load(job.labels), beside(scores), gate.Encoded(encoded, places), _further(job))
 
 
 def _further(job: ExportJob) -> tuple[Any, Any, Any] | None:
@@ -341,7 +348,7 @@ def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence, fo
             return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.size_of(path)))
         verdict = gate.check(
             _opened(path, task, evidence),
-            evidence.scores,
+            evidence.scores(),
             labels=evidence.labels,
             pixels=evidence.pixels,
             classes=job.classes,
@@ -389,20 +396,26 @@ def _summary(result: ArtifactResult) -> str:
     return f"  {result.name}: {', '.join([*figures, end])}"
 
 
-def _job_file() -> Path:
+def _job_file(scores_are_there: threading.Event) -> Path:
     """The job's file, once the parent names it; ends this process where the parent ends without."""
     line = sys.stdin.readline()
     if not line:
         sys.exit(0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_listen, args=(scores_are_there,), daemon=True).start()
     asked = json.loads(line)
+    if asked["log"]:
+        with Path(asked["log"]).open("w", encoding="utf-8") as log:
+            os.dup2(log.fileno(), 2)
     os.environ.update(asked["environment"])
     tempfile.tempdir = None  # it is looked up anew
     return Path(asked["job"])
 
 
-def _end_with_parent() -> None:
-    sys.stdin.read()
+def _listen(scores_are_there: threading.Event) -> None:
+    """The parent has one more thing to say; then its end is this process's."""
+    if sys.stdin.readline():
+        scores_are_there.set()
+        sys.stdin.read()
     os._exit(1)
 
 
@@ -410,9 +423,11 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, and says what happened
     # What Keras, TensorFlow or an exporter of the recipe's own prints must not be taken for progress.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
+    there = threading.Event()
+    job_file = _job_file(there)
     os.dup2(2, 1)
     try:
-        main(_job_file(), lines)
+        main(job_file, lines, scores_are_there=there)
     except Exception as error:  # noqa: BLE001 - the parent shows the last line of the log
         traceback.print_exc()
         sys.exit(_one_line(error))

@@ -2,8 +2,8 @@
 
 import csv
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kt.backend import accelerated
 from kt.data.splits import Split, Splits
 from kt.export.about import About
-from kt.export.job import LOG, ArtifactResult, ExportJob, Worker, export, started_ahead
+from kt.export.job import LOG, ArtifactResult, ExportJob, Worker, export, taken
 from kt.export.value_range import keep
 from kt.files import save_array
 from kt.names import text_of
@@ -43,7 +43,7 @@ def export_run(
     recipe: Recipe,
     splits: Splits,
     *,
-    scores: npt.NDArray[np.float32],
+    scores: Callable[[], npt.NDArray[np.float32]],
     name: str,
     formats: Sequence[str | Callable[[Any, Path], Path]],
     about: About | None = None,
@@ -51,9 +51,9 @@ def export_run(
 ) -> tuple[ArtifactResult, ...]:
     """Export `out/model.keras` in the child process and check each artefact on the test split.
 
-    scores: `[N, C]`, what the trained model said of the test split; name: begins the files' names. about: what the
-    `.tflite` files tell of the model, what the recipe's file says of itself unless given. worker: of `export_ahead`.
-    Without formats there is no child.
+    scores: gives `[N, C]`, what the trained model says of the test split; it is asked while the child makes the
+    artefacts. name: begins the files' names. about: what the `.tflite` files tell of the model, what the recipe's file
+    says of itself unless given. worker: of `export_ahead`. Without formats there is no child.
     """
     if not formats:
         return ()
@@ -69,8 +69,6 @@ def export_run(
             "validation_pixels": held_out.pixels,
             "validation_labels": held_out.labels,
         }
-        if not accelerated():  # whose convolutions may round to TF32: then the child asks the .keras file on the CPU
-            arrays["reference_scores"] = scores
         for key, array in arrays.items():
             save_array(folder / f"{key}.npy", array)
         job = ExportJob(
@@ -80,7 +78,8 @@ def export_run(
             classes=splits.classes,
             test_pixels=folder / "test_pixels.npy",
             labels=folder / "labels.npy",
-            reference_scores=folder / "reference_scores.npy" if "reference_scores" in arrays else None,
+            # An accelerator's convolutions may round to TF32: then the child asks the .keras file on the CPU.
+            reference_scores=None if accelerated() else folder / "reference_scores.npy",
             representative=folder / "representative.npy",
             representative_labels=folder / "representative_labels.npy",
             validation_pixels=folder / "validation_pixels.npy",
@@ -93,20 +92,15 @@ def export_run(
             about=about or About.of_recipe(out / "recipe.py"),
             value_range=splits.value_range,
         )
-        results = export(job, work=folder, worker=worker)
+        results = export(job, scores=scores, work=folder, worker=worker)
         for result in results:
             keep(result.path, splits.value_range)
         return results
 
 
-@contextmanager
-def export_ahead(out: Path, formats: Sequence[object]) -> Iterator[Worker | None]:
-    """Start the export's child while there is nothing to export yet, for it takes seconds; None without formats."""
-    if not formats:
-        yield None
-        return
-    with started_ahead(out / "artifacts" / LOG) as worker:
-        yield worker
+def export_ahead(out: Path, formats: Sequence[object]) -> AbstractContextManager[Worker | None]:
+    """Have the child ready while there is nothing to export yet, for it takes seconds; None without formats."""
+    return taken(out / "artifacts" / LOG, needed=bool(formats))
 
 
 def export_again(
@@ -124,8 +118,9 @@ def export_again(
     from kt.model import predict
 
     model = keras.saving.load_model(run / "model.keras", compile=False)
-    scores = predict(model, splits.test.pixels)
-    return export_run(run, recipe, splits, scores=scores, name=name, formats=formats, about=about)
+    return export_run(
+        run, recipe, splits, scores=lambda: predict(model, splits.test.pixels), name=name, formats=formats, about=about
+    )
 
 
 def representative(train: Split) -> Split:

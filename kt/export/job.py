@@ -9,8 +9,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kt.data.values import ValueRange
 from kt.errors import EnvironmentProblem, ReleaseError, did_you_mean
 from kt.export.about import About
 from kt.extras import install
+from kt.files import save_array
 from kt.names import is_utf8
 from kt.recipe import EXPORTS
 
@@ -168,13 +170,20 @@ def unreleased(results: Sequence[ArtifactResult], *, why: str) -> tuple[Artifact
     )
 
 
-def export(job: ExportJob, *, work: Path | None = None, worker: "Worker | None" = None) -> tuple[ArtifactResult, ...]:
+def export(
+    job: ExportJob,
+    *,
+    scores: Callable[[], Any] | None = None,
+    work: Path | None = None,
+    worker: "Worker | None" = None,
+) -> tuple[ArtifactResult, ...]:
     """Make and check every artefact of a job in a child process under TensorFlow, and tell how each one did.
 
-    work: a folder for the child's temporary files, converters' too; where the system keeps such files unless given.
-    worker: a child that was started ahead; else one is started now. Artefacts that fail are in the answer too, with
-    `released=False` and the reason. Raises ReleaseError when the child could not work at all: no model, or it was
-    killed.
+    scores: gives what `reference_scores` is to hold, and is asked while the child makes the artefacts; None where that
+    file is there. work: a folder for the child's temporary files, converters' too; where the system keeps such files
+    unless given. worker: a child that was started ahead; else one is started now. Artefacts that fail are in the answer
+    too, with `released=False` and the reason. Raises ReleaseError when the child could not work at all: no model, or it
+    was killed.
     """
     if not job.model_file.is_file():
         raise ReleaseError(f"There is no trained model at {shown(job.model_file)}; train first.")
@@ -184,9 +193,9 @@ def export(job: ExportJob, *, work: Path | None = None, worker: "Worker | None" 
     job.write(job_file)
     if worker is None or not worker.waits():
         with started_ahead(log_file) as fresh:
-            code = fresh.work(job_file, temporary=work)
+            code = _done(job, job_file, fresh, scores=scores, work=work)
     else:
-        code = worker.work(job_file, temporary=work)
+        code = _done(job, job_file, worker, scores=scores, work=work)
     if code != 0 or not result_file.is_file():
         _check_room(job.directory, log_file.read_text(encoding="utf-8", errors="replace"))
         raise ReleaseError(f"Export failed ({_ending(code)}): {_last_line(log_file)} (all of it: {shown(log_file)})")
@@ -197,6 +206,16 @@ def export(job: ExportJob, *, work: Path | None = None, worker: "Worker | None" 
     return results
 
 
+def _done(
+    job: ExportJob, job_file: Path, worker: "Worker", *, scores: Callable[[], Any] | None, work: Path | None
+) -> int:
+    """The child's exit code, when it has done the job."""
+    worker.begin(job_file, log_file=job.directory / LOG, temporary=work)
+    if scores is not None and job.reference_scores is not None:
+        save_array(job.reference_scores, scores())
+    return worker.finish()
+
+
 LOG = "export.log"
 """The file in the job's directory that takes what the child prints besides its progress."""
 
@@ -204,50 +223,97 @@ LOG = "export.log"
 class Worker:
     """A child process that loads TensorFlow, and then waits for one job."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, process: "subprocess.Popen[str]", *, logged: bool) -> None:
+        self._process, self._logged = process, logged
 
     def waits(self) -> bool:
         """Whether it is there to be given a job."""
         return self._process.poll() is None
 
-    def work(self, job_file: Path, *, temporary: Path | None = None) -> int:
-        """Give it the job, pass on its progress, and give its exit code. temporary: a folder for temporary files."""
-        given, progress = self._process.stdin, self._process.stdout
-        assert given is not None and progress is not None
-        with suppress(BrokenPipeError):  # it has just died: its exit code says so
-            # Its input stays open: that is how it knows that this process is still there.
-            asked = {"job": str(job_file), "environment": temporary_files_in(temporary)}
-            given.write(f"{json.dumps(asked)}\n")
-            given.flush()
+    def end(self) -> None:
+        """It is not needed."""
+        self._process.kill()
+
+    def begin(self, job_file: Path, *, log_file: Path, temporary: Path | None = None) -> None:
+        """Give it the job; its reference scores need not be there yet.
+
+        log_file: for its noise, where it was started with none. temporary: a folder for temporary files.
+        """
+        log = None if self._logged else str(log_file)
+        self._tell({"job": str(job_file), "log": log, "environment": temporary_files_in(temporary)})
+
+    def finish(self) -> int:
+        """Tell it that the reference scores are there, pass on its progress, and give its exit code."""
+        self._tell("scores")
+        progress = self._process.stdout
+        assert progress is not None
         for line in progress:
             say(line.rstrip("\n"))
         return self._process.wait()
 
+    def _tell(self, what: Any) -> None:
+        """A line of its input, which stays open: that is how it knows that this process is still there."""
+        given = self._process.stdin
+        assert given is not None
+        with suppress(BrokenPipeError):  # it has just died: its exit code says so
+            given.write(f"{json.dumps(what)}\n")
+            given.flush()
+
 
 @contextmanager
-def started_ahead(log_file: Path) -> Iterator[Worker]:
+def started_ahead(log_file: Path | None) -> Iterator[Worker]:
     """Start the child of an export, which takes seconds to load TensorFlow, before there is a job for it.
 
-    log_file: for its noise, C++ included. It ends when the block does, or when this process dies.
+    log_file: for its noise, C++ included; None where there is no place for it yet: then what it says before it has a
+    job is lost. It ends when the block does, or when this process dies.
     """
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        log_file.open("w", encoding="utf-8") as log,
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "kt.export.child"],  # our own interpreter and module
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-            env=child_environment(),
-        ) as process,
-    ):
+    with ExitStack() as stack:
+        log: Any = subprocess.DEVNULL
+        if log_file is not None:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context(log_file.open("w", encoding="utf-8"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "kt.export.child"],  # our own interpreter and module
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env=child_environment(),
+            )
+        )
+        stack.callback(process.kill)  # does nothing to one that has ended; an interrupted run leaves none behind
+        yield Worker(process, logged=log_file is not None)
+
+
+_AT_HAND: ContextVar[Worker | None] = ContextVar("at_hand", default=None)
+
+
+@contextmanager
+def at_hand() -> Iterator[None]:
+    """Within it there is a child that `taken` gives: started before it is known what is to be exported, if anything."""
+    with started_ahead(None) as worker:
+        token = _AT_HAND.set(worker)
         try:
-            yield Worker(process)
+            yield
         finally:
-            process.kill()  # does nothing to a child that has ended; an interrupted run leaves none behind
+            _AT_HAND.reset(token)
+
+
+@contextmanager
+def taken(log_file: Path, *, needed: bool) -> Iterator[Worker | None]:
+    """The child that is at hand, or a new one; none, and none is left at hand, where it is not needed."""
+    worker = _AT_HAND.get()
+    if not needed:
+        if worker is not None:
+            worker.end()
+        yield None
+    elif worker is not None and worker.waits():
+        yield worker
+    else:
+        with started_ahead(log_file) as fresh:
+            yield fresh
 
 
 _NO_ROOM = ("No space left on device", "Disk quota exceeded")

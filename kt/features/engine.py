@@ -167,7 +167,9 @@ class Engine:
         borders = [one.border for one in lacking]
         source = self._nearest(borders, needed)
         model, fetch = self._way(source, borders)
-        compute, engine = encoder_for(model, pictures=len(needed), probe=fetch(needed[:BATCH]))
+        # The test split's are asked through the same part at the end (`kt.features.answers`).
+        pictures = len(needed) + len(self._splits.test)
+        compute, engine = encoder_for(model, pictures=pictures, probe=fetch(needed[:BATCH]))
         with ExitStack() as stack, progress_bar("frozen layers", len(needed)) as bar:
             writers = [
                 stack.enter_context(one.store.writer(len(each))) for one, each in zip(lacking, missing, strict=True)

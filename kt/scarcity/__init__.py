@@ -4,6 +4,7 @@ All of it comes from a linear probe on the frozen backbone's features of train a
 of pictures is looked at.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,12 @@ class Scarcity:
     cross_validation: dict[str, Any] | None = None
 
 
-def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Scarcity:
-    """Warn of few pictures, and probe the backbone as it is: before training moves it. It is left frozen.
+def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Callable[[], Scarcity]:
+    """Warn of few pictures, and give what probes the backbone as it is now, before training moves it.
 
-    cached: whether frozen layers are computed once; where they are not, they are not for this alone either. Raises
-    DataError where the backbone gives the same for every picture.
+    It is left frozen. The probes themselves take seconds and need nothing but what the backbone gave, so whoever trains
+    asks for them when there is time. cached: whether frozen layers are computed once; where they are not, they are not
+    for this alone either. Raises DataError where the backbone gives the same for every picture.
     """
     warnings = few_pictures(splits)
     for warning in warnings:
@@ -47,18 +49,20 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     reason = not_probed(built, recipe) if cached else "frozen layers are not computed once"
     if reason:
         say(f"no learning curve: {reason}")
-        return Scarcity(warnings)
-    found = frozen_features(built, recipe, splits)
+    found = None if reason else frozen_features(built, recipe, splits)
     if found is None:
-        return Scarcity(warnings)
+        return lambda: Scarcity(warnings)
     train, validation = found
     linear.refuse_constant(train.features)
-    balanced = recipe.class_weight == "balanced"
-    keep = shares_of(built)
-    curve, sentence = learning_curve(train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
-    say(sentence)
-    figures = None
-    if len(train.labels) == len(splits.train) and is_scarce(splits.validation, len(splits.classes)):
-        known = train + validation
-        figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
-    return Scarcity(warnings, tuple(curve), sentence, figures)
+    keep, balanced = shares_of(built), recipe.class_weight == "balanced"
+
+    def probed() -> Scarcity:
+        curve, sentence = learning_curve(train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
+        say(sentence)
+        figures = None
+        if len(train.labels) == len(splits.train) and is_scarce(splits.validation, len(splits.classes)):
+            known = train + validation
+            figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
+        return Scarcity(warnings, tuple(curve), sentence, figures)
+
+    return probed
