@@ -6,8 +6,8 @@ The pictures of each run must still be there. Calibration pictures come from tra
 validation and on training pictures that calibrate nothing: the share that gets another label than from the trained
 model, and the mean of the largest difference in a picture's scores. Nothing is measured on test.
 
-`random`: drawn without regard to the class; all others per class. `first 15 %`: these of the layers stay in float32.
-`worst 15 %`: as many, but those whose rounding TensorFlow's QuantizationDebugger finds the largest, in steps of their
+`random`: drawn without regard to the class; all others per class. `first 15%`: these of the layers stay in float32.
+`worst 15%`: as many, but those whose rounding TensorFlow's QuantizationDebugger finds the largest, in steps of their
 output. `dynamic range`: int8 weights only, no calibration.
 """
 

@@ -23,9 +23,9 @@ WAYS = {  # JPEG quality, scale, light
     "quality 90": (90, 1.0, 1.0),
     "half size": (85, 0.5, 1.0),
     "double size": (85, 2.0, 1.0),
-    "5 % darker": (85, 1.0, 0.95),
-    "5 % brighter": (85, 1.0, 1.05),
-    "quality 50, half size, 5 % darker": (50, 0.5, 0.95),
+    "5% darker": (85, 1.0, 0.95),
+    "5% brighter": (85, 1.0, 1.05),
+    "quality 50, half size, 5% darker": (50, 0.5, 0.95),
 }
 
 

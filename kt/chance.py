@@ -13,7 +13,7 @@ SURE = 0.95
 def mean_and_interval(
     values: npt.ArrayLike, groups: Sequence[str], *, looks: int = 1
 ) -> tuple[float, list[float]] | None:  # fmt: skip
-    """The mean over pictures and its 95 % interval, by Student's t over whole things; None where there is only one.
+    """The mean over pictures and its 95% interval, by Student's t over whole things; None where there is only one.
 
     values: `[N]`, a number for each picture, such as the difference of two models' losses on it. groups: for each the
     thing it shows; pictures of one thing are not independent, so things are what is counted. looks: how often the

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +26,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from kt.names import json_text, printable
@@ -57,6 +59,18 @@ def tell(*lines: object) -> None:
 def tell_cells(*cells: object) -> None:
     """A row of results on standard output, with tabs between the cells and nowhere else."""
     _out("\t".join(map(printable, cells)))
+
+
+def tell_table(table: Table) -> None:
+    """A table of results on standard output, nothing of it cut off.
+
+    A narrow terminal gets its cells in several lines; a file or another program gets each row in one.
+    """
+    out = Console(highlight=False, markup=False)
+    if not out.is_terminal:
+        wide = out.options.update(max_width=sys.maxsize)
+        out.width = max(out.width, Measurement.get(out, wide, table).maximum)
+    out.print(table)
 
 
 def tell_json(value: Any, *, indent: int | None = None) -> None:

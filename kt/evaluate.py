@@ -47,7 +47,7 @@ def evaluate(
     over 15 equally wide bins (Guo et al., On Calibration of Modern Neural Networks, 2017). What is undefined, such as
     the recall of a class without test pictures, is `None`, never NaN.
 
-    Intervals are 95 % percentile bootstrap intervals. Frames of one thing are not independent, so whole groups are
+    Intervals are 95% percentile bootstrap intervals. Frames of one thing are not independent, so whole groups are
     drawn, with replacement (a cluster bootstrap): 400 pictures of 4 apples tell about 4 apples. They are drawn within
     each class, so that no class vanishes from a resample; a group with pictures of several classes counts as one group
     in each. Where a class has very few groups the interval is too narrow: a single group shows no spread at all. So
@@ -267,7 +267,7 @@ def _weighted_auc(weights: Floats, ours: Ints, others: Ints, below: Ints, throug
 
 
 def _interval(draws: Floats | None) -> list[float] | None:
-    """The middle 95 % of the resamples, or `None` where the headline is undefined."""
+    """The middle 95% of the resamples, or `None` where the headline is undefined."""
     if draws is None:
         return None
     tail = (1 - CONFIDENCE) / 2

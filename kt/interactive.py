@@ -121,7 +121,7 @@ class Result:
         return float(self._test["log_loss"])
 
     def interval(self, metric: str = "balanced_accuracy") -> tuple[float, float]:
-        """The 95 % interval of a metric: from what to what it may be for other pictures of the same kind."""
+        """The 95% interval of a metric: from what to what it may be for other pictures of the same kind."""
         intervals = self._test["intervals"]
         if metric not in intervals:
             raise RecipeError(f"There is no interval of {metric!r}; there is: {', '.join(intervals)}.")

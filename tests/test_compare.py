@@ -673,7 +673,7 @@ def told(**changes):
 
 def test_the_verdict_is_told_in_sentences():
     assert told() == [
-        "Positive transfer: linear probe against scratch +10.0 points of balanced accuracy (95 % interval +5.0 to "
+        "Positive transfer: linear probe against scratch +10.0 points of balanced accuracy (95% interval +5.0 to "
         "+15.0; p < 0.001).",
         "Chosen among the strategies on validation; measured on 50 test pictures of 10 things, 3 seeds.",
         "Scratch needs about 60 pictures (40 to more than measured) to do what linear probe does with 100.",

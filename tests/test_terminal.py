@@ -71,3 +71,35 @@ def test_short_epochs_are_folded(capfd):
         lines.begin(epoch)
         lines.end({"val_loss": 0.5, "val_accuracy": 0.9})
     assert len(capfd.readouterr().err.splitlines()) < 10
+
+
+WIDE = """
+from rich.table import Table
+from kt.console import tell_table
+table = Table()
+for title in ("strategy", "balanced accuracy", "against scratch"):
+    table.add_column(title)
+table.add_row("linear probe, all depths of it, and more", "0.996 (0.987 to 1.000)", "+74.6 (+73.7 to +75.0) points")
+tell_table(table)
+"""
+
+
+def table_as_printed(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", WIDE], capture_output=True, text=True, check=True, encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_table_in_a_file_has_each_row_in_one_line_with_every_figure():
+    printed = table_as_printed(COLUMNS="60")
+    assert "…" not in printed
+    assert any("all depths of it, and more" in line and "+75.0) points" in line for line in printed.splitlines())
+
+
+def test_a_table_on_a_narrow_terminal_is_wrapped_and_not_cut():
+    printed = re.sub("\x1b[^m]*m", "", table_as_printed(COLUMNS="60", FORCE_COLOR="1", TERM="xterm"))
+    assert "…" not in printed and all(len(line) <= 60 for line in printed.splitlines())
+    for figure in ("0.996", "1.000)", "+73.7", "+75.0)"):
+        assert figure in printed

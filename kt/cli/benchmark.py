@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.cli.options import json_option
-from kt.console import progress_bar, tell, tell_json
+from kt.console import progress_bar, tell, tell_json, tell_table
 from kt.names import printable
 
 if TYPE_CHECKING:
@@ -53,19 +53,17 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _print(done: Sequence["Benchmark"], *, cores: int, runs: int) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
     for title in ("MB", "kernels", "threads", "ms", "9 in 10 calls", "held MB"):
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right")
     for item in done:
         for place, timing in enumerate(item.timings):
             begins = (printable(item.path.stem), f"{item.bytes / 1e6:.2f}") if place == 0 else ("", "")
             table.add_row(*begins, *_cells(timing), end_section=place == len(item.timings) - 1)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
+    tell_table(table)
     item, timing = min(((item, timing) for item in done for timing in item.timings), key=lambda pair: pair[1].median_ms)
     threads = "1 thread" if timing.threads == 1 else f"{timing.threads} threads"
     tell(

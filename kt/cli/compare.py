@@ -8,7 +8,7 @@ import click
 
 from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option, tried
 from kt.cli.run_folder import new_run, read_json
-from kt.console import shown, tell, tell_json
+from kt.console import shown, tell, tell_json, tell_table
 from kt.errors import RecipeError, did_you_mean
 from kt.goal import goal
 from kt.names import printable
@@ -111,16 +111,15 @@ def _chosen(only: tuple[str, ...], known: list[str]) -> list[str]:
 
 def _print(results: Mapping[str, Any]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from kt.report.comparison import points, sentences
     from kt.report.numbers import duration, figure, interval
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("strategy", no_wrap=True)
+    table.add_column("strategy")
     for title in ("balanced accuracy", "against scratch", "time"):
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right")
     for row in results["strategies"]:
         against = row["against_scratch"]
         table.add_row(
@@ -131,10 +130,6 @@ def _print(results: Mapping[str, Any]) -> None:
             else "",
             duration(row["seconds"]),
         )
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(
-        "On test, with 95 % intervals; against scratch in points. * best on validation.",
-        soft_wrap=True,
-    )  # fmt: skip
+    tell_table(table)
+    tell("On test, with 95% intervals; against scratch in points. * best on validation.")
     tell(*sentences(results), *results["notes"])

@@ -27,7 +27,7 @@ from kt.errors import DataError
 def command(model: Path, data: Path, group_by: str, seed: int, as_json: bool) -> None:
     """Measure a released model on labelled pictures.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. Figures come with 95 %
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. Figures come with 95%
     bootstrap intervals, drawn over things where several pictures show one. Of a folder above train/ and test/, or a
     table with a column of splits, test alone is measured. A picture that can't be read is told on standard error and
     left out.

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 NEAR = 6.0
 """Copies differ by less than this: root mean square over 16 x 16 means, in levels of 255, brightness set equal.
 
-On four sets of photos, copies at JPEG quality 50, half size and 5 % less light lie below 5.6, other photos above 15.
+On four sets of photos, copies at JPEG quality 50, half size and 5% less light lie below 5.6, other photos above 15.
 """
 
 OF_CONTRAST = 0.15
@@ -39,7 +39,7 @@ OF_SPREAD = 0.5
 """And by less than this share of the median distance to pictures of the same class. Copies of photos: below 0.15."""
 
 BRIGHTER = 0.07
-"""The mean may differ by this share: a picture made 5 % brighter or darker is still the same."""
+"""The mean may differ by this share: a picture made 5% brighter or darker is still the same."""
 
 EVENLY = (8.0, 0.4, 6.0)
 """What a cell of 32 x 32 may differ by: so many levels, so much of the contrast around it, so much of the noise.

@@ -108,7 +108,7 @@ def count(
 def judge(counts: Counts, *, tolerance: float) -> Judgement:
     """What the counts say of an export that may lose `tolerance` of accuracy, a share.
 
-    It is refused where it is shown that it answers otherwise on more than `max(4 %, 4 * tolerance)` of the pictures, or
+    It is refused where it is shown that it answers otherwise on more than `max(4%, 4 * tolerance)` of the pictures, or
     that it loses more than the tolerance. Shown: were it just at the limit, as much would be seen in fewer than one
     case of ten. A loss is not shown where no more than the tolerance of all answers changed, for only a changed answer
     can lose.

@@ -60,7 +60,7 @@ class TFLite:
     float16 keeps its weights in half precision. int8 quantises weights (per channel) and activations, calibrated on the
     first `calibration` of `representative`: a `.npy` file of uint8 `[M, H, W, 3]` from the training pictures, classes
     in turn. float_share: of int8's layers, the share from the input on that stays in float32. An early layer's rounding
-    goes through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4 % to the file.
+    goes through all that follow, and an early layer has few weights: 0.35 of MobileNetV2 adds 4% to the file.
     float_head: of int8, the head stays in float32, its pooling too: a linear probe's weights differ by orders of
     magnitude, and pooled features of several depths would have to share one scale. dynamic: int8 quantises weights
     only, and activations are float32 (dynamic range). about: what the file tells of the model, besides the class names.

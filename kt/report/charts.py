@@ -118,7 +118,7 @@ def learning_curve(points: Sequence[Mapping[str, Any]]) -> Markup:
     low, high = [p["low"] for p in points], [p["high"] for p in points]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning"}):
         figure, axes = _empty()
-        axes.fill_between(pictures, low, high, color=_FIRST, alpha=0.18, linewidth=0, label="95 % interval")
+        axes.fill_between(pictures, low, high, color=_FIRST, alpha=0.18, linewidth=0, label="95% interval")
         axes.plot(pictures, accuracy, color=_FIRST, linewidth=2, marker="o", markersize=4, label="linear probe")
         axes.set_xscale("log", base=2)
         axes.set_xticks(pictures, [f"{n:g}" for n in pictures])

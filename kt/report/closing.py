@@ -75,7 +75,7 @@ def cross_validated_on(found: Mapping[str, Any]) -> str:
 
 
 def measured_on(test: Mapping[str, Any]) -> str:
-    """What the figures and their intervals rest on, `800 test pictures of 8 things, 95 % bootstrap intervals`."""
+    """What the figures and their intervals rest on, `800 test pictures of 8 things, 95% bootstrap intervals`."""
     images, groups = test.get("images"), test.get("groups")
     of = f" of {count(groups)} thing{'s' if groups != 1 else ''}" if known(groups) and groups != images else ""
     plural = "s" if images != 1 else ""

@@ -57,7 +57,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         head += f": scratch had only {gain['scratch_steps']} steps, too few to learn in. Measured all the same"
     found = [
         f"{head}: {title} against scratch {points(gain['balanced_accuracy'])} points of balanced "
-        f"accuracy (95 % interval {points(low)} to {points(high)}; p {_p(gain['p_value'])}).",
+        f"accuracy (95% interval {points(low)} to {points(high)}; p {_p(gain['p_value'])}).",
         f"Chosen among the strategies on validation; measured on {_measured(results)}.",
     ]
     if gain["scratch_needs"]:

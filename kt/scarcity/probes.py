@@ -21,7 +21,7 @@ A_CLASS = 200
 """So many features take as long as a class more."""
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of what four folds of five have to learn from: 10, 20, 40 and 80 % of the training pictures."""
+"""Of what four folds of five have to learn from: 10, 20, 40 and 80% of the training pictures."""
 
 GROWTH = 1.3
 """A size on the learning curve is as many times the one before, or left out: of few pictures, halves are the same."""
@@ -60,7 +60,7 @@ def learning_curve(
     """How good a probe is that learned from so many pictures, by rising number, and what more would bring, in words.
 
     Each point has `images_per_class` (the mean), `images`, `balanced_accuracy` (the mean of `DRAWS` draws), and `low`
-    and `high`, the outermost ends of the draws' 95 % bootstrap intervals. In each draw every picture is answered once,
+    and `high`, the outermost ends of the draws' 95% bootstrap intervals. In each draw every picture is answered once,
     by a probe that learned from pictures of other folds; the pictures of a smaller size are among those of a larger.
     Empty, with the reason, where a class has too few things to learn from some and be judged on others.
     """

@@ -37,7 +37,7 @@ class Estimate:
 
     @property
     def interval(self) -> list[float]:
-        """The middle 95 % of the resamples."""
+        """The middle 95% of the resamples."""
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(self.draws, [tail, 1 - tail])
         return [float(low), float(high)]
@@ -98,7 +98,7 @@ class Match:
     """How many pictures a learner needs for a given accuracy.
 
     relation: "about" where the curve reaches it; "more than" or "fewer than" all that it was measured with. low, high:
-    a 95 % interval; None for an end that lies outside of the measured. carried_on: for "more than", where the curve
+    a 95% interval; None for an end that lies outside of the measured. carried_on: for "more than", where the curve
     gets there if it goes on as a power law; None where that is past `BEYOND` times the measured, or where it has no
     slope.
     """

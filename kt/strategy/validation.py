@@ -24,7 +24,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Standing:
-    """A figure on validation and its 95 % interval."""
+    """A figure on validation and its 95% interval."""
 
     figure: float
     interval: tuple[float, float]

@@ -34,7 +34,7 @@ JMLR 2004). On normal noise, 120 draws each, it was 1.43 (8 features of 64 pictu
 def learnable(probes: Sequence[Probe], *, classes: int) -> bool:
     """Whether any depth does better than guessing, beyond what the best of so many tries does by luck.
 
-    A z-test on the bootstrap's spread, widened for the folds, at 2 % divided by the number of probes (Bonferroni).
+    A z-test on the bootstrap's spread, widened for the folds, at 2% divided by the number of probes (Bonferroni).
     """
     guess = 1 / classes
     odds = []

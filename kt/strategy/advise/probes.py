@@ -24,7 +24,7 @@ class Probe:
     """How well the features of a depth tell the classes apart.
 
     depth: a layer's or block's name, "top", "all" (all depths side by side) or "pixels" (colours and a thumbnail).
-    balanced accuracy, with its 95 % interval: of a softmax regression, cross-validated, on pictures it has not seen.
+    balanced accuracy, with its 95% interval: of a softmax regression, cross-validated, on pictures it has not seen.
     neighbours: the balanced accuracy of the five nearest pictures.
     """
 

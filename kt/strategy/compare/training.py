@@ -141,7 +141,7 @@ def share_of(splits: Splits, share: float, *, seed: int) -> npt.NDArray[np.int64
 def lengthened(recipe: Recipe, share: float) -> Recipe:
     """With more epochs for fewer pictures, by the square root: half way between as many epochs and as many steps.
 
-    With the same epochs 5 % of the pictures would get 5 % of the steps, and the curve would show too little training,
+    With the same epochs 5% of the pictures would get 5% of the steps, and the curve would show too little training,
     not too few pictures.
     """
     longer = 1 / math.sqrt(share)
