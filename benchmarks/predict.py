@@ -129,12 +129,12 @@ def main():
     backend.start("tensorflow")
     import numpy as np
 
-    from kt import litert
+    from kt import environment
     from kt.data.find import find_pictures
     from kt.data.images import read_rgb, resize
     from kt.export.artifact import TFLiteArtifact, find_artifact
 
-    release, cores = find_artifact(options.model), litert.cores()
+    release, cores = find_artifact(options.model), environment.cores()
     files = list(islice(cycle(find_pictures(options.pictures)), options.images))
     size = TFLiteArtifact(next(release.glob("*_float32.tflite"))).image_size
 

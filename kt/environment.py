@@ -20,10 +20,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, str | int]:
     """The system, its processor and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores()}
 
 
 def _processor() -> str:

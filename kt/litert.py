@@ -1,7 +1,6 @@
 """LiteRT, which TensorFlow brings: how a Keras model becomes a TFLite file, and how such a file is opened."""
 
 import mmap
-import os
 import struct
 import warnings
 from collections.abc import Sequence
@@ -72,8 +71,3 @@ def _read_through(file: Path) -> None:
         flatbuffer_utils.convert_bytearray_to_object(content)
     except (struct.error, ValueError, IndexError):
         raise ValueError("it is cut short, or no TFLite model") from None
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

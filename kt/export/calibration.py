@@ -9,6 +9,7 @@ from tensorflow.lite.python.schema_py_generated import QuantizationParametersT, 
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt import litert
+from kt.environment import cores
 
 
 def calibrated(content: bytes, pictures: Iterable[npt.NDArray[np.uint8]]) -> bytes:
@@ -29,7 +30,7 @@ def calibrated(content: bytes, pictures: Iterable[npt.NDArray[np.uint8]]) -> byt
 def _ranges(model: Any, pictures: Iterable[npt.NDArray[np.uint8]]) -> tuple[dict[int, float], dict[int, float]]:
     """By the number of a tensor, its lowest and its highest value."""
     open_model = _with_every_output(model)
-    interpreter = litert.interpreter(open_model, threads=litert.cores())
+    interpreter = litert.interpreter(open_model, threads=cores())
     (given,) = interpreter.get_input_details()
     made = [details["index"] for details in interpreter.get_output_details() if details["dtype"] == np.float32]
     lowest = dict.fromkeys(made, np.inf)

@@ -31,6 +31,7 @@ import kt.recipe
 from kt import backend
 from kt.beside import beside
 from kt.data.images import servable_bytes
+from kt.environment import cores
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
 from kt.export.artifact import Artifact, can_open, open_artifact
@@ -41,7 +42,6 @@ from kt.export.onnx import Onnx
 from kt.export.openvino import OpenVino
 from kt.export.saved_model import SavedModel
 from kt.export.tflite import CALIBRATION, VARIANTS, Conversions, TFLite
-from kt.litert import cores
 from kt.names import printable
 from kt.numbers import size
 from kt.plain import use_plain_temporary_folder

@@ -20,6 +20,7 @@ from kt.backbones.fetch import sha256_of
 from kt.backend import accelerated, child_environment
 from kt.cache import cache_home
 from kt.console import quiet, say, warn
+from kt.environment import cores
 from kt.errors import EnvironmentProblem, one_line
 from kt.features.fingerprint import fingerprint
 from kt.graph import is_functional, leaves, nodes
@@ -158,7 +159,7 @@ def _as_rows(values: Array) -> npt.NDArray[np.float32]:
 
 def _by_litert(file: Path) -> Encoder:
     try:
-        runner = litert.interpreter(file, threads=min(litert.cores(), _THREADS)).get_signature_runner()
+        runner = litert.interpreter(file, threads=min(cores(), _THREADS)).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise _NoLiteRT(f"{file} can't be opened, remove it; {one_line(error)[:200]}") from None
 

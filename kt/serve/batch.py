@@ -21,9 +21,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kt import litert
 from kt.console import Bar, progress_bar, say, warn
 from kt.data.find import LeftOut
+from kt.environment import cores
 from kt.errors import DataError, KtError
 from kt.serve.on_ray import load_ray, on_ray
 from kt.serve.predict import check_there, pictures_of
@@ -80,7 +80,7 @@ def predict_to(
         warn(line)
     if not total:
         raise DataError("No pictures found there.")
-    plan, workers = choose(model, engine=engine), litert.cores()
+    plan, workers = choose(model, engine=engine), cores()
     scorer = Scorer(plan, workers=1 if engine == "ray" else workers)
     job = {"engine": plan.by, "model": plan.digest(), "pictures": [text_of(path.absolute()) for path in pictures]}
     folder = out.with_name(f"{out.name}.part")
