@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,8 @@ from kt.names import json_text, printable
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _DESCRIPTOR = threading.Lock()
+_WARNINGS = threading.Lock()
+_IGNORED: Counter[tuple[str, type[Warning]]] = Counter()
 
 
 def say(text: str) -> None:
@@ -148,6 +152,27 @@ def hushed() -> Iterator[None]:
         yield
     finally:
         console.quiet = before
+
+
+@contextmanager
+def unwarned(message: str = "", category: type[Warning] = Warning) -> Iterator[None]:
+    """Ignore a kind of Python's warnings for a while, in all threads; message: a pattern that its text begins with.
+
+    Several threads may at once, for which `warnings.catch_warnings` is not made: it puts back what it found when it
+    began, and so undoes what another thread has set since.
+    """
+    kind = f"(?#kt){message}", category  # a comment, so that no filter of somebody else's is the same
+    with _WARNINGS:
+        _IGNORED[kind] += 1
+        warnings.filterwarnings("ignore", message=kind[0], category=category)
+    try:
+        yield
+    finally:
+        with _WARNINGS:
+            _IGNORED[kind] -= 1
+            if not _IGNORED[kind]:
+                filters: Any = warnings.filters
+                filters[:] = [one for one in filters if (getattr(one[1], "pattern", ""), one[2]) != kind]
 
 
 @contextmanager

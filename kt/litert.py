@@ -2,7 +2,6 @@
 
 import mmap
 import struct
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from kt.console import quiet
+from kt.console import quiet, unwarned
 from kt.traced import traced
 
 SIGNATURE = "serving_default"
@@ -56,8 +55,8 @@ def interpreter(model: Path | bytes, *, threads: int, xnnpack: bool = True) -> A
     given = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
     kinds = tf.lite.experimental.OpResolverType
     kernels = kinds.AUTO if xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with warnings.catch_warnings(), quiet():  # XNNPACK says that it is there
-        warnings.simplefilter("ignore")  # TensorFlow 2.21 announces that the interpreter moves to another package
+    # TensorFlow 2.21 announces that the interpreter moves to another package, and XNNPACK says that it is there.
+    with unwarned(r"\s*Warning: tf.lite.Interpreter is deprecated"), quiet():
         opened = tf.lite.Interpreter(**given, num_threads=threads, experimental_op_resolver_type=kernels)
         opened.allocate_tensors()
     return opened

@@ -25,6 +25,7 @@ from kt.export.learned import Learned, learned, withhold
 from kt.export.value_range import keep
 from kt.features.answers import answers
 from kt.files import check_openable
+from kt.linear import one_thread
 from kt.model import Built, build, in_float32, predict
 from kt.names import is_plain
 from kt.recipe import Recipe
@@ -84,8 +85,8 @@ def _origin_by(out: Path) -> Origin:
 class Trained:
     """What training leaves: the model with its best weights, the recipe as it was trained, its phases.
 
-    scarce: asked once and beside other work, it tells what the number of pictures means. told: further keys of
-    `report.json`; its `notes` join those of the run.
+    scarce: tells what the number of pictures means, in seconds. told: further keys of `report.json`; its `notes` join
+    those of the run.
     """
 
     recipe: Recipe
@@ -135,7 +136,8 @@ def run(
     for folder in (out, saved_models):
         check_openable(folder)
     seed_everything(recipe.seed)
-    with from_run.export_ahead(out, recipe.export) as worker:
+    # In one thread, so that what is probed beside other work leaves no trace in its figures.
+    with from_run.export_ahead(out, recipe.export) as worker, one_thread():
         splits = recipe.data()
         seed_everything(recipe.seed)  # again, for reading may draw random numbers: tfds does when it prepares a set
         from_run.record(out, splits, origin.file)
@@ -154,8 +156,8 @@ def run(
         def tell(released_to: Path | None, *notes: str) -> None:
             results.update(report.compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, learned=measured.learned,
-                artifacts=artifacts, released_to=released_to, started=started,
+                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test,
+                learned=measured.learned, artifacts=artifacts, released_to=released_to, started=started,
             ))  # fmt: skip
             results["notes"] += notes
             report.write(results, splits, measured.scores, out)

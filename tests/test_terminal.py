@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 from conftest import TINY_RECIPE, make_folder
 
+from kt.console import unwarned
 from kt.progress import EpochLines
 
 NOISE = re.compile(r"absl|oneDNN|cuInit|CUDA|cuda|retracing|WARNING|[IWE]0000|Traceback|[a-z]Warning:")
@@ -103,3 +105,20 @@ def test_a_table_on_a_narrow_terminal_is_wrapped_and_not_cut():
     assert "…" not in printed and all(len(line) <= 60 for line in printed.splitlines())
     for figure in ("0.996", "1.000)", "+73.7", "+75.0)"):
         assert figure in printed
+
+
+def test_warnings_are_ignored_in_two_threads_at_once_and_none_for_longer():
+    before = list(warnings.filters)
+    first, second = unwarned("of this kind"), unwarned("of this kind")
+    with pytest.warns(UserWarning) as seen:
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)  # the one that began first ends first, as threads do
+        warnings.warn("of this kind, while the other needs it", stacklevel=1)
+        warnings.warn("of another", stacklevel=1)
+        second.__exit__(None, None, None)
+        warnings.warn("of this kind again", stacklevel=1)
+    assert [str(one.message) for one in seen] == ["of another", "of this kind again"]
+    with unwarned(category=DeprecationWarning):
+        pass
+    assert list(warnings.filters) == before

@@ -1,6 +1,7 @@
 """`kt run`: the main job."""
 
 import dataclasses
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def command(
     wanted = goal(target, budget)
     if search and find_spec("optuna") is None:
         raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
-    if recipe.exists():
+    if _may_export(recipe, settings):
         from kt.export.job import at_hand
 
         click.get_current_context().with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
@@ -121,6 +122,14 @@ def command(
     phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
+
+
+def _may_export(recipe: Path, settings: tuple[str, ...]) -> bool:
+    """Whether it is worth having the export's child at hand, as far as can be told without loading Keras."""
+    told = [one for one in settings if one.startswith("export=")]
+    if told or not recipe.is_file() or recipe.suffix != ".py":
+        return recipe.exists() and told[-1:] != ["export=[]"]
+    return not re.search(r"\bexport\s*=\s*(\[\s*\]|\(\s*\))", recipe.read_text(encoding="utf-8", errors="replace"))
 
 
 def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:

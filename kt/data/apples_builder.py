@@ -60,8 +60,8 @@ class KtApples(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
             stored.seek(0)
             return stored
 
-        # Threads, not processes, which are no faster: numpy and Pillow let go of the lock. One for each core, since more
-        # of them wait for it longer (six on two cores take 1.4 times as long).
+        # Threads, not processes, which are no faster: numpy and Pillow let go of the lock. One for each core, since
+        # more wait for it longer: six on two cores take 1.4 times as long.
         with progress_bar(f"rendering {split}", len(plan)) as bar, ThreadPoolExecutor(cores()) as pool:
             for apple, image in zip(plan, pool.map(encoded, plan), strict=True):
                 text = {"variety": apple.variety.name, "defect": apple.defect or ""}

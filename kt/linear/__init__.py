@@ -3,10 +3,9 @@
 Both are scikit-learn's. What makes them quick on a few hundred pictures of a thousand features or more: the features
 are standardised, which lets the solver converge; turned into as many coordinates as there are pictures, which loses
 nothing, since the answer lies in the span of the pictures; fitted from the weakest model on, each from the last; and in
-one thread, since several would wait for each other on matrices of this size (20 times as slow beside other work).
+one thread (`one_thread`).
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,13 +17,14 @@ from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-from threadpoolctl import threadpool_limits
 
+from kt.console import unwarned
 from kt.errors import DataError
 from kt.linear.folds import FOLDS, Ints, folds_of, folds_to_choose_by
 from kt.linear.space import Floats, Space
+from kt.linear.threads import one_thread
 
-__all__ = ["FALLBACK", "Kind", "Linear", "cross_validated", "fit", "folds_of", "refuse_constant"]
+__all__ = ["FALLBACK", "Kind", "Linear", "cross_validated", "fit", "folds_of", "one_thread", "refuse_constant"]
 
 Kind = Literal["softmax", "svm"]
 
@@ -117,10 +117,10 @@ def fit(
     rows, labels = np.asarray(features, np.float64), np.asarray(labels, np.int64)
     _check(rows, labels, classes=classes)
     asked = _Asked(kind, classes, balanced)
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # while C is chosen, the last digits are of no matter
-        # scikit-learn 1.9 takes many classes of few pictures for numbers, once for each fit.
-        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+    # While C is chosen, the last digits are of no matter. And scikit-learn 1.9 takes many classes of few pictures for
+    # numbers, once for each fit.
+    many = unwarned("The number of unique classes is greater than 50%")
+    with one_thread(), unwarned(category=ConvergenceWarning), many:
         folds = [_Fold(rows, labels, *parts) for parts in folds_to_choose_by(labels, groups, seed=seed)]
         share, strength, path = _chosen(folds, asked, keep=keep, given=C)
         columns = np.arange(rows.shape[1])

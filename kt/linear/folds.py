@@ -1,6 +1,5 @@
 """Folds of pictures, class by class and in whole groups: to judge a classifier, and to choose its strength."""
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from kt.console import unwarned
 from kt.errors import DataError
 
 Ints = npt.NDArray[np.int64]
@@ -62,12 +62,11 @@ def folds_to_choose_by(labels: Ints, groups: Sequence[str] | None, *, seed: int)
 
 def _split(labels: Ints, names: npt.NDArray[np.str_], *, folds: int, seed: int) -> Folds:
     """Stratified folds of whole groups; those whose training part lacks a class are left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class may have fewer pictures than folds where its groups are large
-        # Where every picture is on its own, the same folds come a hundred times sooner without groups.
-        alone = len(np.unique(names)) == len(names)
-        splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-        found = list(splitter.split(np.zeros(len(labels)), labels, names))
+    # Where every picture is on its own, the same folds come a hundred times sooner without groups.
+    alone = len(np.unique(names)) == len(names)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    with unwarned("The least populated class"):  # which may have fewer pictures than folds where its groups are large
+        found = list(splitter.split(np.zeros(len(labels)), labels, None if alone else names))
     everything = set(labels.tolist())
     return [(train, held) for train, held in found if len(held) and set(labels[train].tolist()) == everything]
 

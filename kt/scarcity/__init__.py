@@ -37,11 +37,11 @@ class Scarcity:
 
 
 def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Callable[[], Scarcity]:
-    """Warn of few pictures, and give what probes the backbone as it is now, before training moves it.
+    """Warn of few pictures, and give what probes the backbone as it is now, before training moves it: it stays frozen.
 
-    It is left frozen. The probes themselves take seconds and need nothing but what the backbone gave, so whoever trains
-    asks for them when there is time. cached: whether frozen layers are computed once; where they are not, they are not
-    for this alone either. Raises DataError where the backbone gives the same for every picture.
+    The probes need nothing but what the backbone gave and take one core for seconds, so they can go on beside other
+    work. cached: whether frozen layers are computed once; where they are not, they are not for this alone either.
+    Raises DataError where the backbone gives the same for every picture.
     """
     warnings = few_pictures(splits)
     for warning in warnings:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from kt import linear
 from kt.evaluate import balanced_accuracy, evaluate
@@ -92,7 +91,7 @@ def probe(
 ) -> Probe:
     """All figures of a depth. Features that don't vary tell nothing, and get the figures of a guess."""
     rows, number = np.asarray(depth.rows, np.float64), len(classes)
-    with threadpool_limits(limits=1):  # matrices of this size: beside other work, threads wait for each other
+    with linear.one_thread():
         if np.ptp(rows, axis=0).any():
             # Of all depths side by side, what a recipe's probe keeps is kept here.
             keep = shares_at(depth.name, rows)
