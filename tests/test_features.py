@@ -17,7 +17,9 @@ from kt import Classifier, FeatureAugmentation, Phase, Recipe, Views, cache, fre
 from kt.batches import Order, training_batches
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError
+from kt.features import answers as answers_room
 from kt.features import encode, engine, store
+from kt.features.answers import answers
 from kt.features.engine import Engine
 from kt.features.fingerprint import fingerprint
 
@@ -284,6 +286,28 @@ def test_a_converted_model_gives_what_keras_gives_and_is_kept(litert_pays, monke
     np.testing.assert_allclose(by_litert.train, by_keras.train, atol=1e-4)
 
 
+@pytest.mark.parametrize("phase", [HEAD, LAST], ids=lambda phase: phase.name)
+def test_a_trained_model_answers_through_what_was_converted_for_its_training(phase, litert_pays, monkeypatch):
+    built = built_for(recipe_of(phase))
+    train.train(built, recipe_of(phase), SPLITS)
+    pixels = SPLITS.train.pixels[:35]  # a batch and some
+    whole = model.predict(built.model, pixels)
+    monkeypatch.setattr(answers_room, "predict", lambda *_: pytest.fail("all of it was computed by Keras"))
+    np.testing.assert_allclose(answers(built, pixels), whole, atol=1e-5)
+
+
+def test_a_model_whose_frozen_part_was_not_converted_or_has_changed_since_answers_as_a_whole(litert_pays, home):
+    built = built_for(recipe_of(LAST))
+    train.train(built, recipe_of(LAST), SPLITS)
+    pixels = SPLITS.test.pixels
+    first = built.model.get_layer("chain").get_layer("block_1_conv")
+    first.set_weights([weight * 1.5 for weight in first.get_weights()])
+    assert np.array_equal(answers(built, pixels), model.predict(built.model, pixels))
+    shutil.rmtree(home)
+    assert np.array_equal(answers(built, pixels), model.predict(built.model, pixels))
+    assert not list(home.rglob("*.tflite"))
+
+
 def test_a_converted_model_that_answers_otherwise_is_not_used_and_that_is_said(litert_pays, monkeypatch, capfd, home):
     monkeypatch.setattr(encode, "TOLERANCE", -1.0)
     assert work_of(recipe_of(LAST)).train.shape == (40, 96)
@@ -333,9 +357,13 @@ def test_another_backend_has_its_model_converted_in_a_process_of_its_own(backend
 def test_converting_pays_for_many_pictures_and_soonest_where_the_backend_is_slow():
     backbone = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
     assert not encode._pays(backbone, pictures=200, backend="tensorflow")
-    assert encode._pays(backbone, pictures=2000, backend="tensorflow")
+    assert encode._pays(backbone, pictures=300, backend="tensorflow")
+    pixels = keras.Input((224, 224, 3))
+    assert encode._pays(keras.Model(pixels, backbone(pixels)), pictures=300, backend="tensorflow")
     assert encode._pays(backbone, pictures=400, backend="jax")
     assert not encode._pays(backbone, pictures=50, backend="jax")
+    without_depthwise = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
+    assert not encode._pays(without_depthwise, pictures=1_000_000, backend="tensorflow")
 
 
 # --------------------------------------------------------------------------------------------------------- augmentation
