@@ -630,6 +630,19 @@ def test_a_folder_with_one_class_is_refused(tiny, kt_ends, tmp_path):
     assert code == 3 and "At least two classes are needed, and there is only one, 'red'" in err
 
 
+def test_a_table_of_pictures_is_compared_as_a_folder_is(tiny, kt_ends, tmp_path):
+    make_folder(tmp_path / "photos", {"red": 24, "blue": 24})
+    rows = [f"{file.relative_to(tmp_path)};{file.parent.name}" for file in sorted((tmp_path / "photos").rglob("*.png"))]
+    (tmp_path / "photos.csv").write_text("\n".join(["file;kind", *rows]), encoding="utf-8")
+    asked = ("compare", "tiny.py", "--data", "photos.csv", "--only", "frozen,probe", "--seeds", "2", "--epochs", "2")
+    code, out, err = kt_ends(*asked, "--no-curve")
+    assert code == 0, err
+    page = Path(out.splitlines()[-1].removeprefix("page: "))
+    results = json.loads(page.with_name("compare.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in results["strategies"] if not row["error"]] == ["frozen", "probe"]
+    assert sum(results["data"]["pictures"].values()) == len(rows) == 48
+
+
 def test_the_command_prints_a_table_a_verdict_and_the_page(tiny, kt_ends):
     asked = ("compare", "tiny.py", "--only", "layer-wise,scratch", "--only", "probe", "--seeds", "2", "--seed", "5")
     code, out, err = kt_ends(*asked, "--epochs", "2", "--no-curve")
