@@ -26,13 +26,14 @@ from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 from kt import litert
+from kt.cli.run import _may_export
 from kt.data.images import read_rgb, resize
 from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.export import ArtifactResult, ExportJob, child, export, from_run, gate, release
 from kt.export.artifact import SavedModelArtifact, open_artifact
 from kt.export.calibration import calibrated
-from kt.export.job import check_packages, started_ahead
+from kt.export.job import at_hand, check_packages, started_ahead, taken
 from kt.export.keras_file import KerasFile
 from kt.export.labels import from_text, to_text
 from kt.export.tflite import TFLite
@@ -926,6 +927,59 @@ def test_without_reference_scores_the_child_asks_the_trained_model_itself(made, 
     )
     (result,) = export(job)
     assert result.released and result.accuracy == 1.0 and result.largest_score_difference < 1e-5
+
+
+@on_linux
+def test_the_child_at_hand_is_taken_where_it_is_needed_and_ended_where_it_is_not(tmp_path):
+    before = set(children_of(os.getpid()))
+    with at_hand():
+        with taken(tmp_path / "one" / "export.log", needed=True) as first:
+            assert first.waits()
+        with taken(tmp_path / "none" / "export.log", needed=False) as none:
+            assert none is None
+        while first.waits():
+            time.sleep(0.01)
+        with taken(tmp_path / "two" / "export.log", needed=True) as second:
+            assert second is not first and second.waits()
+    assert set(children_of(os.getpid())) == before
+    assert not (tmp_path / "none").exists() and (tmp_path / "two" / "export.log").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        ("Recipe(export=['tflite'])", (), True),
+        ("Recipe()", (), True),
+        ("Recipe(export=[])", (), False),
+        ("Recipe(export = ( ))", (), False),
+        ("Recipe(export=[])", ("export=tflite",), True),
+        ("Recipe()", ("export=tflite", "export=[]"), False),
+        ("Recipe()", ("seed=1",), True),
+    ],
+)
+def test_no_child_is_started_for_a_recipe_that_says_that_it_exports_nothing(text, settings, expected, tmp_path):
+    (tmp_path / "recipe.py").write_text(text, encoding="utf-8")
+    assert _may_export(tmp_path / "recipe.py", settings) is expected
+    assert not _may_export(tmp_path / "absent.py", ())
+    assert _may_export(tmp_path, ())  # a folder of pictures, for which kt writes the recipe
+
+
+@pytest.mark.slow
+def test_a_child_at_hand_does_the_job_and_keeps_its_log_beside_it(made, tmp_path):
+    job = dataclasses.replace(made.job, directory=tmp_path / "out", formats=("saved_model",), exporters=())
+    with at_hand(), taken(tmp_path / "out" / "export.log", needed=True) as worker:
+        (result,) = export(job, worker=worker)
+    assert result.released
+    assert (tmp_path / "out" / "export.log").is_file()
+    broken = dataclasses.replace(job, model_file=tmp_path / "broken.keras")
+    (tmp_path / "broken.keras").write_bytes(b"no model")
+    with (
+        pytest.raises(ReleaseError, match=r"cannot be loaded under TensorFlow.*export\.log"),
+        at_hand(),
+        taken(tmp_path / "out" / "export.log", needed=True) as worker,
+    ):
+        export(broken, worker=worker)
+    assert "Traceback" in (tmp_path / "out" / "export.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
