@@ -167,8 +167,8 @@ class Engine:
         borders = [one.border for one in lacking]
         source = self._nearest(borders, needed)
         model, fetch = self._way(source, borders)
-        # The test split's are asked through the same part at the end (`kt.features.answers`).
-        pictures = len(needed) + len(self._splits.test)
+        # The test split, where there is one, goes through the same part at the end (`kt.features.answers`).
+        pictures = len(needed) + len(self._splits.test or ())
         compute, engine = encoder_for(model, pictures=pictures, probe=fetch(needed[:BATCH]))
         with ExitStack() as stack, progress_bar("frozen layers", len(needed)) as bar:
             writers = [
