@@ -136,19 +136,19 @@ def train(recipe, splits, *, seed):
     """Train one strategy in this process, and tell its balanced accuracy on test."""
     import keras
 
-    from kt.evaluate import evaluate
-    from kt.model import build, predict
-    from kt.train import seed_everything
-    from kt.train import train as train_all
+    from kt.heads.classification.measure import evaluate
+    from kt.network.model import build, predict
+    from kt.training import seed_everything
+    from kt.training import train as train_all
 
     started = time.perf_counter()
     keras.utils.clear_session()
     seed_everything(seed)
     recipe = dataclasses.replace(recipe, seed=seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     _, best = train_all(built, recipe, splits)
     seconds = time.perf_counter() - started
-    test = evaluate(predict(built.model, splits.test.pixels), splits.test.labels, splits.classes,
+    test = evaluate(predict(built.model, splits.test.examples), splits.test.labels, splits.classes,
                     groups=splits.test.groups)  # fmt: skip
     return {
         "balanced_accuracy": test["balanced_accuracy"],
@@ -161,7 +161,7 @@ def train(recipe, splits, *, seed):
 
 def train_several(folder, advised, jobs, *, size):
     """Each job `STRATEGY:SEED` in turn, a line of JSON each; the pictures are read once."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
     from kt.recipe import load

@@ -38,7 +38,7 @@ import keras
 from kt import Classifier, Phase, Recipe
 from kt.data import Folder
 from kt.freeze import frozen
-from kt.strategy.strategies import from_scratch
+from kt.freeze import from_scratch
 
 
 def small(include_top, weights, input_shape):
@@ -102,20 +102,21 @@ def digits(folder):
 
 def learn(recipe_file, weights):
     """Train the recipe's whole network and write its backbone's weights."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
-    from kt.model import build
+    from kt.base.numbers import figure
+    from kt.network.model import build
     from kt.recipe import load
-    from kt.train import seed_everything, train
+    from kt.training import seed_everything, train
 
     recipe = load(recipe_file).recipe
     seed_everything(0)
     splits = recipe.data()
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     _, best = train(built, recipe, splits)
     built.backbone.save_weights(weights)
-    print(f"learned {recipe_file.stem}: validation accuracy {best.val_accuracy:.3f}")
+    print(f"learned {recipe_file.stem}: validation accuracy {figure(best.val_accuracy)}")
 
 
 def compared(recipe, keep, arguments):

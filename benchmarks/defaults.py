@@ -18,10 +18,10 @@ import tensorflow as tf
 
 from kt import Classifier, Cosine, LinearProbe, Phase, Recipe, Views
 from kt.data import Folder
-from kt.evaluate import evaluate
 from kt.freeze import frozen, last_blocks
-from kt.model import build, predict
-from kt.train import seed_everything, train
+from kt.heads.classification.measure import evaluate
+from kt.network.model import build, predict
+from kt.training import seed_everything, train
 
 DEPTHS = [
     *("block_1", "block_2", "block_3", "block_4", "block_5", "block_6_expand_relu", "block_6", "block_7", "block_8"),
@@ -122,10 +122,10 @@ def one(way, root, seed):
     seed_everything(seed)
     splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
     recipe = recipe_of(way, splits, seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     results, best = train(built, recipe, splits)
     seconds, cpu = time.perf_counter() - started, time.process_time() - busy
-    test = evaluate(predict(built.model, splits.test.pixels), splits.test.labels, splits.classes, resamples=0)
+    test = evaluate(predict(built.model, splits.test.examples), splits.test.labels, splits.classes, resamples=0)
     return {
         "balanced_accuracy": round(test["balanced_accuracy"], 4),
         "log_loss": round(test["log_loss"], 4),

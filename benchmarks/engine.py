@@ -84,9 +84,9 @@ def base_of(backbone, size):
     made = getattr(keras.applications, backbone)
     if backbone != "MobileNetV2":
         return made(weights=None, include_top=False, input_shape=(size, size, 3))
-    from kt.backbones.build import build
+    from kt.backbones.build import build_backbone
 
-    return build(made, "imagenet", image_size=(size, size)).model
+    return build_backbone(made, "imagenet", shape=(size, size, 3)).model
 
 
 def ordinary(data, backbone, size, *, bottleneck):
@@ -162,20 +162,21 @@ def accuracy_of(model, test):
 
 def by_kt(folder, *, cached):
     """The steps of `kt run` up to the test's figures; reading counts, as it does for the others."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
-    from kt import model, train
+    from kt import training
+    from kt.network import model
     from kt.recipe import load
 
     recipe = load(folder / "row.py").recipe
-    train.seed_everything(0)
+    training.seed_everything(0)
     started = time.perf_counter()
     splits = recipe.data()
-    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = model.build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     reading = time.perf_counter() - started
-    (first, second), _ = train.train(built, recipe, splits, cached=cached)
-    scores = model.predict(built.model, splits.test.pixels)
+    (first, second), _ = training.train(built, recipe, splits, cached=cached)
+    scores = model.predict(built.model, splits.test.examples)
     return {
         "head": reading + first.seconds, "both": reading + first.seconds + second.seconds, "reading": reading,
         "accuracy": float((scores.argmax(axis=1) == splits.test.labels).mean()),
@@ -187,29 +188,27 @@ def by_kt(folder, *, cached):
 
 def floor(folder):
     """What can't be avoided, each part in a bare loop, with nothing else in the process."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
     import numpy as np
     import tensorflow as tf
 
-    from kt import model, train
-    from kt.features.cut import encoder, find_border, rest
-    from kt.features.encode import BATCH as CHUNK
-    from kt.features.encode import encoder_for
-    from kt.freeze import inference_where_frozen
+    from kt import training
+    from kt.freeze import inference_where_frozen, moving
+    from kt.frozen.cut import encoder, find_cut, tail
+    from kt.frozen.encode import BATCH as CHUNK
+    from kt.frozen.encode import encoder_for
+    from kt.network import model
     from kt.recipe import load
 
     recipe = load(folder / "row.py").recipe
     started = time.perf_counter()
     splits = recipe.data()
     seconds = {"decode": time.perf_counter() - started}
-    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
-    borders = []
-    for phase in recipe.phases:
-        phase.trainable(built.backbone)
-        borders.append(find_border(built))
-    pixels = np.concatenate([splits.train.pixels, splits.validation.pixels])
+    built = model.build(recipe, kind=splits.kind, num_classes=len(splits.classes))
+    borders = [find_cut(built, moving(phase.trainable, built.backbone)) for phase in recipe.phases]
+    pixels = np.concatenate([splits.train.examples, splits.validation.examples])
     compute, engine = encoder_for(encoder(built, borders), pictures=10**9, probe=pixels[:CHUNK])
     compute(pixels[:CHUNK])
     started = time.perf_counter()
@@ -219,8 +218,8 @@ def floor(folder):
     labels = np.eye(len(splits.classes), dtype=np.float32)[splits.train.labels]
     for phase, border, rows in zip(recipe.phases, borders, found, strict=True):
         phase.trainable(built.backbone)
-        end = rest(built, border)
-        train.compile_for(end, recipe, phase, steps=1, backbone=built.backbone)
+        end = tail(built, border)
+        training.compile_for(end, recipe, phase, steps=1, backbone=built.backbone)
         with inference_where_frozen(built.backbone):
             step = tf.function(lambda x, y, end=end: end.train_step((x, y)))
             whole = len(labels) // BATCH * BATCH

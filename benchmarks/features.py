@@ -23,7 +23,7 @@ EPOCHS = 20
 
 def imports():
     """Keras and kt, loaded once the cache's place is set."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
 
@@ -60,7 +60,7 @@ def some(splits, count, seed):
     part = splits.train
     train = dataclasses.replace(
         part,
-        pixels=part.pixels[chosen],
+        examples=part.examples[chosen],
         labels=labels[chosen],
         names=tuple(part.names[i] for i in chosen),
         groups=tuple(part.groups[i] for i in chosen),
@@ -73,14 +73,15 @@ def trained(splits, phases, augment, seed):
     """The model after training, and the seconds that it took."""
     import keras
 
-    from kt import Classifier, Recipe, model, train
+    from kt import Classifier, Recipe, training
+    from kt.network import model
 
     backbone = keras.applications.MobileNetV2
     recipe = Recipe(lambda: splits, backbone, Classifier(dropout=0.2), phases, augment=augment, seed=seed)
-    train.seed_everything(seed)
-    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    training.seed_everything(seed)
+    built = model.build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     started = time.perf_counter()
-    train.train(built, recipe, splits)
+    training.train(built, recipe, splits)
     return built, time.perf_counter() - started
 
 
@@ -94,9 +95,9 @@ def augmentation(folders, seeds, sizes):
     import numpy as np
 
     from kt import Phase
-    from kt.features.cut import encoder, find_border, rest
-    from kt.features.encode import BATCH, encoder_for
-    from kt.freeze import frozen
+    from kt.freeze import NOTHING, frozen
+    from kt.frozen.cut import encoder, find_cut, tail
+    from kt.frozen.encode import BATCH, encoder_for
 
     phases = [Phase("head_alone", frozen, epochs=EPOCHS, lr=3e-3)]
     for folder in folders:
@@ -111,14 +112,13 @@ def augmentation(folders, seeds, sizes):
                 found, times = [], []
                 for seed in seeds:
                     built, seconds = trained(some(splits, size, seed), phases, augment, seed)
-                    frozen(built.backbone)
-                    border = find_border(built)
+                    border = find_cut(built, NOTHING)
                     if test is None:  # the backbone is the same for all
-                        pixels = splits.test.pixels
+                        pixels = splits.test.examples
                         compute, _ = encoder_for(encoder(built, [border]), pictures=10**6, probe=pixels[:8])
                         starts = range(0, len(pixels), BATCH)
                         test = np.concatenate([compute(pixels[start : start + BATCH])[0] for start in starts])
-                    scores = rest(built, border).predict(test, verbose=0)
+                    scores = tail(built, border).predict(test, verbose=0)
                     found.append(balanced(splits.test.labels, scores))
                     times.append(seconds)
                 cells += [f"{np.mean(found):.3f}", f"{np.mean(times):.1f}"]
@@ -128,8 +128,9 @@ def augmentation(folders, seeds, sizes):
 def blocks(folders, seeds, sizes):
     import numpy as np
 
-    from kt import Phase, Views, model
+    from kt import Phase, Views
     from kt.freeze import from_block, frozen
+    from kt.network import model
 
     phases = [
         Phase("head_alone", frozen, epochs=10, lr=1e-3),
@@ -144,7 +145,9 @@ def blocks(folders, seeds, sizes):
             cells = []
             for size in sizes:
                 runs = [trained(some(splits, size, seed), phases, augment, seed) for seed in seeds]
-                found = [balanced(splits.test.labels, model.predict(one.model, splits.test.pixels)) for one, _ in runs]
+                found = [
+                    balanced(splits.test.labels, model.predict(one.model, splits.test.examples)) for one, _ in runs
+                ]
                 cells += [f"{np.mean(found):.3f}", f"{np.mean([seconds for _, seconds in runs]):.1f}"]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -152,17 +155,18 @@ def blocks(folders, seeds, sizes):
 def float16(folders, seeds, _):
     import numpy as np
 
-    from kt import Phase, model
-    from kt.features import engine
-    from kt.features.store import About
+    from kt import Phase
     from kt.freeze import from_block, frozen
+    from kt.frozen import encoder as engine
+    from kt.frozen.store import StoredLayers
+    from kt.network import model
 
     right = engine._open
 
     def in_float16(border, key, *, backbone):
         """A store of float16 rows, in a folder of its own."""
         made = right(border, key and f"16{key}", backbone=backbone)
-        made.__init__(made._folder, About(backbone, border.name, border.width, "float16"))
+        made.__init__(made._folder, StoredLayers(backbone, border.name, border.width, "float16"))
         return made
 
     phases = [
@@ -176,7 +180,7 @@ def float16(folders, seeds, _):
         for kind, opened in (("float32", right), ("float16", in_float16)):
             engine._open = opened
             scores[kind] = [
-                model.predict(trained(splits, phases, None, seed)[0].model, splits.test.pixels) for seed in seeds
+                model.predict(trained(splits, phases, None, seed)[0].model, splits.test.examples) for seed in seeds
             ]
             figures = ", ".join(f"{balanced(splits.test.labels, one):.4f}" for one in scores[kind])
             pairs = zip(scores[kind], scores["float32"], strict=True)

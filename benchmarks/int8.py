@@ -53,7 +53,7 @@ def per_class(labels, count, random):
 def converter_of(model, pictures):
     import tensorflow as tf
 
-    from kt.traced import traced
+    from kt.graph.traced import traced
 
     function, _ = traced(model, batch_size=1, takes="pixels", gives=["scores"])
     made = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
@@ -101,7 +101,7 @@ def measured(content, pixels, reference):
     """Share of pictures with another label, mean largest difference in scores, milliseconds a picture, megabytes."""
     import numpy as np
 
-    from kt.export.artifact import TFLiteArtifact
+    from kt.export.formats.tflite import TFLiteArtifact
 
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         file.write(content)
@@ -123,12 +123,12 @@ def ways(model, splits, kept, random):
     def pictures(count):
         import numpy as np
 
-        return train.pixels[np.array(free)[per_class(labels, count, random)]]
+        return train.examples[np.array(free)[per_class(labels, count, random)]]
 
     found = {}
     for count in (count for count in CALIBRATION if count <= len(free)):
         found[f"int8, {count} pictures"] = lambda count=count: converter_of(model, pictures(count)).convert()
-    found["int8, 200 random"] = lambda: converter_of(model, train.pixels[random.permutation(free)[:200]]).convert()
+    found["int8, 200 random"] = lambda: converter_of(model, train.examples[random.permutation(free)[:200]]).convert()
     for share in SHARES:
         found[f"first {share:.0%} in float"] = lambda share=share: with_floats(model, pictures(200), first(share))
 
@@ -147,7 +147,7 @@ def main():
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--draws", type=int, default=2, help="of the calibration pictures")
     args = parser.parse_args()
-    from kt import backend
+    from kt.base import backend
 
     backend.start("tensorflow")
     import numpy as np
@@ -156,7 +156,7 @@ def main():
         model, splits, told = opened(run)
         kept = set(per_class(splits.train.labels, MEASURED // 2, np.random.default_rng(0)).tolist())
         kept = set(list(kept)[: len(splits.train) // 3])
-        pixels = np.concatenate([splits.train.pixels[sorted(kept)], splits.validation.pixels[:MEASURED]])
+        pixels = np.concatenate([splits.train.examples[sorted(kept)], splits.validation.examples[:MEASURED]])
         reference = model.predict(pixels, verbose=0)
         print(f"\n{told['data']['origin']}, seed {told['seed']}, {len(pixels)} pictures\n")
         print("| way | other label, % | mean largest difference | ms | MB | s to make |")

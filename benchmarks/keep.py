@@ -17,9 +17,9 @@ import numpy as np
 from defaults import recipe_of
 
 from kt.data import Folder
-from kt.evaluate import evaluate
-from kt.model import build, predict
-from kt.train import seed_everything, train
+from kt.heads.classification.measure import evaluate
+from kt.network.model import build, predict
+from kt.training import seed_everything, train
 
 WAYS = ["head, blocks 1e-4", "probe top, blocks 1e-4", "probe all, blocks 1e-4"]
 
@@ -30,13 +30,13 @@ def both(way, root, seed):
     seed_everything(seed)
     splits = Folder(str(root), image_size=(224, 224), batch_size=32)()
     recipe = recipe_of(way, splits, seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     losses, test = [], []
     for step in recipe.phases:
         train(built, dataclasses.replace(recipe, phases=[step]), splits)
-        scores = predict(built.model, splits.validation.pixels)
+        scores = predict(built.model, splits.validation.examples)
         losses.append(-np.log(np.maximum(scores[np.arange(len(scores)), splits.validation.labels], 1e-7)))
-        answers = predict(built.model, splits.test.pixels)
+        answers = predict(built.model, splits.test.examples)
         found = evaluate(answers, splits.test.labels, splits.classes, resamples=0)
         test.append(round(found["balanced_accuracy"], 4))
     gain = losses[0] - losses[1]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from kt.data.duplicates import find_copies
-from kt.data.images import read_rgb, resize
+from kt.kinds.pictures.images import read_rgb, resize
 
 WAYS = {  # JPEG quality, scale, light
     "quality 50": (50, 1.0, 1.0),

@@ -24,9 +24,10 @@ BATCHES = 8
 
 def engines(release, pixels, cores):
     """Each way to compute `pixels`, by name: a function without arguments."""
-    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
 
-    from kt.export.artifact import SavedModelArtifact, TFLiteArtifact
+    from kt.export.formats.saved_model import SavedModelArtifact
+    from kt.export.formats.tflite import TFLiteArtifact
 
     (file,) = release.glob("*_float32.tflite")
     saved = SavedModelArtifact(release)
@@ -41,7 +42,7 @@ def engines(release, pixels, cores):
     ways[f"LiteRT, {cores} interpreters of one thread"] = lambda: side_by_side(
         [lambda artifact=artifact, part=part: artifact.scores(part) for artifact, part in parts(several, pixels)]
     )
-    batched = tf.lite.Interpreter(model_path=str(file), num_threads=cores)
+    batched = Interpreter(model_path=str(file), num_threads=cores)
     place = batched.get_input_details()[0]["index"]
     batched.resize_tensor_input(place, [BATCHES, *pixels.shape[1:]])
     batched.allocate_tensors()
@@ -61,7 +62,7 @@ def openvino(file, pixels):
     import numpy as np
     import openvino as ov
 
-    from kt.export.artifact import TFLiteArtifact
+    from kt.export.formats.tflite import TFLiteArtifact
 
     core, ways = ov.Core(), {}
     right = TFLiteArtifact(file).scores(pixels[:64])
@@ -97,8 +98,8 @@ def side_by_side(jobs):
 def commands(model, files, release):
     """What kt itself does, by name."""
     from kt.export.artifact import open_artifact
-    from kt.serve import predict_files
-    from kt.serve.batch import predict_to
+    from kt.predict import predict_files
+    from kt.predict.resumable import predict_to
 
     def table(engine, suffix=".csv"):
         with tempfile.TemporaryDirectory() as folder:
@@ -124,19 +125,20 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
 
-    from kt import backend
+    from kt.base import backend
 
     backend.start("tensorflow")
     import numpy as np
 
-    from kt import environment
-    from kt.data.find import find_pictures
-    from kt.data.images import read_rgb, resize
-    from kt.export.artifact import TFLiteArtifact, find_artifact
+    from kt.base import environment
+    from kt.export.artifact import find_artifact
+    from kt.export.formats.tflite import TFLiteArtifact
+    from kt.kinds.pictures.find import find_pictures
+    from kt.kinds.pictures.images import read_rgb, resize
 
     release, cores = find_artifact(options.model), environment.cores()
     files = list(islice(cycle(find_pictures(options.pictures)), options.images))
-    size = TFLiteArtifact(next(release.glob("*_float32.tflite"))).image_size
+    size = TFLiteArtifact(next(release.glob("*_float32.tflite"))).kind.image_size
 
     def decode():
         with ThreadPoolExecutor(cores) as pool:

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from kt import backend
+from kt.base import backend
 
 backend.start()
 
@@ -25,10 +25,10 @@ import numpy as np  # noqa: E402
 from kt import Classifier, LayerwiseDecay, Phase, Recipe  # noqa: E402
 from kt.data import Folder  # noqa: E402
 from kt.data.layout import read_layout  # noqa: E402
-from kt.evaluate import evaluate  # noqa: E402
 from kt.freeze import everything, frozen, gradual_unfreezing, last_blocks  # noqa: E402
-from kt.model import build, predict  # noqa: E402
-from kt.train import seed_everything, train  # noqa: E402
+from kt.heads.classification.measure import evaluate  # noqa: E402
+from kt.network.model import build, predict  # noqa: E402
+from kt.training import seed_everything, train  # noqa: E402
 
 EPOCHS, LR = 6, 1e-4
 WAYS = {
@@ -65,7 +65,7 @@ def head_of(splits, seed):
     phases = [Phase("train_head", frozen, epochs=10, lr=1e-3)]
     recipe = Recipe(lambda: splits, keras.applications.MobileNetV2, Classifier(dropout=0.2), phases, seed=seed)
     seed_everything(seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     _, best = train(built, recipe, splits)
     return recipe, built, best
 
@@ -80,7 +80,7 @@ def run(phases, splits, recipe, built, head):
             best = head
     seconds = time.perf_counter() - started
     built.model.set_weights(best.weights)
-    test = evaluate(predict(built.model, splits.test.pixels), splits.test.labels, splits.classes)
+    test = evaluate(predict(built.model, splits.test.examples), splits.test.labels, splits.classes)
     return {"test": test["balanced_accuracy"], "loss": best.val_loss, "kept": best.phase, "seconds": seconds}
 
 

@@ -66,19 +66,20 @@ def staged(args, images, seed, folder):
 
 def kt_until(folder):
     """Train, and tell the seconds and the test's accuracy after each epoch."""
-    from kt import backend
+    from kt.base import backend
 
     backend.start()
     import keras
     from sklearn.metrics import balanced_accuracy_score
 
-    from kt import model, train
+    from kt import training
+    from kt.network import model
     from kt.recipe import load
 
     recipe = load(folder / "sooner.py").recipe
-    train.seed_everything(recipe.seed)
+    training.seed_everything(recipe.seed)
     splits = recipe.data()
-    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = model.build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     paused, seen = 0.0, []
 
     class Ask(keras.callbacks.Callback):
@@ -88,13 +89,13 @@ def kt_until(folder):
             nonlocal paused
             now = time.perf_counter()
             self.model.get_weights()  # brings JAX's state back
-            scores = model.predict(built.model, splits.test.pixels)
+            scores = model.predict(built.model, splits.test.examples)
             seen.append((now - STARTED - paused, float(balanced_accuracy_score(splits.test.labels, scores.argmax(1)))))
             paused += time.perf_counter() - now
 
     fit = keras.Model.fit
     keras.Model.fit = lambda self, *rest, callbacks, **more: fit(self, *rest, callbacks=[*callbacks, Ask()], **more)
-    train.train(built, recipe, splits)
+    training.train(built, recipe, splits)
     print(json.dumps(seen))
 
 

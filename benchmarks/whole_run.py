@@ -3,6 +3,9 @@
     python benchmarks/whole_run.py ../shared/data/bean_leaves --learn 295 --test 200
     python benchmarks/whole_run.py ../shared/data/bean_leaves --before /path/to/another/checkout
 
+After a run with artefacts, `kt predict --out` labels all the pictures with them. `--recipe FILE` is run in place of
+what `kt new` writes, such as benchmarks/two_phases.py, whose phases train on cached activations.
+
 DIR holds train/CLASS/* and test/CLASS/*; so many of each are taken, class by class in turn. Nothing is cached but the
 weights, which one run before the clock fetches. `--before` measures another checkout of kt on the same pictures, each
 right before this one, and holds the figures of the two against each other. A stage ends with the line that kt prints
@@ -69,20 +72,29 @@ def kt(checkout, folder, *arguments):
     return lines, wall, after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def once(checkout, data, *, exports, root):
+def once(checkout, data, *, exports, root, recipe=None):
     """One whole run in a folder of its own: seconds of each stage, of all, of CPU, and the report."""
+    labelling = {}
     with tempfile.TemporaryDirectory(dir=root) as name:
         folder = Path(name)
         kt(checkout, folder, "new", "mine.py", "--data", str(data))
-        lines, wall, cpu = kt(checkout, folder, "run", "mine.py", *(() if exports else ("--set", "export=[]")))
+        if recipe is not None:
+            shutil.copyfile(recipe, folder / "mine.py")
+        options = ("--data", str(data), *(() if exports else ("--set", "export=[]")))
+        lines, wall, cpu = kt(checkout, folder, "run", "mine.py", *options)
         told = json.loads(next(folder.glob("runs/mine/*/report.json")).read_text())
+        if exports:
+            out = folder / "scores.csv"
+            asked = ("predict", "saved_models/mine", str(data), "--out", str(out))
+            _, labelling["predict --out"], labelling["its CPU"] = kt(checkout, folder, *asked)
+            told["scores.csv"] = out.read_text(encoding="utf-8").splitlines()[1:]
     stages, last = {}, 0.0
     for stage, pattern in STAGES:
         second = next((second for second, line in lines if re.search(pattern, line)), None)
         if second is not None:
             stages[stage] = second - last
             last = second
-    return {"stages": {**stages, "report": wall - last}, "wall": wall, "cpu": cpu, "told": told}
+    return {"stages": {**stages, "report": wall - last}, "wall": wall, "cpu": cpu, "told": told, **labelling}
 
 
 def differences(one, other):
@@ -95,6 +107,8 @@ def differences(one, other):
         for key in ("released", "agreement", "accuracy"):
             if before[key] != after[key]:
                 found.append(f"{before['name']}: {key} {before[key]} -> {after[key]}")
+    labels = [[line.split(",")[1] for line in report["scores.csv"]] for report in (one, other)]
+    found += ["labels of kt predict --out"] if labels[0] != labels[1] else []
     return found
 
 
@@ -104,6 +118,7 @@ def main():
     parser.add_argument("--learn", type=int, default=295)
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--before", type=Path, help="another checkout of kt")
+    parser.add_argument("--recipe", type=Path, help="a recipe's file, in place of what kt new writes")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a JSON file for the raw results")
     args = parser.parse_args()
@@ -112,17 +127,20 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         taken(args.data, root / "data", {"train": args.learn, "test": args.test})
-        once(HERE, root / "data", exports=False, root=root)  # weights and files are at hand from here on
+        once(
+            HERE, root / "data", exports=False, root=root, recipe=args.recipe
+        )  # weights and files are at hand from here on
         for _ in range(args.repeats):
             for exports in (True, False):
                 for which, checkout in checkouts.items():
-                    found = once(checkout, root / "data", exports=exports, root=root)
+                    found = once(checkout, root / "data", exports=exports, root=root, recipe=args.recipe)
                     raw.append({"which": which, "exports": exports, "load": os.getloadavg()[0], **found})
     if args.out:
         kept = [{**one, "told": {key: one["told"]["test"][key] for key in FIGURES}} for one in raw]
         args.out.write_text(json.dumps(kept, indent=1))
     rows = [("whole run", lambda one: one["wall"]), ("CPU", lambda one: one["cpu"])]
     rows += [(stage, lambda one, stage=stage: one["stages"].get(stage)) for stage in [*dict(STAGES), "report"]]
+    rows += [(label, lambda one, label=label: one.get(label)) for label in ("predict --out", "its CPU")]
     columns = [(which, exports) for exports in (True, False) for which in checkouts]
     print(f"{args.data.name}: {args.learn} to learn from, {args.test} to test; seconds, median of {args.repeats}\n")
     heads = [f"{which}, {'four artefacts' if exports else 'no export'}" for which, exports in columns]

@@ -4,10 +4,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from kt.augment import FeatureAugmentation, Views
 from kt.heads import Classifier
-from kt.recipe import LinearProbe, Phase, Recipe
-from kt.schedules import Cosine, LayerwiseDecay
+from kt.parts.augment import CutMix, FeatureAugmentation, MixUp, RandAugment, Views
+from kt.parts.objectives import Cdan, Coral, Dann, Mcc, Mmd
+from kt.parts.schedules import Cosine, LayerwiseDecay
+from kt.recipe import AdaptedProbe, Format, LinearProbe, Phase, Recipe
 
 try:
     __version__ = version("kt-transfer")
@@ -18,29 +19,13 @@ if TYPE_CHECKING:
     from kt.interactive import Result, train
 
 __all__ = [
-    "Classifier", "Cosine", "FeatureAugmentation", "LayerwiseDecay", "LinearProbe", "Phase", "Recipe", "Result",
-    "Views", "__version__", "train",
+    "AdaptedProbe", "Cdan", "Classifier", "Coral", "Cosine", "CutMix", "Dann", "FeatureAugmentation", "Format",
+    "LayerwiseDecay", "LinearProbe", "Mcc", "MixUp", "Mmd", "Phase", "RandAugment", "Recipe", "Result", "Views",
+    "__version__", "train",
 ]  # fmt: skip
 
 
-class _Train:
-    """`kt.train("photos/")`, and still the module `kt.train`, which loads Keras, for whoever asks for a name of it.
-
-    Once the module is loaded it takes this place, and can be called likewise.
-    """
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return import_module("kt.interactive").train(*args, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(import_module("kt.train"), name)
-
-
 def __getattr__(name: str) -> Any:
-    if name == "train":
-        return _Train()
-    if name == "Result":
-        return import_module("kt.interactive").Result
+    if name in ("Result", "train"):  # loaded when they are asked for
+        return getattr(import_module("kt.interactive"), name)
     raise AttributeError(f"module 'kt' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Every way in which kt says no: one clear line for the user, one exit code for a script.
+"""The errors of kt: each has one clear line for the user and an exit code for scripts.
 
 Exit codes: 0 done, 1 a bug in kt (a traceback), 2 a mistake on the command line or in a recipe, 3 data, 4 weights or
 network, 5 training, 6 no mobile artefact passed the release gate, 7 the environment (package, disk), 130 interrupted.
@@ -19,7 +19,7 @@ class KtError(Exception):
 
 
 class RecipeError(KtError):
-    """A recipe or an override that cannot be right, found before any data is read."""
+    """A recipe or a setting that can't be right, found before any data is read."""
 
     exit_code = 2
 
@@ -31,7 +31,7 @@ class DataError(KtError):
 
 
 class WeightsError(KtError):
-    """Pretrained weights that cannot be had, or are not what they should be."""
+    """Pretrained weights that can't be had, or that have wrong content."""
 
     exit_code = 4
 
@@ -55,19 +55,19 @@ class EnvironmentProblem(KtError):  # noqa: N818 - EnvironmentError is taken by 
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception of another library says, on one line; the name of its kind where it says nothing."""
+    """The message of another library's exception on one line; the name of its class if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def in_users_code(error: BaseException) -> str:
-    """Where code of a user's own failed and with what, such as `paper.py:12, in flip: ValueError: no such axis`.
+    """Where a user's own code failed, and how, such as `paper.py:12, in flip: ValueError: no such axis`.
 
-    Empty where the error did not come from there: kt's own code failed, be it called by a user's function.
+    Empty if the error comes from elsewhere, also if kt's own code failed that a user's function called.
     """
     kind = type(error).__name__
     places = [(frame.filename, frame.lineno, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
     text = str(error)
-    if "in user code:" in text:  # TensorFlow rewrites a function, and tells in words where in the original it was
+    if "in user code:" in text:  # TensorFlow rewrites a function, and names the place in the original in its message
         quoted = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
         places += [(file, int(line), name) for file, line, name in quoted]
         said = [line.strip() for line in text.splitlines() if line.strip()][-1]

@@ -10,7 +10,7 @@ Balanced accuracy on the test split, mean (range) of 3 seeds: 0.902 (0.887 to 0.
 import keras
 
 from kt import Classifier, Phase, Recipe
-from kt.data import Apples
+from kt.samples import Apples
 
 
 def frozen(backbone: keras.Model) -> None:

@@ -10,7 +10,7 @@ Balanced accuracy on the test split, mean (range) of 3 seeds: 0.892 (0.887 to 0.
 import keras
 
 from kt import Classifier, LinearProbe, Recipe
-from kt.data import Apples
+from kt.samples import Apples
 
 recipe = Recipe(
     data=Apples(image_size=(224, 224), batch_size=32),

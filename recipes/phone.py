@@ -9,8 +9,8 @@ Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.91
 
 from kt import Classifier, Phase, Recipe
 from kt.backbones import EfficientNetLite0
-from kt.data import Apples
 from kt.freeze import from_block, frozen
+from kt.samples import Apples
 
 recipe = Recipe(
     data=Apples(image_size=(224, 224), batch_size=32),

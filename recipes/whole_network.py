@@ -8,8 +8,8 @@ Balanced accuracy on the embedded rendered apples, mean (range) of 3 seeds: 0.89
 import keras
 
 from kt import Classifier, Cosine, Phase, Recipe
-from kt.data import Apples
 from kt.freeze import everything, frozen
+from kt.samples import Apples
 
 recipe = Recipe(
     data=Apples(image_size=(224, 224), batch_size=32),

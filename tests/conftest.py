@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+pytest_plugins = ["resuming"]  # for its fixture of an unbroken run, which two files share
 
 # TensorFlow would set it to 1 for this process, and so for each kt that a test starts, which then would not be quiet.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -93,9 +96,11 @@ def kt(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
 
 def facts_from(script: str, *arguments: str, backend: str, **environment: str) -> tuple[dict, str]:
     """What a script of tests/facts prints under a backend, in a process of its own, and what it says beside."""
+    # Most of the time under JAX is compiling; without optimisation it takes two thirds of it.
+    plain = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
     child = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "facts" / script), *arguments],
-        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        env={**os.environ, "KERAS_BACKEND": backend, **(plain if backend == "jax" else {}), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -113,6 +118,15 @@ def installed(backend: str) -> Any:
 
 
 on_each_backend = pytest.mark.parametrize("backend", [installed(name) for name in ("tensorflow", "jax", "torch")])
+
+
+def on_backends(values: dict[str, Sequence[str]]) -> list[Any]:
+    """Parameters of a test: for each backend by name its values, marked as `installed` marks the backend."""
+    return [
+        pytest.param(name, value, marks=installed(name).marks, id=f"{name}-{value}")
+        for name, own in values.items()
+        for value in own
+    ]
 
 
 @dataclass(frozen=True)
@@ -177,7 +191,7 @@ grainy.preprocessing = "scale -1..1"
 
 def pytest_configure(config):
     """A cache of the tests' own; only the rendered apples, which take a while, are shared with the user's."""
-    from kt.cache import cache_home  # not before the environment is set, above
+    from kt.base.cache import cache_home  # not before the environment is set, above
 
     shared = cache_home() / "tfds"
     shared.mkdir(exist_ok=True)

@@ -24,9 +24,10 @@ from conftest import draw
 from PIL import Image
 from starlette.routing import BaseRoute
 
-from kt.data.images import read_rgb, resize
 from kt.export.artifact import open_artifact
-from kt.export.saved_model import SavedModel
+from kt.export.formats.format import Details
+from kt.export.formats.saved_model import SavedModel
+from kt.kinds.pictures.images import read_rgb, resize
 from kt.serve.server import answer_until, grpc_is_installed, listening, opened
 from kt.serve.settings import Settings
 
@@ -38,7 +39,7 @@ PREDICT = "/v1/models/tiny:predict"
 def export(folder: Path, *, seed: int) -> Path:
     """A version of a tiny model, with other weights for each seed."""
     partial = folder.with_name(f".partial-{seed}")
-    path = SavedModel(CLASSES)(tiny(seed), partial)
+    path = SavedModel().make(tiny(seed), partial, details=Details("model", CLASSES))
     (path / "kt.json").write_text(json.dumps({"description": "Tiny.", "test": {"images": 7}}), encoding="utf-8")
     folder.parent.mkdir(parents=True, exist_ok=True)
     path.rename(folder)

@@ -14,20 +14,20 @@ from kt.data.splits import Split, Splits
 from kt.errors import DataError
 from kt.recipe import load
 from kt.strategy import depths
-from kt.strategy.advise import Candidate, Probe, advise
+from kt.strategy.advise import Candidate, ProbedFeatures, advise
 from kt.strategy.advise.advice import place
-from kt.strategy.advise.depths import Depth
+from kt.strategy.advise.depths import DepthFeatures
 from kt.strategy.advise.matrix import is_similar, learnable, way
-from kt.strategy.advise.probes import Measured, probe
+from kt.strategy.advise.probes import ProbedBackbone, probe_depth
 
 
 def of(depth, accuracy, *, at=None, width=0.03):
     """A probe of this accuracy, with an interval of `width` to both sides."""
-    return Probe(depth, at, 64, accuracy, (accuracy - width, accuracy + width), accuracy, 0.0, 1.0)
+    return ProbedFeatures(depth, at, 64, accuracy, (accuracy - width, accuracy + width), accuracy, 0.0, 1.0)
 
 
 def measured(*, pixels=0.6, early=0.7, middle=0.8, top=0.9, together=0.8, name="Net"):
-    return Measured(
+    return ProbedBackbone(
         name,
         (
             of("pixels", pixels, at=0.0),
@@ -67,7 +67,7 @@ def clouds(labels, width, *, apart, seed=0):
 def probed(rows, labels, groups=None, **depth):
     groups = groups or [str(index) for index in range(len(labels))]
     classes = tuple(map(str, range(labels.max() + 1)))
-    return probe(Depth(depth.get("name", "top"), 1.0, rows), labels, groups, classes=classes)
+    return probe_depth(DepthFeatures(depth.get("name", "top"), 1.0, rows), labels, groups, classes=classes)
 
 
 def test_a_probe_of_separate_clouds_is_right_and_one_of_noise_is_at_chance():
@@ -223,7 +223,7 @@ def test_the_json_has_what_a_script_needs():
 def test_the_recipe_of_each_strategy_loads_and_does_what_was_advised(tmp_path, one, each, steps, backbone):
     advice = placed(replace(one, backbone=backbone), [each, 3 * each])
     file, pictures = tmp_path / "advised.py", tmp_path / 'my "photos"'
-    file.write_text(cli.render(file, pictures, advice), encoding="utf-8")
+    file.write_text(cli.advised_text(file, pictures, advice), encoding="utf-8")
     recipe = load(file).recipe
     assert recipe.backbone.__name__ == backbone
     assert [type(step) for step in recipe.phases] == steps
@@ -241,7 +241,7 @@ def test_a_table_is_written_as_a_table(tmp_path):
 
     file = tmp_path / "advised.py"
     file.write_text(
-        cli.render(file, tmp_path / "labels.csv", placed(measured(name="ResNet50"), [30, 30])), encoding="utf-8"
+        cli.advised_text(file, tmp_path / "labels.csv", placed(measured(name="ResNet50"), [30, 30])), encoding="utf-8"
     )
     assert isinstance(load(file).recipe.data, Table)
 
@@ -289,7 +289,7 @@ def test_many_pictures_are_drawn_class_by_class_in_whole_groups(monkeypatch):
     monkeypatch.setattr(depths, "MOST", 40)
     splits = splits_of([100, 300])
     pairs = replace(splits.train, groups=tuple(str(index // 4) for index in range(len(splits.train))))
-    drawn = depths.drawn(replace(splits, train=pairs), seed=0)
+    drawn = depths.spread_sample(replace(splits, train=pairs), seed=0)
     assert 40 <= len(drawn.train) + len(drawn.validation) <= 60
     assert {0, 1} == set(drawn.train.labels.tolist()) == set(drawn.validation.labels.tolist())
     sizes = {group: drawn.train.groups.count(group) for group in drawn.train.groups}

@@ -8,15 +8,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kt.cache import cache_home
-from kt.data import apples as apples_room
-from kt.data.apples import CLASSES, COUNTS, KNOWN, UNSEEN, VARIETIES, Apples, apples
-from kt.data.render import DEFECTS, render
+from kt.base.cache import cache_home
 from kt.errors import EnvironmentProblem, RecipeError
+from kt.samples.apples import collection
+from kt.samples.apples.collection import CLASSES, COUNTS, KNOWN, UNSEEN, VARIETIES, apples
+from kt.samples.apples.render import DEFECTS, draw_apple
+from kt.samples.apples.source import Apples
 
 HASHED = """
 import hashlib
-from kt.data.apples import apples
+from kt.samples.apples.source import apples
 print(hashlib.sha256(b"".join(apple.drawn(3).tobytes() for apple in apples("train")[:4])).hexdigest())
 """
 
@@ -32,7 +33,7 @@ def home(tmp_path, monkeypatch):
 def few(home, monkeypatch):
     """Twenty pictures instead of 600, in a cache of their own."""
     for split, count in {"train": 10, "validation": 4, "test": 6}.items():
-        monkeypatch.setitem(apples_room.COUNTS, split, count)
+        monkeypatch.setitem(collection.COUNTS, split, count)
     return home
 
 
@@ -43,10 +44,10 @@ def records(home, seed=0):
 
 @pytest.mark.parametrize("variety", KNOWN + UNSEEN, ids=lambda variety: variety.name)
 def test_a_seed_gives_the_same_bytes_again_and_another_seed_another_apple(variety):
-    picture = render(7, variety, "rot")
+    picture = draw_apple(7, variety, "rot")
     assert picture.shape == (256, 256, 3) and picture.dtype == np.uint8
-    assert np.array_equal(picture, render(7, variety, "rot"))
-    assert np.abs(picture.astype(int) - render(8, variety, "rot")).mean() > 5
+    assert np.array_equal(picture, draw_apple(7, variety, "rot"))
+    assert np.abs(picture.astype(int) - draw_apple(8, variety, "rot")).mean() > 5
 
 
 def test_what_a_killed_rendering_left_is_removed_after_a_day(few):
@@ -68,14 +69,14 @@ def test_another_process_draws_the_same_bytes():
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_changes_the_apple_and_nothing_but_a_part_of_it(defect):
     for seed in range(6):
-        sound, spoilt = render(seed, KNOWN[seed], None).astype(int), render(seed, KNOWN[seed], defect)
+        sound, spoilt = draw_apple(seed, KNOWN[seed], None).astype(int), draw_apple(seed, KNOWN[seed], defect)
         changed = (np.abs(sound - spoilt).max(axis=-1) > 24).mean()
         assert 0.0005 < changed < 0.4, f"seed {seed}: {changed:.4f} of the picture"
 
 
 def test_an_apple_stands_out_from_the_picture_in_every_pose():
     for seed in range(12):
-        red, green, blue = np.moveaxis(render(seed, KNOWN[7], None).astype(int), -1, 0)
+        red, green, blue = np.moveaxis(draw_apple(seed, KNOWN[7], None).astype(int), -1, 0)
         assert ((red > 1.5 * green) & (red > 1.5 * blue)).mean() > 0.1, f"seed {seed}"
 
 
@@ -104,13 +105,13 @@ def test_good_and_bad_hold_the_same_varieties():
 def test_the_splits_say_that_they_are_rendered_and_what_each_picture_is(few):
     splits = Apples(image_size=(48, 64), batch_size=5)()
     assert splits.rendered and "rendered by kt" in splits.origin and "not photos" in splits.origin
-    assert splits.batch_size == 5 and splits.image_size == (48, 64) and splits.classes == ("bad", "good")
+    assert splits.batch_size == 5 and splits.kind.image_size == (48, 64) and splits.classes == ("bad", "good")
     assert [len(part) for part in splits.parts().values()] == [10, 4, 6]
     for split, part in splits.parts().items():
         for name, label in zip(part.names, part.labels, strict=True):
             assert name.startswith(f"{split}/{splits.classes[label]}/")
             assert name.endswith(")") == (splits.classes[label] == "bad")
-        assert part.groups == part.names and part.files is None and part.pixels.dtype == np.uint8
+        assert part.groups == part.names and part.files is None and part.examples.dtype == np.uint8
     every = [name for part in splits.parts().values() for name in part.names]
     assert len(set(every)) == len(every)
 
@@ -118,7 +119,7 @@ def test_the_splits_say_that_they_are_rendered_and_what_each_picture_is(few):
 def test_what_is_read_back_is_what_was_drawn(few):
     train = Apples(image_size=(256, 256))().train
     drawn = [apple.drawn(0) for apple in apples("train")]
-    assert np.array_equal(train.pixels, np.stack(drawn))
+    assert np.array_equal(train.examples, np.stack(drawn))
     assert train.names[1].endswith(f"({apples('train')[1].defect})")
 
 
@@ -162,7 +163,7 @@ def test_a_damaged_set_is_rendered_again_and_said_so(few, capfd, damage):
 
 
 def test_an_interrupted_rendering_leaves_nothing_that_is_taken_for_the_set(few, monkeypatch):
-    drawn = apples_room.Apple.drawn
+    drawn = collection.Apple.drawn
 
     def interrupted(apple, seed):
         if apple.split == "test":
@@ -170,7 +171,7 @@ def test_an_interrupted_rendering_leaves_nothing_that_is_taken_for_the_set(few, 
         return drawn(apple, seed)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(apples_room.Apple, "drawn", interrupted)
+        patch.setattr(collection.Apple, "drawn", interrupted)
         Apples(image_size=(32, 32))()
     assert not records(few)
     assert len(Apples(image_size=(32, 32))().test) == 6
@@ -221,6 +222,6 @@ def test_a_color_histogram_does_not_tell_good_from_bad(home):
 
     splits = Apples()()
     assert {split: len(part) for split, part in splits.parts().items()} == COUNTS
-    forest = RandomForestClassifier(300, random_state=0).fit(histograms(splits.train.pixels), splits.train.labels)
-    guessed = forest.predict(histograms(splits.test.pixels))
+    forest = RandomForestClassifier(300, random_state=0).fit(histograms(splits.train.examples), splits.train.labels)
+    guessed = forest.predict(histograms(splits.test.examples))
     assert balanced_accuracy_score(splits.test.labels, guessed) < 0.75

@@ -23,7 +23,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kt import backbones
-from kt.backbones.build import Pretrained, build, known_name
+from kt.backbones.build import Pretrained, build_backbone, known_name
 from kt.backbones.catalogue import entry_named
 from kt.backbones.preprocessing import (
     AS_THEY_ARE,
@@ -68,7 +68,7 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("KT_OFFLINE", raising=False)
-        return build(keras.applications.MobileNetV2, "imagenet", image_size=(224, 224))
+        return build_backbone(keras.applications.MobileNetV2, "imagenet", shape=(224, 224, 3))
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +92,8 @@ def preprocessor(name: str) -> keras.Model:
 
 
 def test_every_constructor_of_keras_applications_is_in_the_table() -> None:
-    assert sorted(PREPROCESSING_OF) == sorted([*CONSTRUCTORS, *backbones.__all__])
+    of_pictures = set(backbones.__all__) - {"RowNetwork"}
+    assert sorted(PREPROCESSING_OF) == sorted([*CONSTRUCTORS, *of_pictures])
     assert len(CONSTRUCTORS) == 40
     assert set(PREPROCESSING_OF.values()) == {IN_THE_GRAPH, SCALE, CAFFE, TORCH, LITE}
 
@@ -180,7 +181,7 @@ def test_mobilenet_v2_sees_what_is_on_a_real_photo(classifier: keras.Model, path
 def test_another_picture_size_gets_the_same_weights(imagenet: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(Path(str(imagenet.source.file)).parent.parent))
     monkeypatch.setenv("KT_OFFLINE", "1")
-    wide = build(keras.applications.MobileNetV2, "imagenet", image_size=(96, 128))
+    wide = build_backbone(keras.applications.MobileNetV2, "imagenet", shape=(96, 128, 3))
     assert wide.source.origin == "cache"
     assert wide.model.output_shape == (None, 3, 4, 1280)
     assert same_weights(wide.model, imagenet.model)
@@ -199,7 +200,7 @@ def test_another_picture_size_gets_the_same_weights(imagenet: Pretrained, monkey
 def test_a_backbone_without_weights_gives_a_feature_map(
     name: str, preprocessing: str, channels: int, weights: str | None
 ) -> None:
-    built = build(getattr(keras.applications, name), weights, image_size=(64, 96))
+    built = build_backbone(getattr(keras.applications, name), weights, shape=(64, 96, 3))
     assert built.model.input_shape == (None, 64, 96, 3)
     assert built.model.output_shape == (None, 2, 3, channels)
     assert built.preprocessing == preprocessing
@@ -208,13 +209,13 @@ def test_a_backbone_without_weights_gives_a_feature_map(
 
 def test_a_picture_that_is_too_small_is_a_mistake_in_the_recipe() -> None:
     with pytest.raises(RecipeError, match=r"InceptionV3 cannot take pictures of 64x64 pixels: .* at least 75x75"):
-        build(keras.applications.InceptionV3, None, image_size=(64, 64))
+        build_backbone(keras.applications.InceptionV3, None, shape=(64, 64, 3))
 
 
 def test_too_small_is_said_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(RecipeError, match="at least 32x32"):
-        build(keras.applications.MobileNetV2, "imagenet", image_size=(16, 16))
+        build_backbone(keras.applications.MobileNetV2, "imagenet", shape=(16, 16, 3))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,7 +227,7 @@ def test_a_local_file_gives_its_weights_with_or_without_a_top(
     saved = small(include_top=include_top, weights=None, input_shape=(64, 64, 3), classes=7 if include_top else 1000)
     path = tmp_path / ending
     saved.save_weights(path) if ending.endswith(".weights.h5") else saved.save(path)
-    built = build(small, str(path), image_size=(96, 96))
+    built = build_backbone(small, str(path), shape=(96, 96, 3))
     assert same_weights(built.model, saved, count=-2 if include_top else None)
     assert built.preprocessing == SCALE
     assert (built.source.origin, built.source.file) == ("file", str(path))
@@ -239,7 +240,7 @@ def test_a_file_with_top_gives_every_family_the_features_it_had(name: str, tmp_p
     constructor = getattr(keras.applications, name)
     saved = constructor(weights=None, input_shape=(64, 64, 3), classes=5)
     saved.save(tmp_path / "saved.h5")
-    built = build(constructor, str(tmp_path / "saved.h5"), image_size=(64, 64))
+    built = build_backbone(constructor, str(tmp_path / "saved.h5"), shape=(64, 64, 3))
     count = len(built.model.get_weights())
     for ours, theirs in zip(built.model.get_weights(), saved.get_weights()[:count], strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -253,7 +254,7 @@ def test_an_efficientnet_file_is_preprocessed_as_it_was_normalised(
     layer = next(layer for layer in saved.layers if isinstance(layer, keras.layers.Normalization))
     layer.set_weights([np.reshape(mean, layer.weights[0].shape), *layer.get_weights()[1:]])
     saved.save(tmp_path / "saved.h5")
-    built = build(keras.applications.EfficientNetB0, str(tmp_path / "saved.h5"), image_size=(32, 32))
+    built = build_backbone(keras.applications.EfficientNetB0, str(tmp_path / "saved.h5"), shape=(32, 32, 3))
     assert built.preprocessing == expected
     loaded = next(layer for layer in built.model.layers if isinstance(layer, keras.layers.Normalization))
     seen = keras.ops.convert_to_numpy(loaded(np.zeros((1, 32, 32, 3), "float32")))
@@ -265,7 +266,7 @@ def test_a_file_of_another_backbone_never_loads(small: Callable[..., keras.Model
     other = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3), alpha=0.5)
     other.save_weights(tmp_path / ending) if ending.endswith(".weights.h5") else other.save(tmp_path / ending)
     with pytest.raises(WeightsError, match=r"does not fit .*conv1") as caught:
-        build(small, str(tmp_path / ending), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3))
     assert "\n" not in str(caught.value)
 
 
@@ -280,14 +281,14 @@ def test_a_file_that_holds_more_layers_than_a_top_never_loads_in_part(
     deeper = keras.Model(base.input, x)
     deeper.save_weights(tmp_path / ending) if ending.endswith(".weights.h5") else deeper.save(tmp_path / ending)
     with pytest.raises(WeightsError, match=r"the file has 58 layers with weights, the backbone without its top 54"):
-        build(small, str(tmp_path / ending), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3))
 
 
 def test_a_file_with_layers_missing_never_loads_in_part(small: Callable[..., keras.Model], tmp_path: Path) -> None:
     base = small(include_top=False, weights=None, input_shape=(64, 64, 3))
     keras.Model(base.input, base.layers[20].output).save(tmp_path / "short.h5")
     with pytest.raises(WeightsError, match="layers with weights, the backbone without its top 54"):
-        build(small, str(tmp_path / "short.h5"), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / "short.h5"), shape=(64, 64, 3))
 
 
 def test_files_that_are_no_weights_are_refused_in_one_line(small: Callable[..., keras.Model], tmp_path: Path) -> None:
@@ -303,7 +304,7 @@ def test_files_that_are_no_weights_are_refused_in_one_line(small: Callable[..., 
         archive.writestr("config.json", "{}")
     for name in ["cut.h5", "text.weights.h5", "empty.keras", "foreign.h5", "foreign.keras"]:
         with pytest.raises(WeightsError, match=name) as caught:
-            build(small, str(tmp_path / name), image_size=(64, 64))
+            build_backbone(small, str(tmp_path / name), shape=(64, 64, 3))
         assert "\n" not in str(caught.value)
 
 
@@ -314,12 +315,12 @@ def test_a_file_that_points_into_other_files_is_refused(small: Callable[..., ker
         del file["model_weights/conv1"]
         file["model_weights/conv1"] = h5py.ExternalLink("/etc/passwd", "/conv1")
     with pytest.raises(WeightsError, match=r"a link at 'model_weights/conv1'"):
-        build(small, str(tmp_path / "whole.h5"), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / "whole.h5"), shape=(64, 64, 3))
     with h5py.File(tmp_path / "whole.h5", "a") as file:
         del file["model_weights/conv1"]
         file.create_dataset("model_weights/conv1", (4,), "u1", external=[("/etc/passwd", 0, 4)])
     with pytest.raises(WeightsError, match=r"keeps the data of 'model_weights/conv1' in another file"):
-        build(small, str(tmp_path / "whole.h5"), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / "whole.h5"), shape=(64, 64, 3))
 
 
 def test_the_configuration_in_a_keras_file_is_never_read(small: Callable[..., keras.Model], tmp_path: Path) -> None:
@@ -328,7 +329,7 @@ def test_the_configuration_in_a_keras_file_is_never_read(small: Callable[..., ke
     with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "odd.keras", "w") as odd:
         odd.writestr("config.json", '{"class_name": "__lambda__", "module": "os", "config": {"system": "exit"}}')
         odd.writestr("model.weights.h5", good.read("model.weights.h5"))
-    assert same_weights(build(small, str(tmp_path / "odd.keras"), image_size=(64, 64)).model, saved)
+    assert same_weights(build_backbone(small, str(tmp_path / "odd.keras"), shape=(64, 64, 3)).model, saved)
 
 
 # ------------------------------------------------------------------------------------------- whole models as weights
@@ -362,7 +363,7 @@ def test_the_backbone_inside_a_whole_model_gives_its_weights(
     base.trainable = trainable
     whole, path = transferred(base, flip=True, hidden=2), tmp_path / ending
     whole.save_weights(path) if ending.endswith(".weights.h5") else whole.save(path)
-    built = build(small, str(path), image_size=(96, 96))
+    built = build_backbone(small, str(path), shape=(96, 96, 3))
     assert same_weights(built.model, base)
     assert built.preprocessing == SCALE
     assert re.search(rf"weights: all 54 layers of .* are found in {re.escape(base.name)} in ", capsys.readouterr().err)
@@ -377,7 +378,7 @@ def test_a_sequential_model_and_one_inside_another_give_theirs(
     outer = keras.Sequential([keras.Input((64, 64, 3)), inner, keras.layers.Dense(3)])
     for model in (inner, outer):
         model.save(tmp_path / ending)
-        assert same_weights(build(small, str(tmp_path / ending), image_size=(64, 64)).model, base)
+        assert same_weights(build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3)).model, base)
 
 
 def test_an_optimizer_s_numbers_are_not_taken_for_weights(small: Callable[..., keras.Model], tmp_path: Path) -> None:
@@ -387,9 +388,9 @@ def test_an_optimizer_s_numbers_are_not_taken_for_weights(small: Callable[..., k
     whole.fit(np.zeros((2, 64, 64, 3)), np.zeros((2, 3)), verbose=0)
     for ending in ("trained.h5", "trained.keras"):
         whole.save(tmp_path / ending)
-        assert same_weights(build(small, str(tmp_path / ending), image_size=(64, 64)).model, base)
+        assert same_weights(build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3)).model, base)
     whole.export(tmp_path / "trained", verbose=False)
-    assert same_weights(build(small, str(tmp_path / "trained"), image_size=(64, 64)).model, base)
+    assert same_weights(build_backbone(small, str(tmp_path / "trained"), shape=(64, 64, 3)).model, base)
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -400,7 +401,7 @@ def test_a_saved_model_folder_gives_its_weights(
     head = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(base.output))
     whole = transferred(base) if nested else keras.Model(base.input, head)
     whole.export(tmp_path / "exported", verbose=False)
-    built = build(small, str(tmp_path / "exported"), image_size=(64, 64))
+    built = build_backbone(small, str(tmp_path / "exported"), shape=(64, 64, 3))
     assert same_weights(built.model, base)
     assert (built.source.origin, built.source.name) == ("file", "exported") and len(str(built.source.sha256)) == 64
 
@@ -422,7 +423,7 @@ class _Legacy(tf.Module):
 def test_a_saved_model_by_names_alone_gives_its_weights(small: Callable[..., keras.Model], tmp_path: Path) -> None:
     base = scrambled(small(include_top=False, weights=None, input_shape=(64, 64, 3)))
     tf.saved_model.save(_Legacy(base), str(tmp_path / "legacy"))
-    assert same_weights(build(small, str(tmp_path / "legacy"), image_size=(64, 64)).model, base)
+    assert same_weights(build_backbone(small, str(tmp_path / "legacy"), shape=(64, 64, 3)).model, base)
 
 
 @pytest.mark.parametrize("ending", ["other.h5", "other.keras", "other"])
@@ -434,7 +435,7 @@ def test_another_backbone_inside_a_whole_model_is_told_with_what_was_found(
     whole.save(tmp_path / ending) if "." in ending else whole.export(tmp_path / ending, verbose=False)
     told = r"all 54 layers of the backbone were expected by name and shape; .*'conv1' has shapes"
     with pytest.raises(WeightsError, match=told) as caught:
-        build(small, str(tmp_path / ending), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3))
     assert "\n" not in str(caught.value)
 
 
@@ -446,7 +447,7 @@ def test_a_deeper_network_with_the_same_names_is_not_taken_for_the_smaller(
     for ending in ("deeper.h5", "deeper.keras"):
         transferred(deeper).save(tmp_path / ending)
         with pytest.raises(WeightsError, match="more layers than a top has"):
-            build(small, str(tmp_path / ending), image_size=(64, 64))
+            build_backbone(small, str(tmp_path / ending), shape=(64, 64, 3))
 
 
 def test_the_configuration_of_a_whole_model_is_never_read(small: Callable[..., keras.Model], tmp_path: Path) -> None:
@@ -455,7 +456,7 @@ def test_the_configuration_of_a_whole_model_is_never_read(small: Callable[..., k
     with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "odd.keras", "w") as odd:
         odd.writestr("config.json", '{"class_name": "__lambda__", "module": "os", "config": {"system": "exit"}}')
         odd.writestr("model.weights.h5", good.read("model.weights.h5"))
-    assert same_weights(build(small, str(tmp_path / "odd.keras"), image_size=(64, 64)).model, base)
+    assert same_weights(build_backbone(small, str(tmp_path / "odd.keras"), shape=(64, 64, 3)).model, base)
 
 
 def test_a_folder_that_is_no_saved_model_and_a_damaged_one_are_one_line(
@@ -463,20 +464,20 @@ def test_a_folder_that_is_no_saved_model_and_a_damaged_one_are_one_line(
 ) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(WeightsError, match="photos' is a folder and no SavedModel"):
-        build(small, str(tmp_path / "photos"), image_size=(64, 64))
+        build_backbone(small, str(tmp_path / "photos"), shape=(64, 64, 3))
     damaged = tmp_path / "damaged"
     (damaged / "variables").mkdir(parents=True)
     (damaged / "saved_model.pb").write_bytes(b"x")
     (damaged / "variables" / "variables.index").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError, match="damaged is no Keras weights file that can be read") as caught:
-        build(small, str(damaged), image_size=(64, 64))
+        build_backbone(small, str(damaged), shape=(64, 64, 3))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("weights", ["imagnet", "/no/such/file.h5"])
 def test_weights_that_are_no_file_end_with_the_choices(weights: str) -> None:
     with pytest.raises(WeightsError, match=rf"weights='{weights}' is neither 'imagenet' nor .* Choices: "):
-        build(keras.applications.MobileNetV2, weights, image_size=(64, 64))
+        build_backbone(keras.applications.MobileNetV2, weights, shape=(64, 64, 3))
 
 
 def own(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
@@ -485,7 +486,7 @@ def own(include_top: bool, weights: str | None, input_shape: tuple[int, int, int
 
 
 def test_a_backbone_of_one_s_own_is_called_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    built = build(own, "imagenet", image_size=(8, 9))
+    built = build_backbone(own, "imagenet", shape=(8, 9, 3))
     assert built.model.name == "own_imagenet"
     assert built.model.output_shape == (None, 6, 7, 4)
     assert (built.preprocessing, built.source.origin) == (AS_THEY_ARE, "constructor")
@@ -498,21 +499,21 @@ def test_a_backbone_of_one_s_own_says_what_it_wants_to_see() -> None:
         return own(include_top, weights, input_shape)
 
     mine.preprocessing = TORCH  # type: ignore[attr-defined]
-    assert build(mine, None, image_size=(8, 8)).preprocessing == TORCH
+    assert build_backbone(mine, None, shape=(8, 8, 3)).preprocessing == TORCH
     mine.preprocessing = "scale -1..2"  # type: ignore[attr-defined]
     with pytest.raises(RecipeError, match=r"'scale -1..2', which kt does not know. Did you mean 'scale -1..1'"):
-        build(mine, None, image_size=(8, 8))
+        build_backbone(mine, None, shape=(8, 8, 3))
 
 
 def test_a_backbone_that_gives_no_feature_map_is_a_mistake_in_the_recipe() -> None:
     with pytest.raises(RecipeError, match="feature map"):
-        build(partial(keras.applications.MobileNet, pooling="avg"), None, image_size=(32, 32))
+        build_backbone(partial(keras.applications.MobileNet, pooling="avg"), None, shape=(32, 32, 3))
 
 
 def test_a_partial_cannot_undo_the_preprocessing() -> None:
     bare = partial(keras.applications.MobileNetV3Small, include_preprocessing=False)
     with pytest.raises(RecipeError, match="include_preprocessing"):
-        build(bare, None, image_size=(32, 32))
+        build_backbone(bare, None, shape=(32, 32, 3))
 
 
 def test_a_partial_never_gets_the_weights_of_the_plain_backbone(
@@ -522,7 +523,7 @@ def test_a_partial_never_gets_the_weights_of_the_plain_backbone(
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # Keras reads it only when imported
     monkeypatch.setenv("KT_OFFLINE", "1")
     with pytest.raises(WeightsError, match="Keras's download"):
-        build(partial(keras.applications.MobileNetV2, alpha=0.35), "imagenet", image_size=(96, 96))
+        build_backbone(partial(keras.applications.MobileNetV2, alpha=0.35), "imagenet", shape=(96, 96, 3))
 
 
 @pytest.mark.slow
@@ -537,7 +538,7 @@ def test_the_weights_and_the_preprocessing_are_the_same_under_every_backend(
 import keras, numpy as np
 from kt.backbones.build import build
 from kt.backbones.preprocessing import preprocess
-found = build(keras.applications.MobileNetV2, "imagenet", image_size=(224, 224))
+found = build(keras.applications.MobileNetV2, "imagenet", shape=(224, 224, 3))
 x = keras.Input((224, 224, 3))
 model = keras.Model(x, found.model(preprocess(x, found.preprocessing)))
 np.save("features.npy", model.predict(np.load("pixels.npy"), verbose=0))

@@ -23,16 +23,20 @@ from conftest import PHOTOS
 from conftest import kt as run_kt
 from PIL import Image
 
-from kt.data.find import find_pictures
+from kt.base.extras import install
 from kt.errors import KtError, ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.saved_model import SavedModel
-from kt.export.tflite import TFLite
-from kt.extras import install
-from kt.serve import batch, predict_files, scorer
-from kt.serve.batch import predict_to
-from kt.serve.scorer import BLOCK, Plan, Scored, choose, in_threads
-from kt.serve.table import columns, path_of, table_for, text_of
+from kt.export.formats.format import Details
+from kt.export.formats.saved_model import SavedModel
+from kt.export.formats.tflite import TFLite
+from kt.kinds.kind import Source
+from kt.kinds.pictures import images
+from kt.kinds.pictures.find import find_pictures
+from kt.predict import predict_files, scorer
+from kt.predict import resumable as batch
+from kt.predict.resumable import predict_to
+from kt.predict.scorer import BLOCK, Computing, Scored, choose, in_threads
+from kt.predict.table import columns, path_of, table_for, text_of
 
 CLASSES = ("=dark", "score", "brûlé, rare")
 SIZE = (24, 32)
@@ -53,8 +57,9 @@ def tiny_model(seed: int) -> keras.Model:
 def released(folder: Path, seed: int) -> Path:
     """A version as `kt run` releases it: the SavedModel at its root, the float32 file and kt.json beside it."""
     model = tiny_model(seed)
-    SavedModel(CLASSES)(model, folder).rename(folder / "1")
-    TFLite("float32", CLASSES, "tiny")(model, folder / "1")
+    details = Details("tiny", CLASSES)
+    SavedModel().make(model, folder, details=details).rename(folder / "1")
+    TFLite("float32").make(model, folder / "1", details=details)
     name = "tiny_float32.tflite"
     told = {"name": name, "path": name, "released": True, "largest_score_difference": 1e-6}
     (folder / "1" / "kt.json").write_text(json.dumps({"artifacts": [told]}))
@@ -93,16 +98,16 @@ class Interruption:
     """Stands before the decoder: counts the files that are read, and presses Ctrl-C in front of one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._read = scorer.read_rgb
+        self._read = images.read_rgb
         self.seen: list[str] = []
         self.before = ""
-        monkeypatch.setattr(scorer, "read_rgb", self)
+        monkeypatch.setattr(images, "read_rgb", self)
 
-    def __call__(self, file: Path) -> np.ndarray:
+    def __call__(self, file: Path, **how: object) -> np.ndarray:
         if file.name == self.before:
             raise KeyboardInterrupt
         self.seen.append(file.name)
-        return self._read(file)
+        return self._read(file, **how)
 
 
 @pytest.fixture
@@ -324,18 +329,18 @@ def test_a_piece_that_changes_while_it_works_is_done_again_before_the_pieces_are
 ):
     monkeypatch.setattr(batch, "_ROWS", BLOCK)
     predict_to(tmp_path / "whole.csv", model=model, pictures=[photos])
-    read, first, times = scorer.read_rgb, tmp_path / "scores.csv.part" / "000000000000.piece", []
+    read, first, times = images.read_rgb, tmp_path / "scores.csv.part" / "000000000000.piece", []
 
-    def meanwhile(file: Path) -> np.ndarray:
+    def meanwhile(file: Path, **how: object) -> np.ndarray:
         if file.name == "099.png":
             times.append(file)
             while len(times) == 1 and not first.exists():
                 time.sleep(0.01)  # until the thread that writes has come to it
             if len(times) == 1:
                 first.unlink()
-        return read(file)
+        return read(file, **how)
 
-    monkeypatch.setattr(scorer, "read_rgb", meanwhile)
+    monkeypatch.setattr(images, "read_rgb", meanwhile)
     predict_to(tmp_path / "scores.csv", model=model, pictures=[photos])
     assert len(times) == 2
     assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -441,14 +446,14 @@ def wait_for(happened, child: subprocess.Popen, *, seconds: float = 180) -> None
 def test_no_more_blocks_are_taken_than_are_worked_on(photos):
     taken = []
 
-    def blocks() -> Iterator[Sequence[Path]]:
+    def blocks() -> Iterator[Sequence[Source]]:
         for index in range(100):
             taken.append(index)
-            yield [photos / "000.png"]
+            yield [Source(photos / "000.png")]
 
     class Still:
-        def score(self, files: Sequence[Path]) -> Scored:
-            return Scored(tuple(files), np.zeros((1, 3), np.float32), ("",))
+        def score(self, sources: Sequence[Source]) -> Scored:
+            return Scored(tuple(source.name for source in sources), np.zeros((1, 3), np.float32), ("",))
 
     for place, _ in enumerate(in_threads(Still(), blocks(), workers=3)):
         assert len(taken) <= place + 1 + 2 * 3
@@ -481,8 +486,8 @@ def test_folders_are_walked_in_the_order_of_sorted_paths(tmp_path):
 def test_100_000_pictures_take_no_more_memory_than_a_thousand(model, photos, tmp_path):
     """At most 100 MB more, and less than 1.5 GB in all, TensorFlow included."""
     script = (
-        "import re, sys; from pathlib import Path; from kt import backend; backend.start('tensorflow');"
-        "from kt.serve.batch import predict_to;"
+        "import re, sys; from pathlib import Path; from kt.base import backend; backend.start('tensorflow');"
+        "from kt.predict.resumable import predict_to;"
         "done = predict_to(Path(sys.argv[3]), model=Path(sys.argv[1]), pictures=[Path(sys.argv[2])]);"
         # Not getrusage's figure, which begins with what the process that started this one held.
         "peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1];"
@@ -507,9 +512,9 @@ def test_100_000_pictures_take_no_more_memory_than_a_thousand(model, photos, tmp
 def test_auto_takes_the_equal_tflite_file_of_a_release(model, other_model, tmp_path):
     file = model / "1" / "tiny_float32.tflite"
     for engine in ("auto", "litert", "ray"):
-        assert choose(model, engine=engine) == Plan(file, "litert")
-        assert choose(file, engine=engine) == Plan(file, "litert")
-    assert choose(model, engine="tensorflow") == Plan(model / "1", "tensorflow")
+        assert choose(model, engine=engine) == Computing(file, "litert")
+        assert choose(file, engine=engine) == Computing(file, "litert")
+    assert choose(model, engine="tensorflow") == Computing(model / "1", "tensorflow")
 
 
 @pytest.mark.parametrize(
@@ -528,7 +533,7 @@ def test_a_tflite_file_that_the_gate_did_not_find_equal_is_not_taken(told, model
     (folder / "kt.json").unlink()
     if told is not None:
         (folder / "kt.json").write_text(told)
-    assert choose(folder, engine="auto") == Plan(folder, "tensorflow")
+    assert choose(folder, engine="auto") == Computing(folder, "tensorflow")
     with pytest.raises(ReleaseError, match=r"has no float32 \.tflite file that passed the release gate"):
         choose(folder, engine="litert")
 
@@ -536,16 +541,16 @@ def test_a_tflite_file_that_the_gate_did_not_find_equal_is_not_taken(told, model
 def test_the_digest_is_that_of_the_model_wherever_it_lies(model, other_model, tmp_path):
     copied = Path(shutil.copytree(model / "1", tmp_path / "1"))
     for by, name in (("tensorflow", ""), ("litert", "tiny_float32.tflite")):
-        assert Plan(copied / name, by).digest() == Plan(model / "1" / name, by).digest()
-        assert Plan(copied / name, by).digest() != Plan(other_model / "1" / name, by).digest()
+        assert Computing(copied / name, by).digest() == Computing(model / "1" / name, by).digest()
+        assert Computing(copied / name, by).digest() != Computing(other_model / "1" / name, by).digest()
 
 
 def test_scores_do_not_hang_on_what_is_scored_beside(model, photos):
     for plan in (choose(model, engine="litert"), choose(model, engine="tensorflow")):
         opened = scorer.Scorer(plan, workers=1)
         files = sorted(photos.iterdir())[:BLOCK]
-        block = opened.score(files)
-        alone = opened.score(files[5:6])
+        block = opened.score([Source(file, file) for file in files])
+        alone = opened.score([Source(files[5], files[5])])
         assert np.array_equal(alone.scores[0], block.scores[5])
         assert [bool(error) for error in block.errors] == [file.name == "007.png" for file in files]
         assert np.isnan(block.scores[7]).all()
@@ -643,19 +648,18 @@ def test_without_ray_one_line_says_what_to_install(kt_ends, model, photos, tmp_p
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_ray_writes_the_same_file(suffix, model, photos, tmp_path):
-    predict_to(tmp_path / f"whole{suffix}", model=model, pictures=[photos])
-    ended = run_kt("predict", str(model), str(photos), "--engine", "ray", "--out", f"scores{suffix}", cwd=tmp_path)
+def test_ray_writes_the_same_file(model, photos, tmp_path):
+    predict_to(tmp_path / "whole.parquet", model=model, pictures=[photos])
+    ended = run_kt("predict", str(model), str(photos), "--engine", "ray", "--out", "scores.parquet", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "101 pictures, 2 of them can't be read" in ended.stdout
-    assert (tmp_path / f"scores{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert (tmp_path / "scores.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 @needs_ray
 @pytest.mark.slow
 def test_a_worker_of_ray_that_is_killed_loses_nothing(model, photos, tmp_path):
-    many = linked(photos, tmp_path / "many", 30_000)
+    many = linked(photos, tmp_path / "many", 6_000)
     arguments = ["predict", str(model), str(many), "--engine", "ray", "--out", "scores.csv"]
     command = [sys.executable, "-c", "from kt.cli import main; main()", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -664,7 +668,7 @@ def test_a_worker_of_ray_that_is_killed_loses_nothing(model, photos, tmp_path):
         killed.kill()
         out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
-    assert "30,000 pictures" in out
+    assert "6,000 pictures" in out
     predict_to(tmp_path / "whole.csv", model=model, pictures=[many])
     assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from conftest import kt
 
-import kt.benchmark as kt_benchmark
-from kt.benchmark import Benchmark, benchmark, tflite_files, thread_counts
+import kt.predict.benchmark as kt_benchmark
 from kt.errors import ReleaseError
+from kt.predict.benchmark import Benchmark, benchmark, tflite_files, thread_counts
 
 
 def convolutions(folder: Path, *, width: int, name: str) -> Path:

@@ -21,15 +21,17 @@ from conftest import PHOTOS, REPOSITORY, make_folder
 from conftest import kt as run_kt
 
 import kt.errors
-from kt import LinearProbe, backend
+from kt import LinearProbe
+from kt.base import backend
+from kt.base.extras import install
 from kt.cli import VERBS, cli, main
-from kt.cli.new import count_pictures, render
+from kt.cli.new import count_pictures, recipe_text_for
 from kt.cli.options import own_pictures
-from kt.cli.run_folder import mark_latest, new_run
 from kt.errors import DataError, EnvironmentProblem, KtError, RecipeError, TrainingError
-from kt.extras import install
-from kt.features.store import About, Store, hashes
+from kt.frozen.store import Store, StoredLayers, hashes
+from kt.kinds.pictures.kind import Pictures
 from kt.recipe import load
+from kt.runs import mark_latest, new_run
 
 DOCS = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -336,9 +338,9 @@ def test_list_shows_each_recipe_and_runs_none(tmp_path, kt_ends):
     assert json.loads(out)[0] == {"file": str(tmp_path / "a_longer.py"), "summary": "First."}
 
 
-def test_list_of_this_repository_has_the_seven_recipes(kt_ends, monkeypatch):
+def test_list_of_this_repository_has_the_ten_recipes(kt_ends, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    assert len(kt_ends("list")[1].splitlines()) == 7
+    assert len(kt_ends("list")[1].splitlines()) == 10
 
 
 def test_list_without_recipes_says_what_to_do(tmp_path, kt_ends, monkeypatch):
@@ -433,7 +435,7 @@ def test_new_warns_of_few_pictures_and_still_writes_the_recipe(smallest, told, t
 
 
 def test_new_recipes_read_well(tmp_path):
-    text = render(Path("recipes/fruit_salad.py"), Path("photos"), {"good": 9, "bad": 3})
+    text = recipe_text_for(Path("recipes/fruit_salad.py"), Path("photos"), {"good": 9, "bad": 3})
     assert text.startswith(
         textwrap.dedent('''\
             """Tells photos of 2 classes apart: fruit salad.
@@ -571,7 +573,8 @@ def test_show_with_one_s_own_pictures_keeps_their_size(tmp_path, kt_ends, monkey
 
 
 def test_one_s_own_pictures_keep_what_the_source_says(tmp_path):
-    from kt.data import Apples, Folder, Table
+    from kt.data import Folder, Table
+    from kt.samples import Apples
 
     data = stand_ins(tmp_path / "mine", {"a": 1, "b": 1})
     table = tmp_path / "mine.csv"
@@ -740,6 +743,7 @@ def test_evaluate_counts_pictures_of_one_name_in_two_classes_as_two_things(tmp_p
 
     class Red:
         classes = ("green", "red")
+        kind = Pictures((8, 8))
 
     def scores_of(artifact, files):
         import numpy as np
@@ -747,7 +751,7 @@ def test_evaluate_counts_pictures_of_one_name_in_two_classes_as_two_things(tmp_p
         return np.array([[0.2, 0.8]] * len(files), "float32"), list(range(len(files))), []
 
     monkeypatch.setattr("kt.export.artifact.open_artifact", lambda path: Red())
-    monkeypatch.setattr("kt.serve.scores_of", scores_of)
+    monkeypatch.setattr("kt.predict.scores_of", scores_of)
     code, out, _ = kt_ends("evaluate", "x", "--data", data, "--json")
     assert code == 0
     test = json.loads(out)
@@ -759,7 +763,7 @@ def test_evaluate_counts_pictures_of_one_name_in_two_classes_as_two_things(tmp_p
 
 def test_kt_cache_shows_what_is_kept_and_clears_one_kind_of_it(kt_ends, monkeypatch, tmp_path):
     monkeypatch.setenv("KT_HOME", str(tmp_path))
-    kept = Store(tmp_path / "features" / "ab", About("tiny", "block_1_relu", 3, "float32"))
+    kept = Store(tmp_path / "features" / "ab", StoredLayers("tiny", "block_1_relu", 3, "float32"))
     keys = list(hashes(np.zeros((2, 4, 4, 3), np.uint8) + np.arange(2, dtype=np.uint8)[:, None, None, None]))
     with kept.writer(2) as writer:
         writer.add(keys, np.zeros((2, 3), np.float32))

@@ -13,23 +13,24 @@ import pytest
 from conftest import REPOSITORY, TINY_RECIPE, make_folder
 from sklearn.isotonic import IsotonicRegression
 
-from kt import report
+from kt.base import few
 from kt.data.splits import Split, Splits
 from kt.errors import DataError, RecipeError, WeightsError
-from kt.evaluate import evaluate
-from kt.model import build, predict
+from kt.freeze import from_scratch, top_share
+from kt.heads.classification.measure import evaluate
+from kt.network.model import build, predict
 from kt.recipe import Phase, Recipe, load
-from kt.report.comparison import points, render, sentences
-from kt.run import Origin
+from kt.report.comparison import comparison_page, points, sentences
+from kt.runs.main import Origin
 from kt.strategy.compare import compare, training
 from kt.strategy.compare.comparison import Comparison
 from kt.strategy.compare.cost import Cost, Fitting, Sizes
 from kt.strategy.compare.plan import make, seconds
-from kt.strategy.compare.results import cautions, composed
+from kt.strategy.compare.results import cautions, comparison_results
 from kt.strategy.compare.training import lengthened, subset
 from kt.strategy.paired import Estimate, Resamples, ironed, match
-from kt.strategy.strategies import TITLES, from_scratch, strategies, top_quarter
-from kt.train import seed_everything, train
+from kt.strategy.strategies import TITLES, strategies
+from kt.training import seed_everything, train
 
 DOCS = (REPOSITORY / "docs" / "compare.md").read_text(encoding="utf-8")
 TRANSFERRING = TINY_RECIPE.replace('weights="none"', 'weights="own"')
@@ -231,7 +232,7 @@ def test_from_scratch_trains_all_with_statistics_that_follow_soon():
 @pytest.mark.parametrize(("blocks", "first"), [(2, "block_2_conv"), (7, "block_6_conv")])
 def test_the_top_is_the_last_quarter_of_the_blocks(blocks, first):
     model = network(blocks)
-    top_quarter(model)
+    top_share(0.25)(model)
     training = [layer.name for layer in model.layers if layer.trainable_weights]
     assert training[0] == first and not any("bn" in name for name in training)
 
@@ -313,9 +314,9 @@ def test_a_row_is_what_the_public_steps_give(compared):
     seed_everything(4)
     splits = recipe.data()
     seed_everything(4)
-    built = build(recipe, image_size=splits.image_size, num_classes=3)
+    built = build(recipe, kind=splits.kind, num_classes=3)
     train(built, recipe, splits)
-    scores = predict(built.model, splits.test.pixels)
+    scores = predict(built.model, splits.test.examples)
     expected = evaluate(scores, splits.test.labels, splits.classes, resamples=0)
     (run,) = [run for run in results["strategies"][1]["runs"] if run["seed"] == 4]
     assert run["balanced_accuracy"] == expected["balanced_accuracy"]
@@ -429,7 +430,7 @@ def test_weights_that_are_not_at_hand_are_told_before_anything_trains(tmp_path, 
     recipe = dataclasses.replace(
         recipe_of(some_splits()), backbone=keras.applications.MobileNetV2, weights=str(tmp_path / "absent.h5")
     )
-    big = dataclasses.replace(some_splits().train, pixels=np.zeros((40, 32, 32, 3), np.uint8))
+    big = dataclasses.replace(some_splits().train, examples=np.zeros((40, 32, 32, 3), np.uint8))
     splits = dataclasses.replace(some_splits(), train=big, validation=big, test=big)
     named = {name: dataclasses.replace(one, data=lambda: splits) for name, one in strategies(recipe).items()}
     with pytest.raises(WeightsError, match=r"absent\.h5' is neither 'imagenet' nor None nor a file that exists"):
@@ -439,8 +440,9 @@ def test_weights_that_are_not_at_hand_are_told_before_anything_trains(tmp_path, 
 
 def test_few_things_in_test_are_cautioned_about():
     splits = some_splits()
-    few = dataclasses.replace(splits.test, groups=tuple(str(i % 4) for i in range(40)))
-    assert "show only 2 things: the true uncertainty is larger" in report.caution(few, splits.classes)
+    part = dataclasses.replace(splits.test, groups=tuple(str(i % 4) for i in range(40)))
+    told = few.caution_on_test(part.things(2), splits.classes, grouped=part.grouped)
+    assert "show only 2 things: the true uncertainty is larger" in told
 
 
 @pytest.mark.parametrize(
@@ -584,7 +586,7 @@ def test_a_scratch_of_few_steps_is_no_evidence_for_transfer(steps, verdict, tmp_
     for name, right in (("scratch", False), ("frozen", True)):
         done.trained += [a_model(name, seed, len(splits.train), right=right) for seed in (0, 1)]
     done.failed = {name: "" for name in named if name not in ("scratch", "frozen")}
-    told = composed(done, finished=True)
+    told = comparison_results(done, finished=True)
     assert told["verdict"] == told["transfer_gain"]["verdict"] == verdict
     rows = {row["name"]: row for row in told["strategies"]}
     assert rows["frozen"]["against_scratch"]["verdict"] == verdict
@@ -593,13 +595,13 @@ def test_a_scratch_of_few_steps_is_no_evidence_for_transfer(steps, verdict, tmp_
         assert head.startswith("Positive transfer: ")
     else:
         assert head.startswith(f"No evidence: scratch had only {steps} steps, too few to learn in.")
-        assert "ositive transfer" not in " ".join(sentences(told)) + render(told)
+        assert "ositive transfer" not in " ".join(sentences(told)) + comparison_page(told)
 
 
 def a_model(name, seed, pictures, *, right):
     figures = {"balanced_accuracy": float(right), "accuracy": float(right), "log_loss": 0.5}
     told = np.arange(pictures) % 7 < (7 if right else 3)
-    return training.Trained(name, seed, pictures, 1.0, {}, None, 10, figures, figures, told)
+    return training.TrainedStrategy(name, seed, pictures, 1.0, {}, None, 10, figures, figures, told)
 
 
 # -------------------------------------------------------------------------------------------------- the command line
@@ -703,4 +705,4 @@ def test_the_verdict_is_told_in_sentences():
 def test_names_from_a_recipe_are_text_on_the_page(compared):
     _, _, results = compared
     hostile = {**results, "recipe": {**results["recipe"], "name": "<script>x</script>"}}
-    assert "<script>x" not in render(hostile)
+    assert "<script>x" not in comparison_page(hostile)

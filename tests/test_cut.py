@@ -9,16 +9,23 @@ from conftest import grainy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kt import Classifier, Phase, Recipe, backbones, freeze, graph, model
-from kt.features.cut import Border, Uncut, encoder, extension, find_border, is_behind, rest
+from kt import Classifier, Phase, Recipe, backbones, freeze, graph
+from kt.frozen.cut import Cut, Uncut, encoder, extension, find_cut, is_behind, tail
+from kt.kinds.pictures.kind import Pictures
+from kt.network import model
 
 SIZE = (96, 96)
+
+
+def cut_of(built):
+    """The cut under the flags as they are."""
+    return find_cut(built, freeze.moving(lambda backbone: None, built.backbone))
 
 
 def built_with(backbone, size=SIZE, head=None):
     phases = [Phase("only", freeze.frozen, epochs=1, lr=1e-3)]
     recipe = Recipe(lambda: None, backbone, head or Classifier(), phases, weights="none")
-    return model.build(recipe, image_size=size, num_classes=2)
+    return model.build(recipe, kind=Pictures(size), num_classes=2)
 
 
 def pictures(count=3, size=SIZE):
@@ -32,7 +39,7 @@ def rows_of(parts):
 def check_both_parts(built, border, size=SIZE):
     """The end on what the frozen part gives answers as the whole does, and trains just what the whole trains."""
     pixels = pictures(size=size)
-    end = rest(built, border)
+    end = tail(built, border)
     rows = rows_of(encoder(built, [border])(pixels))
     assert rows.shape == (3, border.width)
     np.testing.assert_allclose(end(rows), built.model(pixels), atol=1e-5)
@@ -68,7 +75,7 @@ def test_each_family_is_cut_where_its_training_begins_and_both_parts_are_the_who
             layer.trainable = i >= start
     else:
         freeze.from_block(first)(built.backbone)
-    border = find_border(built)
+    border = cut_of(built)
     assert [tensor.shape[1:] for tensor in border.tensors] == shapes
     check_both_parts(built, border)
 
@@ -76,7 +83,7 @@ def test_each_family_is_cut_where_its_training_begins_and_both_parts_are_the_who
 def test_a_head_alone_is_cut_behind_its_pooling():
     built = built_with(keras.applications.MobileNetV2)
     freeze.frozen(built.backbone)
-    border = find_border(built)
+    border = cut_of(built)
     assert border.in_head and border.name == "pool" and border.width == 1280
     check_both_parts(built, border)
 
@@ -86,7 +93,7 @@ def test_one_pass_gives_what_crosses_several_borders_and_a_later_one_follows_fro
     borders = []
     for trainable in (freeze.from_block("block_13"), freeze.from_block("block_15"), freeze.frozen):
         trainable(built.backbone)
-        borders.append(find_border(built))
+        borders.append(cut_of(built))
     found = encoder(built, [borders[2], borders[0], borders[1]])(pictures())
     alone = [encoder(built, [border])(pictures()) for border in borders]
     for one, other in zip(found, (alone[2], alone[0], alone[1]), strict=True):
@@ -116,7 +123,7 @@ branched.preprocessing = "scale -1..1"
 def border_with_trained(built, *names):
     for layer in built.backbone.layers:
         layer.trainable = layer.name in names
-    return find_border(built)
+    return cut_of(built)
 
 
 def test_branches_of_the_block_where_training_begins_are_computed_again_where_that_keeps_less():
@@ -137,7 +144,7 @@ def test_of_the_places_in_a_block_the_smallest_tensor_is_stored():
 def test_what_trains_from_its_first_layer_on_is_not_cut_and_nothing_is_said():
     built = built_with(branched)
     freeze.everything(built.backbone)
-    assert find_border(built) == Uncut("")
+    assert cut_of(built) == Uncut("")
 
 
 def test_a_random_layer_before_all_weights_is_named():
@@ -153,7 +160,7 @@ def test_a_model_of_which_nothing_trains_is_not_cut():
     still.loss = still.metrics = lambda: None
     built = built_with(branched, head=still)
     freeze.frozen(built.backbone)
-    assert find_border(built) == Uncut("nothing trains")
+    assert cut_of(built) == Uncut("nothing trains")
 
 
 class Own(keras.Model):
@@ -180,9 +187,9 @@ own.preprocessing = "scale -1..1"
 def test_a_subclassed_backbone_is_cut_where_all_of_it_is_frozen_and_else_not():
     built = built_with(own)
     freeze.frozen(built.backbone)
-    check_both_parts(built, find_border(built))
+    check_both_parts(built, cut_of(built))
     built.backbone.second.trainable = True
-    found = find_border(built)
+    found = cut_of(built)
     assert isinstance(found, Uncut) and "own is not a functional model" in found.reason
 
 
@@ -212,7 +219,7 @@ def test_a_sequential_backbone_is_cut_too():
     chain.preprocessing = "scale -1..1"
     built = built_with(chain)
     freeze.last_blocks(1)(built.backbone)
-    border = find_border(built)
+    border = cut_of(built)
     assert border.name == "block_2_conv"
     check_both_parts(built, border)
 
@@ -266,11 +273,11 @@ def test_any_graph_is_cut_so_that_nothing_that_moves_is_stored_and_both_parts_ar
     for leaf in graph.leaves(built.backbone):
         index = int(leaf.name.rpartition("_")[2]) if re.fullmatch(r"block_\d+_[a-z]+_\d+", leaf.name) else 0
         leaf.trainable = index >= first and (index == 0 or flags[index - 1])
-    border = find_border(built)
+    border = cut_of(built)
     if isinstance(border, Uncut):
         assert any(freeze.moves(leaf) for leaf in graph.leaves(built.backbone))
         return
-    assert isinstance(border, Border)
+    assert isinstance(border, Cut)
     frozen = encoder(built, [border])
     inside = {id(leaf) for leaf in graph.leaves(built.backbone)}
     assert not any(freeze.moves(leaf) for leaf in graph.leaves(frozen) if id(leaf) in inside)

@@ -17,9 +17,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from kt.data import Folder, Splits, Table, Tfds, sources
+from kt.data import Folder, Splits, Table, Tfds
 from kt.data import splits as splits_of_data
-from kt.data.assemble import Item, read
+from kt.data.items import Item
+from kt.data.reading import read_pictures
+from kt.data.sources import tfds as sources
 from kt.errors import DataError, EnvironmentProblem, RecipeError
 
 SIZE = (32, 32)
@@ -79,10 +81,10 @@ def test_one_folder_a_class_gives_sorted_classes_and_pictures_that_belong_to_the
         assert part.files is not None
         assert [splits.classes[label] for label in part.labels] == [name.split("/")[0] for name in part.names]
         assert [file.relative_to(tmp_path).as_posix() for file in part.files] == list(part.names)
-        for pixels, file in zip(part.pixels, part.files, strict=True):
+        for pixels, file in zip(part.examples, part.files, strict=True):
             assert np.abs(pixels.astype(int) - np.asarray(Image.open(file).resize(SIZE))).mean() < 4
-    assert splits.image_size == SIZE
-    assert splits.train.pixels.dtype == np.uint8
+    assert splits.kind.image_size == SIZE
+    assert splits.train.examples.dtype == np.uint8
 
 
 def test_given_train_and_test_are_kept_and_validation_is_drawn_from_train(tmp_path: Path) -> None:
@@ -471,7 +473,7 @@ def test_pictures_that_are_taken_from_a_split_bring_all_that_is_known_of_them(tm
     assert len(some) == 3
     assert some.files is not None and whole.files is not None
     for index, place in enumerate((7, 0, 3)):
-        assert np.array_equal(some.pixels[index], whole.pixels[place])
+        assert np.array_equal(some.examples[index], whole.examples[place])
         assert (some.labels[index], some.names[index]) == (whole.labels[place], whole.names[place])
         assert (some.groups[index], some.files[index]) == (whole.groups[place], whole.files[place])
 
@@ -483,12 +485,12 @@ def test_pictures_beyond_the_memory_budget_are_mapped_and_everything_stays_the_s
     in_memory = load(root)
     monkeypatch.setattr(splits_of_data, "MEMORY_BUDGET", 5000)
     mapped = load(root)
-    assert isinstance(mapped.train.pixels, np.memmap)
-    assert isinstance(mapped.train.take(np.arange(4)).pixels, np.memmap)
-    assert not isinstance(in_memory.train.pixels, np.memmap)
+    assert isinstance(mapped.train.examples, np.memmap)
+    assert isinstance(mapped.train.take(np.arange(4)).examples, np.memmap)
+    assert not isinstance(in_memory.train.examples, np.memmap)
     assert mapped.digest == in_memory.digest
     for one, other in zip(mapped.parts().values(), in_memory.parts().values(), strict=True):
-        assert np.array_equal(one.pixels, other.pixels)
+        assert np.array_equal(one.examples, other.examples)
         assert np.array_equal(one.labels, other.labels)
         assert (one.names, one.groups, one.files) == (other.names, other.groups, other.files)
 
@@ -498,7 +500,7 @@ def test_no_room_for_mapped_pictures_is_told_instead_of_killing_the_process(monk
     monkeypatch.setattr(splits_of_data.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     items = [Item(lambda: np.zeros((9, 9, 3), np.uint8), "a", str(index), group=str(index)) for index in range(5)]
     with pytest.raises(EnvironmentProblem, match=r"5 pictures of 32x32 need .* GiB in .*Set TMPDIR"):
-        read(items, SIZE)
+        read_pictures(items, SIZE)
 
 
 def test_an_interrupt_while_reading_does_not_wait_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,10 +514,10 @@ def test_an_interrupt_while_reading_does_not_wait_for_the_rest(monkeypatch: pyte
     def interrupted(_bar: object, _steps: int = 1, _note: str = "") -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kt.console.Bar.advance", interrupted)
+    monkeypatch.setattr("kt.base.console.Bar.advance", interrupted)
     items = [Item(slow, "a", str(index), group=str(index)) for index in range(2000)]
     with pytest.raises(KeyboardInterrupt):
-        read(items, SIZE)
+        read_pictures(items, SIZE)
     assert len(read_so_far) < 2000
 
 
@@ -725,7 +727,7 @@ def test_a_prepared_set_is_read_without_a_network_and_its_splits_are_kept(offlin
     assert splits.train.files is None
     expected = {np.asarray(picture(seed).resize(SIZE)).mean().round(): seed % 2 for seed in range(100, 104)}
     found = {
-        pixels.mean().round(): 1 - label for pixels, label in zip(splits.test.pixels, splits.test.labels, strict=True)
+        pixels.mean().round(): 1 - label for pixels, label in zip(splits.test.examples, splits.test.labels, strict=True)
     }
     assert found == expected  # names ["zebra", "ant"] are sorted, so their numbers swap
     assert read_set("kt_tiny_set").digest == splits.digest
@@ -805,6 +807,23 @@ def test_offline_and_not_prepared_ends_in_one_line_at_once(offline: Path) -> Non
     assert "'tf_flowers' is not prepared on this machine and can't be downloaded (KT_OFFLINE is set)" in message
     assert "TFDS_DATA_DIR" in message
     assert "--data FOLDER" in message
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "FALSE", "no", "Off", " 0 "])
+def test_a_kt_offline_that_says_no_lets_sets_be_fetched(
+    offline: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("KT_OFFLINE", value)
+    monkeypatch.setattr(sources, "_unreachable", lambda: "the network was asked")
+    assert "can't be downloaded (the network was asked)" in in_one_line("tf_flowers")
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes", "on", "maybe"])
+def test_any_other_kt_offline_keeps_sets_from_being_fetched(
+    offline: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("KT_OFFLINE", value)
+    assert "can't be downloaded (KT_OFFLINE is set)" in in_one_line("tf_flowers")
 
 
 def test_a_network_that_answers_nothing_is_given_up_within_seconds(

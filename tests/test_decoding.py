@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, features
 
-from kt.data.images import read_rgb, servable_bytes
 from kt.errors import DataError
-from kt.export.saved_model import _decode as decode_in_the_saved_model
+from kt.kinds.pictures.images import decode_in_graph as decode_in_the_saved_model
+from kt.kinds.pictures.images import read_rgb, servable_bytes
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 
@@ -208,7 +208,7 @@ def test_damaged_heic_and_avif_are_refused_and_the_next_picture_is_read() -> Non
 
 
 def test_kinds_that_need_a_package_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kt.data.decode.find_spec", lambda name: None)
+    monkeypatch.setattr("kt.kinds.pictures.decode.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"HEIC, .*pip install .*heic"):
         read_rgb(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100)
     with pytest.raises(DataError, match=r"DICOM, .*pip install .*dicom"):

@@ -19,8 +19,9 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 def commands(text):
     """Each command of `kt` in the indented and the fenced blocks of a page, without its comment."""
     yield from re.findall(r"^(?: {4}|\t)(?:\$ )?(kt .*)$", text, re.MULTILINE)
-    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from re.findall(r"^(?:\$ )?(kt .*)$", block, re.MULTILINE)
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language in ("", "sh", "bash", "console"):
+            yield from re.findall(r"^(?:\$ )?(kt .*)$", block, re.MULTILINE)
 
 
 def words(line):
@@ -54,9 +55,44 @@ def test_each_command_in_the_documentation_has_a_verb_and_options_that_exist(lin
     command.make_parser(context).parse_args(list(arguments))
 
 
-def section(title):
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    return re.search(rf"^## {title}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+MAP = REPOSITORY / "docs" / "README.md"
+LINKING = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "benchmarks" / "README.md"]
+
+
+def links(page):
+    """Each relative link of a page, and each picture in it, as a file and an anchor (empty for the whole file)."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            file, _, anchor = target.partition("#")
+            yield (page.parent / file).resolve() if file else page, anchor
+
+
+def anchors(page):
+    """The anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    made = {}
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        name = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        made[name] = made.get(name, -1) + 1
+        yield f"{name}-{made[name]}" if made[name] else name
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_each_relative_link_leads_to_a_file_and_a_heading_in_it(page):
+    for file, anchor in links(page):
+        assert file.exists(), file
+        assert not anchor or anchor in set(anchors(file)), f"{file.name}#{anchor}"
+
+
+def test_the_map_of_the_documentation_has_each_page_and_the_readme_has_the_map():
+    linked = {file for file, _ in links(MAP)}
+    assert {page for page in PAGES[1:] if page != MAP} - linked == set()
+    assert MAP in {file for file, _ in links(PAGES[0])}
+
+
+START = REPOSITORY / "docs" / "start.md"
 
 
 FASTER = {
@@ -79,7 +115,7 @@ FASTER = {
 
 
 @pytest.mark.slow
-def test_your_own_photos_runs_as_it_stands_in_order(tmp_path):
+def test_the_first_steps_run_as_they_stand_in_order(tmp_path):
     shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
     make_folder(tmp_path / "photos", {"red": 30, "green": 30})
     make_folder(tmp_path / "test", {"red": 5, "green": 5})
@@ -89,7 +125,7 @@ def test_your_own_photos_runs_as_it_stands_in_order(tmp_path):
     Image.open(tmp_path / "dir" / "000.png").convert("RGB").save(tmp_path / "photo.jpg")
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = []
-    for line in commands(section("Your own photos")):
+    for line in commands(START.read_text(encoding="utf-8")):
         verb, *rest = words(line)
         if verb == "serve" or "jax" in rest:  # the one runs until it is stopped, the other needs an extra
             continue
@@ -102,7 +138,7 @@ def test_your_own_photos_runs_as_it_stands_in_order(tmp_path):
         assert ended.returncode in (0, 6 if verb == "run" else 0), f"{line}\n{ended.stderr}"
         done.append(verb)
     assert {"run", "new", "advise", "compare", "lr-find", "predict", "evaluate", "export"} <= set(done)
-    snippets = re.findall(r"^```python\n(.*?)^```", section("Your own photos"), re.MULTILINE | re.DOTALL)
+    snippets = re.findall(r"^```python\n(.*?)^```", START.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(snippets) == 1
     ended = subprocess.run(
         [sys.executable, "-c", snippets[0]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

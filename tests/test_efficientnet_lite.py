@@ -14,7 +14,7 @@ from test_backbones import PHOTOS, photo, same_weights
 from test_torch_file import saved
 
 from kt import backbones, freeze
-from kt.backbones.build import build, known_name
+from kt.backbones.build import build_backbone, known_name
 from kt.backbones.catalogue import entry_for
 from kt.backbones.fetch import obtain
 from kt.backbones.preprocessing import LITE, preprocess
@@ -197,7 +197,7 @@ def test_it_sees_what_is_on_real_photos(at_home):
 def test_build_gives_it_its_preprocessing_and_says_where_its_weights_are_from(at_home):
     entry = entry_for("EfficientNetLite0")
     path, _ = obtain(entry)
-    found = build(backbones.EfficientNetLite0, "imagenet", image_size=(96, 128))
+    found = build_backbone(backbones.EfficientNetLite0, "imagenet", shape=(96, 128, 3))
     assert found.preprocessing == LITE
     source = found.source
     assert (source.name, source.origin, source.file, source.sha256) == (entry.name, "cache", str(path), entry.sha256)
@@ -208,12 +208,12 @@ def test_build_gives_it_its_preprocessing_and_says_where_its_weights_are_from(at
 
 
 def test_a_partial_and_a_file_of_one_s_own_give_the_same_weights(at_home, tmp_path):
-    plain = build(backbones.EfficientNetLite0, "imagenet", image_size=(64, 64))
+    plain = build_backbone(backbones.EfficientNetLite0, "imagenet", shape=(64, 64, 3))
     own = tmp_path / "mine.pth"
     own.write_bytes(Path(plain.source.file).read_bytes())
     renamed = partial(backbones.EfficientNetLite0, name="mine")
     for weights, origin in (("imagenet", "cache"), (str(own), "file")):
-        found = build(renamed, weights, image_size=(64, 64))
+        found = build_backbone(renamed, weights, shape=(64, 64, 3))
         assert (found.model.name, found.source.origin, found.preprocessing) == ("mine", origin, LITE)
         assert same_weights(found.model, plain.model)
 
@@ -226,7 +226,7 @@ def test_a_network_that_only_the_package_index_has_is_not_asked_of_keras(tmp_pat
     with pytest.raises(
         WeightsError, match=r"Cannot get the efficientnet_lite0_imagenet weights\. Package.*Choices: "
     ) as caught:
-        build(backbones.EfficientNetLite0, "imagenet", image_size=(64, 64))
+        build_backbone(backbones.EfficientNetLite0, "imagenet", shape=(64, 64, 3))
     assert "Keras's download" not in str(caught.value)
 
 
@@ -265,7 +265,7 @@ def random_one():
 
 def test_a_pth_of_one_s_own_gives_each_layer_its_weights_with_or_without_a_top(random_one, tmp_path):
     (tmp_path / "own.pth").write_bytes(saved(as_torch(random_one)))
-    found = build(backbones.EfficientNetLite0, str(tmp_path / "own.pth"), image_size=(64, 64))
+    found = build_backbone(backbones.EfficientNetLite0, str(tmp_path / "own.pth"), shape=(64, 64, 3))
     assert same_weights(found.model, random_one, count=-2)
     whole = backbones.EfficientNetLite0(weights=str(tmp_path / "own.pth"), input_shape=(64, 64, 3), classes=5)
     assert same_weights(whole, random_one)
@@ -278,7 +278,7 @@ def test_a_pth_that_does_not_fit_is_refused_in_one_line(random_one, tmp_path):
     def refused(changed, match, network=backbones.EfficientNetLite0):
         path.write_bytes(saved(changed))
         with pytest.raises(WeightsError, match=match) as caught:
-            build(network, str(path), image_size=(64, 64))
+            build_backbone(network, str(path), shape=(64, 64, 3))
         assert "\n" not in str(caught.value)
 
     refused(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from kt.export.evidence import Counts, count, differ, judge
+from kt.export.evidence import Counts, count_changes, differ, judge
+from kt.kinds.pictures.kind import Pictures
 
 
 def judged(*, pictures, changed, unseen, lost=0, gained=0, tolerance=0.01):
-    return judge(Counts(pictures, changed, unseen, lost, gained), tolerance=tolerance)
+    return judge(Counts(pictures, changed, unseen, lost, gained), tolerance=tolerance, nouns=Pictures)
 
 
 def test_one_changed_answer_of_24_test_pictures_is_no_loss_where_hundreds_of_others_stay_the_same():
@@ -84,7 +85,7 @@ def test_counting_takes_accuracy_from_unseen_pictures_only():
     reference = np.array([0, 0, 1, 0, 0, 1])
     answers = np.array([1, 0, 1, 1, 1, 1])
     learned = np.array([False, False, False, False, True, True])
-    assert count(answers, reference, labels=labels, learned=learned) == Counts(6, 3, 4, 1, 1)
+    assert count_changes(answers, reference, labels=labels, learned=learned) == Counts(6, 3, 4, 1, 1)
 
 
 def test_two_ways_are_told_apart_by_pictures_on_which_only_one_of_them_changes_the_answer():

@@ -20,24 +20,29 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers.number_types import Uint8Flags
 from flatbuffers.table import Table
 from PIL import Image
-from tensorflow.lite.tools import flatbuffer_utils
 
-from kt import litert
 from kt.cli.run import _may_export
-from kt.data.images import read_rgb, resize
 from kt.data.splits import Split
 from kt.errors import EnvironmentProblem, ReleaseError
-from kt.export import ArtifactResult, ExportJob, child, export, from_run, gate, release
-from kt.export.artifact import SavedModelArtifact, open_artifact
+from kt.export import ArtifactResult, ExportJob, child, export, gate, release
+from kt.export.artifact import open_artifact
 from kt.export.calibration import calibrated
+from kt.export.formats.format import Details, EncodedTest
+from kt.export.formats.keras_file import KerasFile
+from kt.export.formats.saved_model import SavedModel, SavedModelArtifact
+from kt.export.formats.tflite import TFLite
 from kt.export.job import at_hand, check_packages, started_ahead, taken
-from kt.export.keras_file import KerasFile
 from kt.export.labels import from_text, to_text
-from kt.export.tflite import TFLite
-from kt.traced import traced
+from kt.graph.traced import traced
+from kt.kinds.pictures.images import read_rgb, resize
+from kt.kinds.pictures.kind import Pictures
+from kt.litert import converter, interpreter
+from kt.runs import exports as from_run
 
 CLASSES = ("brûlé, rare", "mûr", "日本 🍎")
 SIZE = (32, 24)
@@ -289,22 +294,20 @@ def number(table: Table, field: int) -> int:
     return table.Get(Uint8Flags, table.Pos + table.Offset(4 + 2 * field))
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 @pytest.mark.parametrize("variant", ["float32", "float16", "int8"])
 def test_a_tflite_file_takes_raw_pixels_and_gives_float_scores(made, variant):
-    interpreter = tf.lite.Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
-    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+    read = Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
+    (given,), (answer,) = read.get_input_details(), read.get_output_details()
     assert (given["dtype"], list(given["shape"])) == (np.uint8, [1, *SIZE, 3])
     assert (answer["dtype"], list(answer["shape"])) == (np.float32, [1, len(CLASSES)])
-    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["pixels"], "outputs": ["scores"]}}
+    assert read.get_signature_list() == {"serving_default": {"inputs": ["pixels"], "outputs": ["scores"]}}
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 def test_weights_are_stored_in_the_precision_that_the_name_says(made):
     kernels = {}
     for variant in ("float32", "float16", "int8"):
-        interpreter = tf.lite.Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
-        details = [item for item in interpreter.get_tensor_details() if list(item["shape"]) == [8, 3, 3, 3]]
+        read = Interpreter(model_path=str(made.path(f"tiny_{variant}.tflite")))
+        details = [item for item in read.get_tensor_details() if list(item["shape"]) == [8, 3, 3, 3]]
         kernels[variant] = {item["dtype"] for item in details}
         if variant == "int8":
             assert len(details[0]["quantization_parameters"]["scales"]) == 8, "one scale for each output channel"
@@ -332,17 +335,17 @@ def test_the_outputs_of_a_converted_model_keep_their_names_and_order():
     given = keras.Input((4,))
     model = keras.Model(given, [keras.layers.Dense(width)(given) for width in range(1, 13)])
     names = [f"output_{index}" for index in range(12)]  # in the order of text, 10 comes before 2
-    content = litert.converted(model, batch_size=3, takes="rows", gives=names)
+    content = converter.converted(model, batch_size=3, takes="rows", gives=names)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    answers = litert.interpreter(content, threads=1).get_signature_runner()(rows=rows)
+    answers = interpreter.opened(content, threads=1).get_signature_runner()(rows=rows)
     for name, expected in zip(names, model(rows), strict=True):
         np.testing.assert_allclose(answers[name], expected, atol=1e-5)
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
-    make = TFLite("int8", CLASSES, name="tiny", representative=made.job.representative, float_share=0.6)
-    path = make(keras.saving.load_model(made.job.model_file, compile=False), tmp_path)
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    details = Details("tiny", CLASSES, representative=made.job.representative)
+    path = TFLite("int8", float_share=0.6).make(model, tmp_path, details=details)
     kernels = {
         name: {details["dtype"] for details in tensors_of(file) if details["shape"].tolist() == shape}
         for name, file in (("all", made.path("tiny_int8.tflite")), ("part", path))
@@ -354,7 +357,6 @@ def test_the_first_layers_of_int8_stay_in_float_where_asked(made, tmp_path):
     assert open_artifact(path).classes == CLASSES
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 def test_a_head_in_float_saves_int8_where_its_features_differ_by_orders_of_magnitude(tmp_path):
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (60, *SIZE, 3), np.uint8)
@@ -374,8 +376,8 @@ def test_a_head_in_float_saves_int8_where_its_features_differ_by_orders_of_magni
 
     right = {}
     for float_head in (False, True):
-        make = TFLite("int8", ("a", "b"), "tiny", representative=tmp_path / "some.npy", float_head=float_head)
-        path = make(model, tmp_path / str(float_head))
+        details = Details("tiny", ("a", "b"), representative=tmp_path / "some.npy")
+        path = TFLite("int8", float_head=float_head).make(model, tmp_path / str(float_head), details=details)
         right[float_head] = np.mean(open_artifact(path).scores(pictures).argmax(axis=1) == (logit > 0))
         kernels = {item["dtype"] for item in tensors_of(path) if item["shape"].tolist() == [2, 32]}
         assert kernels == ({np.float32} if float_head else {np.int8})
@@ -383,13 +385,12 @@ def test_a_head_in_float_saves_int8_where_its_features_differ_by_orders_of_magni
     assert right[True] > 0.8
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite")
 def test_int8_may_quantise_weights_only_and_then_needs_no_pictures(tmp_path):
     pixels = keras.Input((*SIZE, 3), dtype="uint8")  # weights of fewer than 1,024 numbers stay as they are
     x = keras.layers.Conv2D(64, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
     scores = keras.layers.Dense(len(CLASSES), activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(pixels, scores)
-    path = TFLite("int8", CLASSES, name="tiny", dynamic=True)(model, tmp_path)
+    path = TFLite("int8", dynamic=True).make(model, tmp_path, details=Details("tiny", CLASSES))
     shapes = {tuple(item["shape"]): item["dtype"] for item in tensors_of(path)}
     assert shapes[64, 5, 5, 3] == np.int8
     assert shapes[1, 7, 5, 64] == np.float32, "activations are not quantised"
@@ -405,8 +406,8 @@ def test_int8_is_calibrated_with_as_many_pictures_as_asked(made, tmp_path):
 
     def content(file, count):
         folder = tmp_path / f"{file}{count}"
-        made_here = TFLite("int8", CLASSES, "x", representative=tmp_path / f"{file}.npy", calibration=count)
-        return made_here(model, folder).read_bytes()
+        details = Details("x", CLASSES, representative=tmp_path / f"{file}.npy", calibration=count)
+        return TFLite("int8").make(model, folder, details=details).read_bytes()
 
     assert content("more", 7) == content("seven", 100)
     assert content("more", 12) != content("seven", 100)
@@ -439,7 +440,7 @@ def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_th
     names = tuple(map(str, range(len(labels))))
     pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = labels, np.arange(len(labels)) % 250
-    chosen = from_run.representative(Split(pixels, labels, names, names)).pixels
+    chosen = from_run.representative(Split(pixels, labels, names, names)).examples
     assert len(chosen) == 500
     of_class = chosen[:, 0, 0, 0]
     assert np.bincount(of_class[:30]).tolist() == [10, 10, 10]
@@ -448,13 +449,13 @@ def test_the_first_calibration_pictures_hold_every_class_alike_however_uneven_th
 
 
 def tensors_of(file):
-    return tf.lite.Interpreter(model_path=str(file)).get_tensor_details()
+    return Interpreter(model_path=str(file)).get_tensor_details()
 
 
 def test_int8_needs_representative_pictures(made, tmp_path):
     model = keras.saving.load_model(made.job.model_file, compile=False)
     with pytest.raises(ReleaseError, match="int8 needs representative training pictures"):
-        TFLite("int8", CLASSES, name="tiny")(model, tmp_path)
+        TFLite("int8").make(model, tmp_path, details=Details("tiny", CLASSES))
 
 
 def test_an_artefact_answers_the_same_from_several_threads(made):
@@ -509,9 +510,10 @@ def test_results_survive_json(made):
 
 
 def judged(made: Made, name: str, *, exact: bool, reference: np.ndarray, labels: np.ndarray) -> ArtifactResult:
-    verdict = gate.check(
-        open_artifact(made.path(name)), reference, labels=labels, pixels=made.pixels, classes=CLASSES, exact=exact
-    )
+    verdict = gate.judge_artifact(
+        open_artifact(made.path(name)), reference, labels=labels, pixels=made.pixels, classes=CLASSES, exact=exact,
+        nouns=Pictures,
+    )  # fmt: skip
     return ArtifactResult(name, "custom", made.path(name), verdict.released, verdict.reason)
 
 
@@ -529,37 +531,38 @@ def test_an_artefact_of_another_model_is_refused_and_stays_out_of_the_version(ma
     assert sorted(path.name for path in version.iterdir()) == ["kt.json", "tiny_float32.tflite"]
 
 
+@dataclass(frozen=True, eq=False)
+class InTurn(TFLite):
+    """A file for phones whose ways to make it give these files, one after the other; `asked` says which were made."""
+
+    files: tuple[Path, ...] = ()
+    made: list[Path] = dataclasses.field(default_factory=list)
+
+    def make(self, model, directory, *, details):
+        self.made.append(self.files[0])
+        return self.files[0]
+
+    def attempts(self):
+        for place, file in enumerate(self.files[1:], start=1):
+            yield file.name, dataclasses.replace(self, files=self.files[place:])
+
+
 def in_turn(made: Made, files: list[Path]) -> tuple[ArtifactResult, list[Path]]:
-    """What the child makes of a task whose ways to make it give these files, one after the other."""
-    asked = []
-
-    def way(file):
-        def make(model, directory):
-            asked.append(file)
-            return file
-
-        return make
-
-    task = child._Task(
-        "x.tflite",
-        "tflite_int8",
-        way(files[0]),
-        exact=False,
-        gentler=tuple((file.name, way(file)) for file in files[1:]),
-    )
+    """What the child makes of a format whose ways to make it give these files, one after the other."""
+    ways = InTurn("int8", files=tuple(files))
     evidence = child._Evidence(made.pixels, made.labels, lambda: made.scores)
     said = []
-    found = child._make_and_check(task, made.job, model=None, evidence=evidence, tell=said.append)
-    assert len(said) == (len(asked) if len(asked) > 1 else 0), "each try is told"
+    found = child._make_and_check(ways, made.job, model=None, evidence=evidence, tell=said.append)
+    assert len(said) == (len(ways.made) if len(ways.made) > 1 else 0), "each try is told"
     assert len(found.tries) == len(said)
-    return found, asked
+    return found, ways.made
 
 
 def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(made, tmp_path):
     model = keras.saving.load_model(made.job.model_file, compile=False)
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([-kernel, -bias])
-    bad = TFLite("float16", CLASSES, name="bad")(model, tmp_path)
+    bad = TFLite("float16").make(model, tmp_path, details=Details("bad", CLASSES))
     good = made.path("tiny_float16.tflite")
     result, asked = in_turn(made, [bad, good, bad])
     assert asked == [bad, good]
@@ -597,7 +600,7 @@ def test_other_runtimes_answer_as_the_trained_model_does_and_know_its_labels(mad
     assert not (version / "artifacts").exists()
     artifact = open_artifact(tmp_path / "released" / "tiny")
     assert artifact.path == version / name
-    assert artifact.classes == CLASSES and artifact.image_size == SIZE
+    assert artifact.classes == CLASSES and artifact.kind.image_size == SIZE
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda part: artifact.scores(made.pixels[part : part + 15]), range(0, 60, 15)))
     assert np.abs(np.concatenate(answers) - made.scores).max() < 1e-4
@@ -608,7 +611,8 @@ def test_other_runtimes_answer_as_the_trained_model_does_and_know_its_labels(mad
 
 
 def test_a_keras_file_is_opened_with_its_labels_and_a_damaged_one_is_said_to_be_damaged(made, tmp_path):
-    path = KerasFile(CLASSES, name="tiny")(keras.saving.load_model(made.job.model_file, compile=False), tmp_path)
+    model = keras.saving.load_model(made.job.model_file, compile=False)
+    path = KerasFile().make(model, tmp_path, details=Details("tiny", CLASSES))
     artifact = open_artifact(path)
     assert artifact.classes == CLASSES
     assert np.abs(artifact.scores(made.pixels) - made.scores).max() < 1e-5
@@ -644,16 +648,11 @@ def test_a_decoder_that_drifts_from_pillow_is_refused(made):
         def answer(self, encoded):
             return super().answer(encoded) + np.float32(0.001)
 
-    verdict = gate.check(
-        Drifting(made.path("saved_model")),
-        made.scores,
-        labels=made.labels,
-        pixels=made.pixels,
-        classes=CLASSES,
-        exact=True,
-        encoded=gate.Encoded([encode(photo("RGB"), "JPEG")]),
-    )
-    assert not verdict.released and "serving_default answers otherwise than pixels" in verdict.reason
+    encoded = EncodedTest([encode(photo("RGB"), "JPEG")])
+    for kind, refused in ((SavedModelArtifact, False), (Drifting, True)):
+        artifact = kind(made.path("saved_model"))
+        reason = SavedModel().also_checks(artifact, made.scores, pixels=made.pixels, encoded=encoded)
+        assert reason.startswith("serving_default answers otherwise than pixels") is refused
 
 
 def released(made: Made) -> list[ArtifactResult]:
@@ -673,7 +672,7 @@ def test_a_version_holds_the_saved_model_at_its_root_and_the_phone_files_beside(
     assert paths["saved_model"] == "." and paths["tiny_int8.tflite"] == "tiny_int8.tflite"
     assert paths["breaks"] is None and paths["tiny.summary"] is None
     artifact = open_artifact(tmp_path / "tiny")
-    assert isinstance(artifact, SavedModelArtifact) and artifact.image_size == SIZE
+    assert isinstance(artifact, SavedModelArtifact) and artifact.kind.image_size == SIZE
     np.testing.assert_allclose(artifact.scores(made.pixels), made.scores, atol=1e-5)
 
 

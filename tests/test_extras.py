@@ -47,7 +47,7 @@ def installed(tmp_path):
 def command(extra, *, cwd, environment):
     """What a user is told to type for an extra."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from kt.extras import install; print(install({extra!r}))"],
+        [sys.executable, "-c", f"from kt.base.extras import install; print(install({extra!r}))"],
         cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
@@ -120,7 +120,7 @@ def test_a_checkout_that_was_never_installed_knows_its_extras(tmp_path):
                 raise metadata.PackageNotFoundError(name)
             return found(name)
         metadata.distribution = distribution
-        from kt.extras import extras, install
+        from kt.base.extras import extras, install
         print("jax" in extras(), install("jax"))
     """)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 from conftest import grainy
 
-from kt import Classifier, FeatureAugmentation, Phase, Recipe, Views, cache, freeze, model, train
-from kt.batches import Order, training_batches
+from kt import Classifier, FeatureAugmentation, Phase, Recipe, Views, freeze, training
+from kt.base import cache
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError
-from kt.features import answers as answers_room
-from kt.features import encode, engine, store
-from kt.features.answers import answers
-from kt.features.engine import Engine
-from kt.features.fingerprint import fingerprint
+from kt.frozen import answers as answers_room
+from kt.frozen import encode, encoder, store
+from kt.frozen.answers import answers as answers_of
+from kt.frozen.engine import Engine
+from kt.frozen.fingerprint import fingerprint
+from kt.kinds.pictures.kind import Pictures
+from kt.network import model
+from kt.training.batches import Order, training_batches
 
 
 def chain(include_top, weights, input_shape):
@@ -60,8 +63,8 @@ def recipe_of(*phases, augment=None, backbone=chain):
 
 
 def built_for(recipe):
-    train.seed_everything(recipe.seed)
-    return model.build(recipe, image_size=(32, 32), num_classes=2)
+    training.seed_everything(recipe.seed)
+    return model.build(recipe, kind=Pictures((32, 32)), num_classes=2)
 
 
 def work_of(recipe, index=0, built=None, **options):
@@ -70,9 +73,14 @@ def work_of(recipe, index=0, built=None, **options):
     return Engine(built, recipe, SPLITS, **options).work(index)
 
 
+def answers(built, pixels):
+    """What the model answers, with its flags as they are."""
+    return answers_of(built, pixels, moving=freeze.moving(lambda backbone: None, built.backbone))
+
+
 def trained(recipe, **options):
     built = built_for(recipe)
-    results, _ = train.train(built, recipe, SPLITS, **options)
+    results, _ = training.train(built, recipe, SPLITS, **options)
     return built.model.get_weights(), results
 
 
@@ -85,8 +93,8 @@ def test_a_head_trains_on_pooled_features_and_the_last_block_on_the_map_before_i
 def test_the_rows_are_what_the_model_computes_and_its_end_answers_as_the_whole():
     built = built_for(recipe_of(MORE))
     work = work_of(recipe_of(MORE), built=built)
-    np.testing.assert_allclose(work.model(work.train), built.model(SPLITS.train.pixels), atol=1e-5)
-    np.testing.assert_allclose(work.model(work.validation), built.model(SPLITS.validation.pixels), atol=1e-5)
+    np.testing.assert_allclose(work.model(work.train), built.model(SPLITS.train.examples), atol=1e-5)
+    np.testing.assert_allclose(work.model(work.validation), built.model(SPLITS.validation.examples), atol=1e-5)
 
 
 def test_one_pass_over_the_pictures_serves_all_phases(capfd):
@@ -112,9 +120,9 @@ def test_a_second_run_finds_what_the_first_has_kept_and_a_third_with_new_picture
     twice, _ = trained(recipe)
     assert "computed" not in capfd.readouterr().err
     assert all(np.array_equal(one, other) for one, other in zip(once, twice, strict=True))
-    pixels = SPLITS.train.pixels.copy()
+    pixels = SPLITS.train.examples.copy()
     pixels[:3] = 255 - pixels[:3]
-    changed = dataclasses.replace(SPLITS, train=dataclasses.replace(SPLITS.train, pixels=pixels))
+    changed = dataclasses.replace(SPLITS, train=dataclasses.replace(SPLITS.train, examples=pixels))
     built = built_for(recipe)
     freeze.frozen(built.backbone)
     Engine(built, recipe, changed).work(0)
@@ -123,17 +131,17 @@ def test_a_second_run_finds_what_the_first_has_kept_and_a_third_with_new_picture
 
 def test_without_a_cache_every_phase_trains_the_whole_model_on_pixels():
     work = work_of(recipe_of(HEAD), cached=False)
-    assert work.train is SPLITS.train.pixels
+    assert work.train is SPLITS.train.examples
     assert work.model.input_shape == (None, 32, 32, 3)
 
 
 def test_plain_augmentation_trains_on_pixels():
-    assert work_of(recipe_of(HEAD, augment=lambda images: images)).train is SPLITS.train.pixels
+    assert work_of(recipe_of(HEAD, augment=lambda images: images)).train is SPLITS.train.examples
 
 
 def test_a_backbone_that_can_not_be_cut_trains_as_a_whole_and_says_why(capfd):
     noisy = recipe_of(Phase("only", partly_random, epochs=1, lr=1e-3), backbone=grainy)
-    assert work_of(noisy).train is SPLITS.train.pixels
+    assert work_of(noisy).train is SPLITS.train.examples
     assert "layer 'grain' acts at random and is not frozen" in capfd.readouterr().err
 
 
@@ -148,8 +156,8 @@ def partly_random(backbone):
 def test_few_outputs_are_held_in_memory_and_many_are_mapped(monkeypatch):
     assert isinstance(work_of(recipe_of(HEAD)).train, np.ndarray)
     held, _ = trained(recipe_of(LAST))
-    monkeypatch.setattr(engine, "IN_MEMORY", 100)
-    assert isinstance(work_of(recipe_of(HEAD)).train, store.Rows)
+    monkeypatch.setattr(encoder, "IN_MEMORY", 100)
+    assert isinstance(work_of(recipe_of(HEAD)).train, store.CachedRows)
     mapped, _ = trained(recipe_of(LAST))
     assert all(np.array_equal(one, other) for one, other in zip(held, mapped, strict=True))
 
@@ -174,8 +182,8 @@ def test_a_disk_that_fills_up_on_the_way_loses_nothing(monkeypatch, capfd, home)
 
 def test_outputs_that_fit_neither_disk_nor_memory_are_not_stored(monkeypatch, capfd):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
-    monkeypatch.setattr(engine, "WITHOUT_DISK", 100)
-    assert work_of(recipe_of(HEAD)).train is SPLITS.train.pixels
+    monkeypatch.setattr(encoder, "WITHOUT_DISK", 100)
+    assert work_of(recipe_of(HEAD)).train is SPLITS.train.examples
     told = capfd.readouterr().err
     assert "not kept for the next run: 1.0 GiB have to be free" in told
     assert "can't be stored: 0.0 GiB would have to be held in memory; every epoch computes all layers" in told
@@ -238,7 +246,7 @@ def test_another_weight_setting_constant_layer_or_code_gives_another_fingerprint
     inputs = keras.Input((4,))
     keras.utils.set_random_seed(0)
     found.append(fingerprint(keras.Model(inputs, keras.layers.Dense(3)(inputs) + 1.5)))
-    monkeypatch.setattr("kt.features.fingerprint.inspect.getsource", lambda kind: "other code")
+    monkeypatch.setattr("kt.frozen.fingerprint.inspect.getsource", lambda kind: "other code")
     found.append(fingerprint(small(Scaled())))
     monkeypatch.setattr(keras, "__version__", "3.99")
     found.append(fingerprint(small()))
@@ -289,8 +297,8 @@ def test_a_converted_model_gives_what_keras_gives_and_is_kept(litert_pays, monke
 @pytest.mark.parametrize("phase", [HEAD, LAST], ids=lambda phase: phase.name)
 def test_a_trained_model_answers_through_what_was_converted_for_its_training(phase, litert_pays, monkeypatch):
     built = built_for(recipe_of(phase))
-    train.train(built, recipe_of(phase), SPLITS)
-    pixels = SPLITS.train.pixels[:35]  # a batch and some
+    training.train(built, recipe_of(phase), SPLITS)
+    pixels = SPLITS.train.examples[:35]  # a batch and some
     whole = model.predict(built.model, pixels)
     monkeypatch.setattr(answers_room, "predict", lambda *_: pytest.fail("all of it was computed by Keras"))
     np.testing.assert_allclose(answers(built, pixels), whole, atol=1e-5)
@@ -298,8 +306,8 @@ def test_a_trained_model_answers_through_what_was_converted_for_its_training(pha
 
 def test_a_model_whose_frozen_part_was_not_converted_or_has_changed_since_answers_as_a_whole(litert_pays, home):
     built = built_for(recipe_of(LAST))
-    train.train(built, recipe_of(LAST), SPLITS)
-    pixels = SPLITS.test.pixels
+    training.train(built, recipe_of(LAST), SPLITS)
+    pixels = SPLITS.test.examples
     first = built.model.get_layer("chain").get_layer("block_1_conv")
     first.set_weights([weight * 1.5 for weight in first.get_weights()])
     assert np.array_equal(answers(built, pixels), model.predict(built.model, pixels))
@@ -320,7 +328,7 @@ def test_what_litert_can_not_convert_is_computed_by_keras(litert_pays, monkeypat
     def fails(*_, **__):
         raise RuntimeError("no such\noperator")
 
-    monkeypatch.setattr(encode.litert, "converted", fails)
+    monkeypatch.setattr(encode.converter, "converted", fails)
     assert work_of(recipe_of(LAST)).train.shape == (40, 96)
     assert "not by the faster LiteRT: it can't convert them (no such operator)" in capfd.readouterr().err
 
@@ -412,7 +420,7 @@ def test_labels_follow_the_pictures_of_each_view():
     rows = list(training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2))
     for (x, y, _), chosen in zip(rows, order(), strict=True):
         assert np.array_equal(np.argmax(y, axis=1), SPLITS.train.labels[chosen % 40])
-        assert np.array_equal(x, np.clip(SPLITS.train.pixels[chosen % 40].astype(int) + 40, 0, 255))
+        assert np.array_equal(x, np.clip(SPLITS.train.examples[chosen % 40].astype(int) + 40, 0, 255))
 
 
 def test_features_are_augmented_channel_by_channel_within_their_range():

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kt.data.find import LeftOut, find_pictures, is_picture, kind_of, why_not
-from kt.data.images import contents
 from kt.errors import DataError
+from kt.kinds.pictures.find import LeftOut, find_pictures, is_picture, kind_of, why_not
+from kt.kinds.pictures.images import contents
 
 posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
 
@@ -200,7 +200,7 @@ def test_a_link_to_a_kernel_log_is_never_read(tmp_path: Path) -> None:
     (tmp_path / "kmsg.png").symlink_to("/dev/kmsg")
     script = (
         "import sys; from pathlib import Path\n"
-        "from kt.data.find import find_pictures, read_file\n"
+        "from kt.kinds.pictures.find import find_pictures, read_file\n"
         "from kt.errors import DataError\n"
         "for path in find_pictures(Path(sys.argv[1])):\n"
         "    try: read_file(path, limit=100)\n"
@@ -232,7 +232,7 @@ def test_what_is_closed_to_us_is_told(tmp_path: Path) -> None:
 
 def test_finding_loads_none_of_the_heavy_libraries() -> None:
     script = (
-        "import sys, kt.cli.new, kt.data.find, kt.data.split_words;"
+        "import sys, kt.cli.new, kt.kinds.pictures.find, kt.data.split_words;"
         "print([name for name in ('numpy', 'tensorflow', 'keras', 'PIL') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

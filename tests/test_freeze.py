@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kt import freeze, graph
+from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, graph
 from kt.errors import RecipeError
+from kt.parts.named import changed
+from kt.recipe import describe
 
 SIZE = (96, 96, 3)
 
@@ -174,3 +176,143 @@ def test_layers_get_their_own_call_back_after_an_error():
     with pytest.raises(ZeroDivisionError), freeze.inference_where_frozen(model):
         raise ZeroDivisionError
     assert not any("call" in leaf.__dict__ for leaf in graph.leaves(model))
+
+
+# ------------------------------------------------------------------------------------- values, flags, and families
+
+
+def flags(model):
+    return {leaf.name: leaf.trainable for leaf in graph.leaves(model)}
+
+
+@pytest.mark.parametrize("trainable", freeze.NAMED.values())
+def test_flags_are_put_back_whatever_was_applied(mobile, trainable):
+    freeze.last_blocks(3)(mobile)
+    before, momentum = flags(mobile), mobile.get_layer("bn_Conv1").momentum
+    example = getattr(trainable, "call_first", None)
+    trainable = eval(example, freeze.NAMED.copy()) if example else trainable
+    with freeze.under(trainable, mobile):
+        pass
+    assert flags(mobile) == before
+    assert mobile.get_layer("bn_Conv1").momentum == momentum
+    freeze.moving(trainable, mobile)
+    assert flags(mobile) == before
+
+
+def test_flags_are_put_back_after_an_error_in_a_function_of_ones_own(mobile):
+    before = flags(mobile)
+
+    def wrong(backbone):
+        backbone.trainable = False
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        freeze.moving(wrong, mobile)
+    assert flags(mobile) == before
+
+
+def test_what_moves_is_what_trains_under_the_flags(mobile):
+    moving = freeze.moving(freeze.last_blocks(1), mobile)
+    with freeze.under(freeze.last_blocks(1), mobile):
+        assert moving.weights == {id(weight) for weight in mobile.trainable_weights}
+    assert freeze.moving(freeze.frozen, mobile).weights == freeze.NOTHING.weights
+
+
+def test_trainables_are_values():
+    assert freeze.last_blocks(4) == freeze.LastBlocks(4) != freeze.last_blocks(5)
+    assert freeze.from_block("block_3") == freeze.FromBlock("block_3")
+    assert freeze.frozen == freeze.Frozen()
+    assert freeze.everything_with_batch_norm == freeze.Everything(batch_norm=True)
+    assert {freeze.last_blocks(4), freeze.last_blocks(4)} == {freeze.LastBlocks(4)}
+
+
+@pytest.mark.parametrize("share", [0, 1.5, "a"])
+def test_a_share_that_is_none_is_told(share):
+    with pytest.raises(RecipeError, match="share must be"):
+        freeze.top_share(share)
+
+
+def plain(names):
+    x = inputs = keras.Input((16, 16, 3))
+    for name in names:
+        x = keras.layers.Conv2D(2, 1, name=name)(x)
+    return keras.Model(inputs, x, name="plain")
+
+
+def test_a_backbone_that_tells_no_blocks_is_an_error_and_never_one_block():
+    model = plain(["first", "second", "third"])
+    assert freeze.known_blocks(model) == ()
+    for trainable in (freeze.last_blocks(1), freeze.from_block("second"), freeze.top_share(0.5)):
+        with pytest.raises(RecipeError, match=r"The blocks of plain are unknown.*block_of"):
+            trainable(model)
+    freeze.everything(model)
+    assert len(trained_names(model)) == 3
+
+
+def test_a_backbone_of_ones_own_says_its_blocks():
+    model = plain(["first_a", "first_b", "second_a", "second_b"])
+    graph.tell_blocks(model, lambda layer: layer.partition("_")[0])
+    assert [block.name for block in freeze.blocks(model)][-2:] == ["first", "second"]
+    freeze.last_blocks(1)(model)
+    assert trained_names(model) == ["second_a", "second_b"]
+
+
+def test_a_family_is_known_by_the_name_of_its_constructor():
+    told = {name: graph.family(name) for name in ("MobileNet", "MobileNetV2", "MobileNetV3Large", "ResNet50")}
+    assert told["MobileNet"]("conv_pw_3_bn") == "conv_dw_3"
+    assert told["MobileNetV2"]("expanded_conv_depthwise") == "expanded_conv"
+    assert told["MobileNetV3Large"]("expanded_conv_7_project") == "expanded_conv_7"
+    assert told["ResNet50"]("conv2_block1_out") == "conv2_block1"
+    assert told["ResNet50"]("pool1_pool") is None
+
+
+# ------------------------------------------------------------------------------------------------ from the command line
+
+
+def recipe():
+    phases = [Phase("first", freeze.frozen, epochs=1, lr=1e-3), Phase("tune", freeze.last_blocks(4), epochs=1, lr=1e-4)]
+    return Recipe(lambda: None, lambda include_top, weights, input_shape: None, Classifier(), phases)
+
+
+@pytest.mark.parametrize(
+    ("setting", "trainable"),
+    [
+        ("tune.trainable=last_blocks(6)", freeze.last_blocks(6)),
+        ("tune.trainable=last_blocks(n=2, batch_norm=True)", freeze.last_blocks(2, batch_norm=True)),
+        ('tune.trainable=from_block("block_7")', freeze.from_block("block_7")),
+        ("tune.trainable = everything", freeze.everything),
+        ("tune.trainable=top_share(0.5)", freeze.top_share(0.5)),
+        ("tune.trainable.n=7", freeze.last_blocks(7)),
+    ],
+)
+def test_what_trains_is_set_on_the_command_line_and_described(setting, trainable):
+    tuned = changed(recipe(), [setting]).phases[1]
+    assert tuned.trainable == trainable
+    assert describe(tuned)["trainable"]["kind"] == type(trainable).__name__
+
+
+def test_other_parts_are_set_by_name_too():
+    tuned = changed(recipe(), ["tune.schedule=Cosine(warmup=0.2)", "tune.layer_rates=LayerwiseDecay(0.7)"]).phases[1]
+    assert (tuned.schedule, tuned.layer_rates) == (Cosine(warmup=0.2), LayerwiseDecay(0.7))
+    assert changed(recipe(), ["head=Classifier(hidden=8)"]).head == Classifier(hidden=8)
+    assert changed(recipe(), ["tune.schedule=Cosine()", "tune.schedule=none"]).phases[1].schedule is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tune.trainable=last_block(6)", r"there is no 'last_block' for it\. Did you mean 'last_blocks'"),
+        ("tune.trainable=last_blocks", r"trainable is last_blocks itself; call it: last_blocks\(4\)"),
+        ("tune.trainable=last_blocks(0)", "n must be at least 1, not 0"),
+        ("tune.trainable=last_blocks(6, 7, 8)", "Cannot set 'tune.trainable' to 'last_blocks"),
+        ("tune.trainable=last_blocks(__import__('os').getpid())", "expected a name, with plain values in brackets"),
+        ("tune.trainable=(lambda backbone: None)", "expected a name, with plain values"),
+        ("tune.trainable=", "expected a name"),
+        ("tune.optimizer=Adam", "it is a function; change it in the recipe file"),
+        ("tune.trainable.share=2", "LastBlocks has no 'share'"),
+        ("tune.schedule=Cosine", "write Cosine"),
+    ],
+)
+def test_what_cannot_be_set_is_told_and_nothing_is_executed(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        changed(recipe(), [setting])

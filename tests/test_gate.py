@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from kt.export import gate
+from kt.kinds.pictures.kind import Pictures
 
 CLASSES = ("bad", "good")
 LABELS = np.array([0] * 60 + [1] * 40)
+
+
+SIZE = Pictures((2, 2))
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Recorded:
     answers: np.ndarray
     path: Path = Path(__file__)
     classes: tuple[str, ...] = CLASSES
-    image_size: tuple[int, int] = (2, 2)
+    kind: Pictures = SIZE
 
     def scores(self, pixels):
         return self.answers[pixels[:, 0, 0, 0]]
@@ -36,9 +40,10 @@ def check(answers, *, reference=None, exact=False, classes=CLASSES, count=100, *
     pixels = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 2, 2, 3))
     artifact = Recorded(answers, **changes)
     reference = truth() if reference is None else reference
-    return gate.check(
-        artifact, reference[:count], labels=LABELS[:count], pixels=pixels, classes=classes, exact=exact, tolerance=0.01
-    )
+    return gate.judge_artifact(
+        artifact, reference[:count], labels=LABELS[:count], pixels=pixels, classes=classes, exact=exact, tolerance=0.01,
+        nouns=Pictures,
+    )  # fmt: skip
 
 
 def test_an_artefact_that_answers_the_same_is_released_with_its_figures():
@@ -79,9 +84,9 @@ def test_further_pictures_judge_a_quantised_format_where_the_test_split_is_small
     further = gate.Further(pixels[10:], answers[10:], LABELS[10:], np.ones(90, bool))
 
     def judged(scores, further):
-        return gate.check(
+        return gate.judge_artifact(
             Recorded(scores), truth()[:10], labels=LABELS[:10], pixels=pixels[:10], classes=CLASSES, exact=False,
-            further=further,
+            further=further, nouns=Pictures,
         )  # fmt: skip
 
     one = judged(truth(wrong=1), further)
@@ -130,7 +135,9 @@ def test_labels_in_another_order_are_refused():
 def test_an_exporter_of_ones_own_need_not_embed_labels():
     pixels = np.zeros((1, 2, 2, 3), np.uint8)
     artifact = Recorded(truth(), classes=())
-    verdict = gate.check(artifact, truth()[:1], labels=LABELS[:1], pixels=pixels, classes=CLASSES, exact=True)
+    verdict = gate.judge_artifact(
+        artifact, truth()[:1], labels=LABELS[:1], pixels=pixels, classes=CLASSES, exact=True, nouns=Pictures
+    )
     assert verdict.released
 
 

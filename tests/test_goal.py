@@ -2,13 +2,15 @@
 
 import pytest
 
+from kt.base.metrics import HEADLINES, TARGETS
 from kt.errors import RecipeError
-from kt.evaluate import HEADLINES
-from kt.goal import HIGHER, LOWER, Goal, goal
+from kt.strategy.goal import Goal, goal
 
 
 def test_each_headline_is_a_target_or_refused_with_the_reason():
-    assert {*HIGHER, *LOWER} == set(HEADLINES) - {"calibration_error"}
+    for name in TARGETS:
+        assert goal(f"{name}=0.5", None).metric == name
+    assert set(HEADLINES) - set(TARGETS) == {"calibration_error"}
     with pytest.raises(RecipeError, match=r"a model that knows nothing can be well calibrated.*take log_loss"):
         goal("calibration_error=0.1", None)
 

@@ -1,13 +1,17 @@
 """Pictures of one thing stay in one split: by folders, by names, by a pattern; and only where those name things."""
 
+import csv
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kt.data import Folder, Splits
+from kt.data import Folder, Splits, Table
 from kt.errors import DataError, RecipeError
+from kt.runs.exports import record
 
 SIZE = (16, 16)
 
@@ -38,6 +42,13 @@ def together(splits: Splits, thing: object) -> bool:
 
 def things(splits: Splits) -> int:
     return len({group for part in splits.parts().values() for group in part.groups})
+
+
+def written(splits: Splits, run: Path) -> dict[str, str]:
+    """The group of each picture, as the run's splits.csv has it."""
+    record(run, splits, None)
+    with (run / "splits.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row["group"] for row in csv.DictReader(file)}
 
 
 PLANTS = [f"{label}/plant_{index:02d}/{view}.png" for label in "ab" for index in range(8) for view in ("front", "side")]
@@ -140,3 +151,52 @@ def test_two_things_a_class_are_too_few_to_split_by_and_that_is_told(tmp_path: P
     assert "for class a has 2 of them" in splits.facts[0]
     with pytest.raises(DataError, match=r"2 classes have too few independent pictures .*'a' 2 of 16, 'b' 2 of 16"):
         load(tmp_path, group_by="folder")
+
+
+# ------------------------------------------------------------------------------------------------- names in a run
+
+
+@pytest.mark.parametrize(
+    ("fields", "thing"),
+    [
+        ({}, lambda name: name.rsplit("/", 1)[0]),
+        ({"group_by": r"(plant_\d+)"}, lambda name: name.split("/")[1]),
+        ({"group": lambda file: f"box {file.parent.name[-1]}"}, lambda name: f"box {name.split('/')[1][-1]}"),
+        ({"group_by": "none"}, lambda name: name),
+    ],
+)
+def test_a_group_is_written_under_the_name_that_its_folder_pattern_or_function_gives(
+    tmp_path: Path, fields: dict, thing: Callable[[str], str]
+) -> None:
+    splits = load(make(tmp_path / "photos", PLANTS), **fields)
+    assert written(splits, tmp_path / "run") == {name: thing(name) for name in PLANTS}
+
+
+def test_a_group_is_written_as_the_column_of_a_table_has_it(tmp_path: Path) -> None:
+    make(tmp_path, PLANTS)
+    called = {name: f"Beet {index // 4}" for index, name in enumerate(PLANTS)} | {PLANTS[0]: "", PLANTS[1]: "=1+1"}
+    rows = [f"{name},{name[0]},{group}" for name, group in called.items()]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+    found = written(Table(tmp_path / "table.csv", image_size=SIZE)(), tmp_path / "run")
+    # A picture without a group stands for itself; what a spreadsheet would take for a formula gets a `./` in front.
+    assert found == called | {PLANTS[0]: PLANTS[0], PLANTS[1]: "./=1+1"}
+
+
+def test_groups_that_copies_join_are_written_under_the_first_name_that_a_person_gave(tmp_path: Path) -> None:
+    photos = make(tmp_path / "photos", PLANTS)
+    shutil.copy(photos / "a/plant_03/front.png", photos / "a/plant_02/front.png")
+    shutil.copy(photos / "b/plant_05/side.png", photos / "b/alone.png")
+    found = written(load(photos), tmp_path / "run")
+    assert {found[f"a/plant_0{plant}/{view}.png"] for plant in (2, 3) for view in ("front", "side")} == {"a/plant_02"}
+    assert {found[name] for name in ("b/alone.png", "b/plant_05/side.png", "b/plant_05/front.png")} == {"b/plant_05"}
+
+
+def test_two_groups_never_share_a_name(tmp_path: Path) -> None:
+    make(tmp_path, PLANTS)
+    # The picture without a group is called by its path, as the group of another is.
+    rows = [
+        f"{name},{name[0]},{'' if name == PLANTS[0] else PLANTS[0] if name == PLANTS[8] else name}" for name in PLANTS
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+    found = written(Table(tmp_path / "table.csv", image_size=SIZE)(), tmp_path / "run")
+    assert (found[PLANTS[8]], found[PLANTS[0]]) == (PLANTS[0], f"{PLANTS[0]} (2)")

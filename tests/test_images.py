@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from kt.data.find import find_pictures
-from kt.data.images import (
+from kt.errors import DataError
+from kt.kinds.pictures.find import find_pictures
+from kt.kinds.pictures.images import (
     MAX_PIXELS,
     contents,
     encode_png,
@@ -24,8 +25,7 @@ from kt.data.images import (
     resize_in_graph,
     servable_bytes,
 )
-from kt.errors import DataError
-from kt.export.saved_model import _decode as decode_in_the_saved_model
+from kt.kinds.pictures.images import decode_in_graph as decode_in_the_saved_model
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

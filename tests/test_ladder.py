@@ -11,10 +11,12 @@ import pytest
 from conftest import PHOTOS, REPOSITORY, TINY_RECIPE, kt, make_folder
 
 from kt import LayerwiseDecay
+from kt.base.extras import install
 from kt.errors import DataError
-from kt.extras import install
-from kt.goal import Goal
+from kt.freeze import everything, from_block, frozen
 from kt.recipe import load
+from kt.strategy.goal import Goal
+from kt.strategy.validation import check_validation
 
 
 def tiny(folder):
@@ -34,7 +36,7 @@ def easy(tmp_path_factory):
 def climb(recipe, splits, folder, goal=None):
     from kt.strategy.ladder import Ladder
 
-    return Ladder(goal or Goal())(recipe, splits, logs=folder, cached=True)
+    return Ladder(goal or Goal())(recipe, splits, out=folder, cached=True)
 
 
 def rows_of(trained):
@@ -56,8 +58,8 @@ def test_more_and_more_of_the_backbone_trains(easy):
     blocks = ["expanded_conv", *(f"block_{number}" for number in range(1, 17))]
     rungs = deeper(recipe, recipe.phases[1], blocks)
     assert [rung.name for rung in rungs] == ["top_blocks", "more_blocks", "whole_network"]
-    assert [rung.recipe.phases[0].trainable.__qualname__ for rung in rungs] == [
-        "from_block('block_15')", "from_block('block_11')", "everything",
+    assert [rung.recipe.phases[0].trainable for rung in rungs] == [
+        from_block("block_15"), from_block("block_11"), everything,
     ]  # fmt: skip
     assert [rung.share for rung in rungs] == [2 / 17, 6 / 17, 1.0]
     assert [rung.recipe.phases[0].layer_rates for rung in rungs] == [None, None, LayerwiseDecay(0.8)]
@@ -103,16 +105,16 @@ def test_the_next_backbones_are_those_of_the_catalogue_where_imagenet_is_asked_f
 def test_another_backbone_is_tuned_as_deep_as_the_one_that_won(easy):
     import keras
 
-    from kt.strategy.ladder.rungs import deeper, on_another, probe
+    from kt.strategy.ladder.rungs import deeper, on_another, probe_rung
 
     recipe, _ = easy
     step = deeper(recipe, recipe.phases[1], [str(number) for number in range(18)])[1]
-    rung = on_another(probe(recipe, "top"), step, "MobileNetV2", keras.applications.MobileNetV2)
+    rung = on_another(probe_rung(recipe, "top"), step, "MobileNetV2", keras.applications.MobileNetV2)
     backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
     rung.recipe.phases[-1].trainable(backbone)
     first = next(layer.name for layer in backbone.layers if layer.trainable)
     assert first == "block_11_expand", "a third of 18 blocks"
-    lower = probe(recipe, "block_1")
+    lower = probe_rung(recipe, "block_1")
     (only,) = on_another(lower, lower, "MobileNetV2", keras.applications.MobileNetV2).recipe.phases
     assert only.features == "top", "where the probe won, another backbone is probed too, which has no such block"
 
@@ -175,7 +177,7 @@ def test_a_rung_whose_loss_is_no_number_is_told_and_the_best_so_far_wins(easy, t
     assert rows["probe"]["won"]
     assert rows["top_blocks"]["figure"] is None
     assert rows["top_blocks"]["verdict"].startswith("failed: ") and "loss became" in rows["top_blocks"]["verdict"]
-    assert np.isfinite(trained.built.model.predict(splits.test.pixels, verbose=0)).all()
+    assert np.isfinite(trained.built.model.predict(splits.test.examples, verbose=0)).all()
 
 
 def test_where_the_top_has_lost_the_colours_the_probe_stands_lower(easy, tmp_path):
@@ -225,7 +227,7 @@ def test_a_head_that_no_probe_fits_is_trained_first_however_little_time_there_is
     assert rows["top_blocks"]["figure"] is None
     assert rows["top_blocks"]["verdict"].startswith("not begun: it would take about ")
     assert trained.told["goal"]["ended"] == "the budget was spent"
-    assert trained.recipe.phases[0].trainable.__name__ == "frozen"
+    assert trained.recipe.phases[0].trainable == frozen
 
 
 def test_validation_that_lacks_a_class_cannot_judge(easy, tmp_path):
@@ -236,11 +238,10 @@ def test_validation_that_lacks_a_class_cannot_judge(easy, tmp_path):
 
 
 def test_a_small_validation_split_is_called_so_with_what_it_can_prove(easy):
-    from kt.strategy.validation import caution
-
     _, splits = easy
-    assert "it shows 3 things of 'blue'" in caution(splits)
-    assert "may be as low as 0.29" in caution(splits), "Clopper and Pearson's interval of 3 of 3 begins at 0.292"
+    (note,) = check_validation(splits)
+    assert "it shows 3 things of 'blue'" in note
+    assert "may be as low as 0.29" in note, "Clopper and Pearson's interval of 3 of 3 begins at 0.292"
 
 
 # ---------------------------------------------------------------------------------------------------------- the search
@@ -250,7 +251,7 @@ def search(recipe, splits, folder, *, trials, goal=None):
     pytest.importorskip("optuna")
     from kt.strategy.search import Search
 
-    return Search(trials, goal or Goal())(recipe, splits, logs=folder, cached=True)
+    return Search(trials, goal or Goal())(recipe, splits, out=folder, cached=True)
 
 
 def test_a_search_tries_the_recipe_and_changes_of_it_and_gives_the_best(easy, tmp_path):

@@ -10,10 +10,12 @@ import pytest
 from conftest import REPOSITORY, facts_from, on_each_backend
 from facts.pictures import dark_and_light
 
-from kt import Classifier, LayerwiseDecay, Phase, Recipe, freeze, graph, model, train
+from kt import Classifier, LayerwiseDecay, Phase, Recipe, freeze, graph, training
 from kt.errors import RecipeError
-from kt.layerwise import highest_rate, optimizer_of, rates_of
+from kt.kinds.pictures.kind import Pictures
+from kt.network import model
 from kt.recipe import describe, load, override
+from kt.training.layer_rates import highest_rate, optimizer_of, rates_of
 
 HALVED = {
     "block_1_conv": 1 / 64,
@@ -86,7 +88,7 @@ def whole(layer_rates, *, trainable=freeze.everything, optimizer=None):
 
 
 def built_of(phase, **parts):
-    return model.build(recipe_of(phase, **parts), image_size=(12, 12), num_classes=2)
+    return model.build(recipe_of(phase, **parts), kind=Pictures((12, 12)), num_classes=2)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def built_of(phase, **parts):
 def test_what_is_no_rate_is_told_with_its_block_before_any_training(layer_rates, message):
     recipe = recipe_of(whole(layer_rates))
     with pytest.raises(RecipeError, match=rf"Phase 'fine_tune': .*{message}"):
-        train.check_phases(recipe, built_of(recipe.phases[0]))
+        training.check_phases(recipe, built_of(recipe.phases[0]))
 
 
 @pytest.mark.parametrize("decay", [0.0, -0.5, 1.1])
@@ -154,7 +156,7 @@ def test_a_backbone_without_blocks_is_told_and_its_head_alone_may_train():
     recipe = recipe_of(phase, backbone=unreadable)
     built = built_of(phase, backbone=unreadable)
     with pytest.raises(RecipeError, match=r"layer_rates needs blocks, and unreadable is not a functional model"):
-        train.check_phases(recipe, built)
+        training.check_phases(recipe, built)
     freeze.frozen(built.backbone)
     (rate,) = rates_of(phase, built.model, built.backbone)
     assert (rate.block, rate.lr) == ("head", 1e-2)
@@ -205,6 +207,16 @@ def test_blocks_that_share_a_rate_share_an_optimizer():
     assert highest_rate(made) == pytest.approx(1e-2)
 
 
+# ------------------------------------------------------------------------------------------------------ replicas
+
+
+def test_gradients_are_summed_over_several_replicas_and_not_over_one():
+    facts, _ = facts_from("replicas.py", backend="tensorflow")
+    # Of the weight w = 1, the mean of (w x)^2 over x = 1 and 3 has the gradient 10; a step at 0.1 ends at 0 everywhere.
+    assert facts["one"] == {"weights": pytest.approx([0.0], abs=1e-6), "summed": False}
+    assert facts["two"] == {"weights": pytest.approx([0.0, 0.0], abs=1e-6), "summed": True}
+
+
 # ------------------------------------------------------------------------------------------- beside all the rest
 
 
@@ -226,13 +238,13 @@ def test_a_model_that_trained_with_rates_by_depth_is_saved_and_loaded_with_its_o
     phase = whole(LayerwiseDecay(0.5))
     recipe = recipe_of(phase)
     built = built_of(phase)
-    train.train(built, recipe, SPLITS)
+    training.train(built, recipe, SPLITS)
     assert isinstance(built.model.optimizer, keras.optimizers.MultiOptimizer)
     built.model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert highest_rate(loaded.optimizer) == pytest.approx(1e-2)
     assert {round(float(one.learning_rate), 6) for one in loaded.optimizer.optimizers} == {0.01, 0.005, 0.0025}
-    assert np.array_equal(loaded.predict(SPLITS.test.pixels), built.model.predict(SPLITS.test.pixels))
+    assert np.array_equal(loaded.predict(SPLITS.test.examples), built.model.predict(SPLITS.test.examples))
 
 
 # ----------------------------------------------------------------------------------------------- documentation
@@ -256,7 +268,7 @@ def test_the_documented_recipes_load_and_fit_their_backbone(tmp_path, page, name
     recipe = load(file).recipe
     assert [phase.name for phase in recipe.phases] == names
     plain = override(recipe, ["weights=none"])
-    train.check_phases(plain, model.build(plain, image_size=(64, 64), num_classes=2))
+    training.check_phases(plain, model.build(plain, kind=Pictures((64, 64)), num_classes=2))
 
 
 def test_the_documented_factors_are_true():
@@ -293,7 +305,7 @@ def test_gradual_unfreezing_stands_behind_a_phase_for_the_head_and_passes_over_t
     phases = [Phase("train_head", freeze.frozen, 1, 1e-2), *freeze.gradual_unfreezing((1, 2), epochs=1, lr=1e-2)]
     recipe = override(recipe_of(*phases), ["unfreeze_2.lr=2e-2"])
     built = built_of(phases[0])
-    results, _ = train.train(built, recipe, SPLITS)
+    results, _ = training.train(built, recipe, SPLITS)
     assert [(result.name, result.first_trainable, result.lr) for result in results] == [
         ("train_head", "head", 1e-2), ("unfreeze_1", "block_2", 1e-2), ("unfreeze_2", "block_1", 2e-2)
     ]  # fmt: skip
@@ -320,4 +332,4 @@ def test_steps_that_do_not_rise_are_told(blocks, message):
 def test_more_blocks_than_there_are_is_told_before_any_training():
     recipe = recipe_of(*freeze.gradual_unfreezing((1, 9), epochs=1, lr=1e-4))
     with pytest.raises(RecipeError, match=r"last_blocks\(9\): two_blocks has 3 blocks; use everything for all"):
-        train.check_phases(recipe, built_of(recipe.phases[0]))
+        training.check_phases(recipe, built_of(recipe.phases[0]))

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from test_report import made_up
 
 from kt.report import write
-from kt.report.comparison import render
+from kt.report.comparison import comparison_page
 from kt.report.rates import write_rates
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -43,7 +43,7 @@ def comparison() -> str:
         }
         for name, title in (("scratch", "from scratch"), ("probe_all", "linear probe, all depths"))
     ]  # fmt: skip
-    return render(
+    return comparison_page(
         {
             "recipe": {"name": "leaves"}, "started": "2026-05-04T10:12:13", "seconds": 800.0, "backend": "tensorflow",
             "kt": "0.1.0", "finished": True, "seeds": [0, 1], "strategies": rows, "best": "probe_all", "curves": [],
@@ -66,9 +66,9 @@ def comparison() -> str:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     sizes = {"few": ("bad", LONG), "many": tuple(f"{LONG}_{i}" for i in range(12)), "most": tuple(map(str, range(30)))}
-    found = {
-        name: write(*made_up(classes, images=2 * len(classes) + 36), folder / name) for name, classes in sizes.items()
-    }
+    for name, classes in sizes.items():
+        write(*made_up(classes, images=2 * len(classes) + 36), folder / name)
+    found = {name: folder / name / "report.html" for name in sizes}
     found["comparison"] = folder / "compare.html"
     found["comparison"].write_text(comparison(), encoding="utf-8")
     rates = {

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import TINY_RECIPE, draw, make_folder
 
-from kt.chance import mean_and_interval
-from kt.evaluate import evaluate
+from kt.base.chance import mean_and_interval
 from kt.export.learned import learned
+from kt.heads.classification.measure import evaluate
+from kt.kinds.pictures.kind import Pictures
 
 SMALL = TINY_RECIPE.replace("    tolerance=0.2,", '    tolerance=0.2,\n    export=["saved_model"],')
 ONE_ANSWER = SMALL.replace("Classifier(dropout=0.1)", "OneAnswer()").replace(
@@ -46,34 +47,34 @@ def answers(right, wrong, *, classes=2, groups=None):
     ],
 )
 def test_what_is_not_better_than_chance_has_learned_nothing_where_there_are_pictures_to_tell(right, wrong, verdict):
-    found = learned(answers(right, wrong), [right + wrong] * 2)
+    found = learned(answers(right, wrong), [right + wrong] * 2, nouns=Pictures)
     assert found.verdict == verdict
     assert found.chance == 0.5
     assert found.withheld is (verdict == "no")
 
 
 def test_many_classes_have_a_lower_chance():
-    assert learned(answers(30, 70, classes=10), [100] * 10).verdict == "yes"
-    assert learned(answers(10, 90, classes=10), [100] * 10).verdict == "no"
+    assert learned(answers(30, 70, classes=10), [100] * 10, nouns=Pictures).verdict == "yes"
+    assert learned(answers(10, 90, classes=10), [100] * 10, nouns=Pictures).verdict == "no"
 
 
 def test_frames_of_few_things_cannot_tell():
     groups = [str(i % 4) for i in range(200)]
-    assert learned(answers(50, 50, groups=groups), [2, 2]).verdict == "unknown"
+    assert learned(answers(50, 50, groups=groups), [2, 2], nouns=Pictures).verdict == "unknown"
 
 
 def test_one_answer_for_all_is_no_learning_however_few_the_pictures():
     scores = np.tile([0.8, 0.2], (6, 1))
     test = evaluate(scores, [0, 0, 0, 1, 1, 1], ["red", "green"])
-    found = learned(test, [3, 3])
+    found = learned(test, [3, 3], nouns=Pictures)
     assert found.verdict == "no"
     assert "every test picture was answered with 'red'" in found.reason
-    assert learned(test, [3, 3], force=True).withheld is False
+    assert learned(test, [3, 3], nouns=Pictures, force=True).withheld is False
 
 
 def test_test_pictures_of_one_class_cannot_tell():
     test = evaluate(np.tile([0.8, 0.2], (6, 1)), [0] * 6, ["red", "green"])
-    assert learned(test, [6, 0]).verdict == "unknown"
+    assert learned(test, [6, 0], nouns=Pictures).verdict == "unknown"
 
 
 def test_the_interval_of_a_mean_holds_it_as_often_as_it_says_and_counts_things():

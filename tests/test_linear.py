@@ -151,6 +151,57 @@ def test_balanced_weights_bring_back_a_class_that_is_rare():
     assert recall[1] > recall[0]
 
 
+def weighed(weights, balanced=False, kind="softmax"):
+    rows, labels = blobs(60, 10, apart=0.6)
+    return fit(rows, labels, classes=3, C=0.1, weights=weights, balanced=balanced, kind=kind)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_whole_weight_counts_as_that_many_copies(balanced):
+    rows, labels = blobs(60, 10, apart=0.6)
+    standard = (rows - rows.mean(axis=0)) / scale_of(rows)
+    times = np.random.default_rng(0).integers(0, 4, 60)
+    theirs = LogisticRegression(
+        C=0.1 * 60 / times.sum(), tol=1e-8, class_weight="balanced" if balanced else None, max_iter=1000
+    )
+    theirs.fit(np.repeat(standard, times, axis=0), np.repeat(labels, times))
+
+    assert weighed(times, balanced=balanced).scores(rows) == pytest.approx(theirs.predict_proba(standard), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "svm"])
+def test_equal_weights_of_any_size_change_nothing(kind):
+    rows, _ = blobs(60, 10, apart=0.6)
+    plain = weighed(None, kind=kind)
+
+    assert weighed(np.full(60, 7.0), kind=kind).scores(rows) == pytest.approx(plain.scores(rows), abs=1e-3)
+
+
+def test_weights_count_in_the_choice_of_the_strength():
+    rows, labels = blobs(200, 10, classes=2, apart=3.0)
+    shuffled = labels.copy()
+    shuffled[:100] = np.random.default_rng(0).permutation(labels[:100])
+
+    noise, signal = (fit(rows, shuffled, classes=2, weights=np.repeat(each, 100)) for each in ([1, 1e-6], [1e-6, 1]))
+
+    assert noise.C < signal.C
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(59), r"Weights of shape \[59\]"),
+        (-np.ones(60), "0 or more"),
+        (np.zeros(60), "not all 0"),
+        (np.full(60, np.nan), "finite"),
+        (np.arange(60) % 3, "Class 0 .* no example with a weight above 0"),
+    ],
+)
+def test_weights_that_weigh_nothing_are_refused(weights, message):
+    with pytest.raises(DataError, match=message):
+        weighed(weights, balanced=True)
+
+
 @pytest.mark.parametrize("kind", ["softmax", "svm"])
 def test_a_class_with_a_single_picture_is_learnt_and_a_constant_feature_is_of_no_weight(kind):
     rows, labels = blobs(20, 6, classes=2, apart=3.0)
@@ -190,12 +241,21 @@ def test_where_nothing_can_be_held_out_a_fixed_strength_is_taken():
     assert found.scores([[0.0, 1.0], [1.0, 0.0]]).argmax(axis=1).tolist() == [0, 1]
 
 
+def test_a_fold_of_copies_of_one_picture_is_learnt_from_though_it_teaches_nothing():
+    rows = np.repeat(np.random.default_rng(0).normal(size=(2, 9)), 2, axis=0)
+
+    found = fit(rows, [0, 1, 0, 1], classes=2, groups=["a", "a", "b", "b"])
+
+    assert len(found.path) > 0
+    assert np.isfinite(found.weights).all()
+
+
 @pytest.mark.parametrize(
     ("rows", "labels", "classes", "message"),
     [
-        (np.ones((6, 4)), [0, 1] * 3, 2, "All pictures have the same features"),
+        (np.ones((6, 4)), [0, 1] * 3, 2, "All examples have the same features"),
         ([[1.0], [np.nan]], [0, 1], 2, "not finite"),
-        ([[1.0], [2.0]], [0, 0], 2, "Class 1 .* has no picture"),
+        ([[1.0], [2.0]], [0, 0], 2, "Class 1 .* has no example"),
         ([[1.0], [2.0]], [0, 0], 1, "one class only"),
         ([[1.0], [2.0]], [0, 1, 1], 2, r"shape \[2, 1\] don't fit"),
     ],
@@ -209,5 +269,5 @@ def test_a_class_with_one_independent_picture_cannot_be_cross_validated():
     rows, labels = blobs(21, 4)
     groups = ["same" if label == 2 else str(index) for index, label in enumerate(labels)]
 
-    with pytest.raises(DataError, match=r"Class 2 .* single independent picture"):
+    with pytest.raises(DataError, match=r"Class 2 .* single independent example"):
         cross_validated(rows, labels, classes=3, groups=groups)

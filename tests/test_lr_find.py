@@ -12,11 +12,12 @@ from facts.pictures import dark_and_light
 
 from kt import Classifier, LayerwiseDecay, LinearProbe, Phase, Recipe, freeze
 from kt.errors import RecipeError, TrainingError
-from kt.model import build
+from kt.kinds.pictures.kind import Pictures
+from kt.network.model import build
 from kt.recipe import load, override
 from kt.strategy import lr_find as module
 from kt.strategy.lr_find import Range, lr_find, range_test, smooth, suggestion
-from kt.train import seed_everything, train
+from kt.training import seed_everything, train
 
 RATES = Range().rates()
 
@@ -107,7 +108,7 @@ def recipe_of(*phases, head=None):
 
 def test_the_weights_are_the_same_afterwards_bit_for_bit():
     recipe = recipe_of(*PHASES)
-    built = build(recipe, image_size=(12, 12), num_classes=2)
+    built = build(recipe, kind=Pictures((12, 12)), num_classes=2)
     before = built.model.get_weights()
     found = range_test(built, recipe, SPLITS, index=1, over=Range(steps=30))
     assert all(np.array_equal(one, two) for one, two in zip(before, built.model.get_weights(), strict=True))
@@ -138,7 +139,7 @@ def test_the_suggested_rate_trains_better_than_far_lower_and_far_higher_ones():
     for factor in (0.01, 1.0, 1000.0):
         tried = override(recipe, [f"train_head.lr={min(found.suggested * factor, 99.0)}"])
         seed_everything(tried.seed)
-        built = build(tried, image_size=(12, 12), num_classes=2)
+        built = build(tried, kind=Pictures((12, 12)), num_classes=2)
         losses[factor] = train(built, tried, SPLITS)[1].val_loss
     assert min(losses, key=losses.get) == 1.0, losses
 
@@ -210,7 +211,9 @@ def test_kt_lr_find_prints_a_rate_and_how_to_apply_it_and_leaves_a_page(tiny_fol
     assert second.startswith("apply it: kt run tiny.py --seed 3 --set train_head.lr=")
     (folder,) = (tiny_folder / "runs" / "tiny" / "lr-find").iterdir()
     assert third == f"curve: {(folder / 'lr-find.html').relative_to(tiny_folder)}"
-    assert sorted(path.name for path in folder.iterdir()) == ["lr-find.html", "lr-find.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("lr-find.html", "lr-find.json", "recipe.py", "run.json")
+    ]
     assert sorted(path.name for path in (tiny_folder / "runs" / "tiny").iterdir()) == ["lr-find"]
     results = json.loads((folder / "lr-find.json").read_text())
     changed = override(load(tiny_folder / "tiny.py").recipe, [results["set"].removeprefix("--set ")])

@@ -7,11 +7,12 @@ import pytest
 from sklearn import metrics
 
 from kt import linear
-from kt.evaluate import balanced_accuracy, evaluate
-from kt.scarcity.features import Known
-from kt.scarcity.probes import cross_validation, learning_curve
-from kt.strategy.advise.depths import Depth
-from kt.strategy.advise.probes import probe
+from kt.heads.classification.measure import balanced_accuracy, evaluate
+from kt.kinds.pictures.kind import Pictures
+from kt.learnability.features import Known
+from kt.learnability.probes import cross_validation, learning_curve
+from kt.strategy.advise.depths import DepthFeatures
+from kt.strategy.advise.probes import probe_depth
 
 CLASSES = [f"class_{number}" for number in range(60)]
 
@@ -45,10 +46,10 @@ def test_probes_and_their_curves_do_not_warn(each: int, recwarn: pytest.Warnings
     groups = np.arange(len(labels)).astype(str)
     known = Known(rows, labels, groups)
     assert cross_validation(known, CLASSES, balanced=True, seed=0) is not None
-    learning_curve(known, CLASSES, balanced=False, seed=0)
+    learning_curve(known, CLASSES, balanced=False, seed=0, nouns=Pictures)
     linear.fit(rows[::each], labels[::each], classes=len(CLASSES))
     linear.fit(rows, labels, classes=len(CLASSES), kind="svm")
-    probe(Depth("top", 1.0, rows), labels, groups.tolist(), classes=CLASSES)
+    probe_depth(DepthFeatures("top", 1.0, rows), labels, groups.tolist(), classes=CLASSES)
     no_warning(recwarn)
 
 

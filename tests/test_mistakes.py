@@ -140,8 +140,8 @@ MISTAKES = [
     # the rest
     ('weights="none"', 'weights="imagnet"', r"weights='imagnet' is neither 'imagenet' nor 'none' nor a file"),
     ('weights="none"', 'weights="none", export=["tflte"]', r"unknown export 'tflte'. Did you mean 'tflite'"),
-    ('weights="none"', 'weights="none", export=[frozen]', r"export must be a function \(model, directory\), and frozen"),
-    ('weights="none"', 'weights="none", augment=keras.layers.RandomFlip', r"augment must be a function or None, not the"),
+    ('weights="none"', 'weights="none", export=[frozen]', r"export must be a function \(model, directory\), and Frozen"),
+    ('weights="none"', 'weights="none", augment=keras.layers.RandomFlip', r"augment must be a function or a list of functions or None, not the"),
     ('weights="none"', 'weights="none", augment=fails', r"augment fails: \S+\.py:\d+, in fails: IndexError"),
     ('weights="none"', 'weights="none", augment=lambda images: images[:, :4]', r"augment fails: "),
     ('weights="none"', 'weights="none", augment=Views(3)', r"Views: augment must be a function, not 3"),
@@ -227,7 +227,7 @@ def test_whose_mistake_an_exception_is(tmp_path):
             return in_users_code(error)
 
     assert caught(names["fails"]) == "own.py:2, in fails: ValueError: two lines"
-    from kt.cli.run_folder import mark_latest
+    from kt.runs import mark_latest
 
     assert caught(names["calls"], lambda: mark_latest(None)) == ""
     assert caught(names["calls"], lambda: int("x")).startswith("own.py:6, in calls") is False  # this file is the last

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import TINY_RECIPE, kt, make_folder
 
-from kt.names import json_text, path_of, printable, text_of
+from kt.base.names import cell_of, json_text, path_of, printable, text_of
 
 # What a file may be called on Linux: a byte that is not UTF-8, a line break, a tab, an escape, marks of direction.
 LATIN1 = b"caf\xe9".decode("utf-8", "surrogateescape")
@@ -134,6 +134,14 @@ def test_pictures_with_strange_names_are_labelled_and_told_apart(ran, tmp_path):
     assert json.loads(measured.stdout)["skipped"] == ["pic\x1btures/red/bro\udcffken\n\x1b[2J.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("a//b", "a//b"), ("", ""), ("-1", "./-1"), ("caf\udce9", "file:caf%E9"), ("a\nb", "file:a%0Ab")],
+)
+def test_a_group_s_name_stays_as_it_is_where_it_is_plain_and_no_formula(name, cell):
+    assert cell_of(name) == cell
+
+
 @posix_names
 @pytest.mark.slow
 def test_a_run_on_strange_names_ends_with_a_report_that_has_each_as_it_is(tmp_path):
@@ -167,13 +175,14 @@ def test_a_run_on_strange_names_ends_with_a_report_that_has_each_as_it_is(tmp_pa
 
 @posix_names
 @pytest.mark.parametrize("name", [LATIN1, FORGED, ".hidden", "x" * 220])
-def test_a_recipe_whose_name_can_name_no_model_is_refused_before_data_are_read(name, tmp_path):
-    (tmp_path / f"{name}.py").write_text(TINY_RECIPE, encoding="utf-8")
+def test_a_recipe_whose_name_can_name_no_model_is_refused_before_data_are_read(name, tmp_path, kt_ends, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(f"{name}.py").write_text(TINY_RECIPE, encoding="utf-8")
     for verb in ("run", "show"):
-        done = kt(verb, f"{name}.py", cwd=tmp_path)
-        assert done.returncode == 2
-        assert "a recipe's name is its model's" in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        code, _, told = kt_ends(verb, f"{name}.py")
+        assert code == 2
+        assert "a recipe's name is its model's" in told
+        assert len(told.splitlines()) == 1
 
 
 @posix_names

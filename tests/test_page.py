@@ -26,7 +26,7 @@ from conftest import draw
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 from serving import CLASSES, Running, eventually, release, rows, running
 
-from kt.data.images import read_rgb, resize
+from kt.kinds.pictures.images import read_rgb, resize
 from kt.serve.page import HEADERS, page_routes
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -12,13 +12,15 @@ from conftest import PHOTOS, REPOSITORY, kt
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
-from kt.data.images import read_rgb, resize
 from kt.errors import ReleaseError
 from kt.export import ArtifactResult, ExportJob, export, release
 from kt.export.about import About, read_translation
 from kt.export.artifact import open_artifact
+from kt.export.formats.format import Details
+from kt.export.formats.tflite import VARIANTS, TFLite
 from kt.export.metadata import UNRELEASED, embed, stamp
-from kt.export.tflite import VARIANTS, TFLite
+from kt.kinds.pictures.images import read_rgb, resize
+from kt.kinds.pictures.kind import Pictures
 
 CLASSES = ("bad", "good")
 SIZE = (48, 40)
@@ -149,7 +151,8 @@ def test_mediapipe_gives_real_photos_the_scores_and_labels_that_kt_gives(release
 def test_mediapipe_runs_an_int8_file_that_was_made_more_gently(released, gentler, tmp_path):
     folder = released.results[0].path.parent.parent
     model = keras.saving.load_model(folder / "model.keras", compile=False)
-    made = TFLite("int8", CLASSES, "gentle", representative=folder / "representative.npy", **gentler)(model, tmp_path)
+    details = Details("gentle", CLASSES, representative=folder / "representative.npy")
+    made = TFLite("int8", **gentler).make(model, tmp_path, details=details)
     expected = open_artifact(made).scores(released.pixels[:50])
     with classifier(made) as asked:
         answers = [in_order(answer(asked, image)) for image in released.pixels[:50]]
@@ -255,7 +258,7 @@ def described(content: bytes, about: About, *, classes: tuple[str, ...] = CLASSE
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     model.metadata = [entry for entry in model.metadata if entry.name != b"TFLITE_METADATA"]
     bare = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-    return embed(bare, name="apples", classes=classes, image_size=SIZE, about=about)
+    return embed(bare, name="apples", classes=classes, kind=Pictures(SIZE), about=about)
 
 
 def test_what_is_not_known_is_left_out_of_the_file(released, tmp_path):
@@ -386,7 +389,8 @@ def test_mediapipe_and_kt_agree_on_mobilenet_v2_with_its_thousand_classes(tmp_pa
     pixels = np.stack([resize(read_rgb(file), (224, 224)) for file in files[:: len(files) // 60][:60]])
     np.save(tmp_path / "pixels.npy", pixels)
     classes = tuple(f"class {index}" for index in range(1000))
-    made = TFLite(variant, classes, "mobilenet", representative=tmp_path / "pixels.npy")(model, tmp_path)
+    details = Details("mobilenet", classes, representative=tmp_path / "pixels.npy")
+    made = TFLite(variant).make(model, tmp_path, details=details)
     expected = open_artifact(made).scores(pixels)
     assert len(set(expected.argmax(axis=1))) > 10
     with classifier(made) as asked:

@@ -39,7 +39,7 @@ def test_a_folder_whose_name_is_a_pattern_and_a_keras_of_other_habits(tmp_path):
 
 
 SETTINGS = """
-from kt import backend
+from kt.base import backend
 backend.start("tensorflow")
 import keras
 print(keras.config.floatx(), keras.config.image_data_format(), keras.config.dtype_policy().name, keras.config.epsilon())

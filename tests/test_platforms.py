@@ -33,7 +33,7 @@ def test_every_module_loads_without_what_only_posix_has(tmp_path):
     ]
     script = f"""
 import importlib
-from kt.backend import start
+from kt.base.backend import start
 start("tensorflow")
 for name in {modules!r}:
     try:
@@ -54,8 +54,8 @@ for name in ("kill", "fork", "geteuid", "getuid", "O_DIRECTORY", "O_NONBLOCK", "
         delattr(os, name)
 from pathlib import Path
 from kt.export import ArtifactResult, release
-from kt.export.promote import promote
-from kt.export.versions import version_labels
+from kt.releases.promote import promote
+from kt.releases.versions import version_labels
 file = Path(sys.argv[1])
 result = ArtifactResult(file.name, "tflite_int8", file, released=True, reason="")
 saved = Path("saved_models")
@@ -87,7 +87,7 @@ def refused(path, target, target_is_directory=False):
     raise OSError(1314, "A required privilege is not held by the client")
 
 Path.symlink_to = refused
-from kt.cli.run_folder import mark_latest
+from kt.runs import mark_latest
 mark_latest(Path("runs/tiny/20260101-000000"))
 """
     (tmp_path / "runs" / "tiny" / "20260101-000000").mkdir(parents=True)

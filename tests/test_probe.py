@@ -6,10 +6,16 @@ import pytest
 from conftest import TINY_RECIPE, kt, make_folder
 from test_train import HEAD, SPLITS, part, recipe_of, trained
 
-from kt import Classifier, LinearProbe, Phase, Recipe, Views, freeze, graph, linear, model, train
+from kt import Classifier, LinearProbe, Phase, Recipe, Views, freeze, graph, linear, training
 from kt.data.splits import Splits
 from kt.errors import RecipeError
-from kt.features.cut import Border, find_border
+from kt.frozen.cut import Cut, find_cut
+from kt.network import model
+
+
+def cut_of(built):
+    """The cut under the flags as they are."""
+    return find_cut(built, freeze.moving(lambda backbone: None, built.backbone))
 
 
 def deep(include_top, weights, input_shape):
@@ -31,7 +37,7 @@ def deep_recipe(*phases, head=None):
 
 
 def built_of(recipe):
-    return model.build(recipe, image_size=SPLITS.image_size, num_classes=2)
+    return model.build(recipe, kind=SPLITS.kind, num_classes=2)
 
 
 def pooled(built, pixels):
@@ -43,10 +49,10 @@ def pooled(built, pixels):
 def test_the_model_answers_as_the_classifier_of_its_pooled_features(classifier):
     built, results, best = trained(recipe_of(LinearProbe(classifier)))
 
-    expected = linear.fit(pooled(built, SPLITS.train.pixels), SPLITS.train.labels, classes=2, kind=classifier)
+    expected = linear.fit(pooled(built, SPLITS.train.examples), SPLITS.train.labels, classes=2, kind=classifier)
 
-    scores = model.predict(built.model, SPLITS.test.pixels)
-    assert scores == pytest.approx(expected.scores(pooled(built, SPLITS.test.pixels)), abs=1e-3)
+    scores = model.predict(built.model, SPLITS.test.examples)
+    assert scores == pytest.approx(expected.scores(pooled(built, SPLITS.test.examples)), abs=1e-3)
     assert results[0].probe["C"] == pytest.approx(expected.C)
     assert results[0].history["val_loss"] == [best.val_loss]
 
@@ -56,7 +62,7 @@ def test_the_losses_of_a_probe_are_those_that_keras_measures():
     built.model.compile(loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1), metrics=["accuracy"])
 
     for prefix, split in (("", SPLITS.train), ("val_", SPLITS.validation)):
-        loss, accuracy = built.model.evaluate(split.pixels, np.eye(2)[split.labels], batch_size=64, verbose=0)
+        loss, accuracy = built.model.evaluate(split.examples, np.eye(2)[split.labels], batch_size=64, verbose=0)
         assert results[0].history[f"{prefix}loss"] == [pytest.approx(loss, abs=1e-4)]
         assert results[0].history[f"{prefix}accuracy"] == [pytest.approx(accuracy)]
 
@@ -109,7 +115,7 @@ def test_features_come_pooled_from_the_depths_that_are_asked_for(features, width
         if layer.weights:
             layer.set_weights(whole.get_layer(layer.name).get_weights())
     ends = {"stem": None, "block_1": "block_1_relu", "block_2": "block_2_add", "top": "block_3_relu"}
-    pixels = SPLITS.test.pixels
+    pixels = SPLITS.test.examples
     scaled = pixels / np.float32(127.5) - 1
     found = []
     for name, _ in widths:
@@ -160,8 +166,8 @@ def test_blocks_are_the_same_where_features_are_taken_out_of_them():
     assert taken[0] == taken[1]
     freeze.last_blocks(1)(with_taps.backbone)
     assert freeze.count_trainable(with_taps.model, with_taps.backbone).first == "block_3"
-    border = find_border(with_taps)
-    assert isinstance(border, Border)
+    border = cut_of(with_taps)
+    assert isinstance(border, Cut)
     assert not border.in_head
 
 
@@ -210,7 +216,7 @@ def test_a_head_that_a_probe_cannot_fill_is_found_before_any_training():
     recipe = deep_recipe(HEAD, LinearProbe(), head=Classifier(hidden=8))
 
     with pytest.raises(RecipeError, match="LinearProbe needs a head"):
-        train.check_phases(recipe, built_of(recipe))
+        training.check_phases(recipe, built_of(recipe))
 
 
 def test_the_command_line_trains_and_releases_a_probe(tmp_path):

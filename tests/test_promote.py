@@ -12,11 +12,11 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from kt.errors import ReleaseError
-from kt.export import tensorflow_serving
-from kt.export.lock import changing
-from kt.export.promote import KEPT, Move, promote, rollback
-from kt.export.released import released
-from kt.export.versions import models, version_labels, versions_before
+from kt.releases import tensorflow_serving
+from kt.releases.lock import changing
+from kt.releases.promote import KEPT, Move, promote, rollback
+from kt.releases.released import released
+from kt.releases.versions import models, version_labels, versions_before
 
 
 def release(saved_models: Path, name: str, version: int, *, servable: bool = True, accuracy: float = 0.9) -> None:

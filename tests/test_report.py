@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kt.base import numbers
 from kt.data.splits import Skipped, Split, Splits
-from kt.errors import DataError
-from kt.evaluate import evaluate
-from kt.report import numbers, summary, write
-from kt.report.page import wrongest_places
+from kt.errors import DataError, ReleaseError
+from kt.heads.classification.measure import evaluate
+from kt.report import again, summary, write
+from kt.report.pictures import wrongest_places
 
 HOSTILE = '<script>alert("1")</script>'
 DOCS = Path(__file__).parent.parent / "docs" / "report.md"
@@ -52,7 +53,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "name": "train_head", "epochs": 5, "epochs_run": 3, "lr": 1e-3, "layer_rates": [], "trainable_parameters": 2562,
         "total_parameters": 2260546, "trainable_layers": 1, "first_trainable": "predictions",
         "inputs": "pixels", "seconds": 4.0,
-        "history": history, "best_epoch": 2, "best_val_loss": 0.6,
+        "history": history, "best_epoch": 2, "best_val_loss": 0.6, "objective": None, "adapted_to": None,
     }  # fmt: skip
     by_depth = [{"block": "block_15", "lr": 6.4e-6}, {"block": "head", "lr": 1e-5}]
     tuned = {**phase, "name": "fine_tune", "lr": 1e-5, "layer_rates": by_depth, "trainable_layers": 22,
@@ -71,19 +72,21 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
         "largest_score_difference": 2e-7, "bytes": 9_100_000, "latency_ms": 4.21, "images": 40, "seconds": 8.0,
-        "note": "its first layers compute in float32",
+        "note": "its first layers compute in float32", "mobile": True,
     }  # fmt: skip
     test = evaluate(scores, splits.test.labels, classes, groups=splits.test.groups, resamples=50)
     results = {
         "kt": "0.1.0",
         "recipe": {"name": "apples", "file": "recipes/apples.py", "description": "Good apples from bad ones.",
-                   "settings": ["fine_tune.lr=1e-5"], "data": None, "resolved": {"phases": [{"lr": 1e-3}]}},
+                   "settings": ["fine_tune.lr=1e-5"], "data": None,
+                   "pictures": None, "resolved": {"phases": [{"lr": 1e-3}]}},
         "command": "kt run recipes/apples.py --set fine_tune.lr=1e-5", "started": "2026-05-04T10:12:13+02:00",
-        "seconds": 74.2, "seed": 4242, "backend": "tensorflow", "mixed_precision": False,
+        "seconds": 74.2, "resumed": [{"at": "2026-05-04T10:30:00+02:00", "forced": False}],
+        "seed": 4242, "backend": "tensorflow", "mixed_precision": False,
         "versions": {"keras": "3.15.1"}, "machine": {"system": "Linux", "cores": 2},
         "data": {
             "origin": splits.origin, "rendered": rendered, "digest": splits.digest, "classes": list(classes),
-            "image_size": [24, 32], "batch_size": 8,
+            "kind": "pictures", "image_size": [24, 32], "batch_size": 8,
             "counts": {name: {c: int((part.labels == i).sum()) for i, c in enumerate(classes)}
                        for name, part in splits.parts().items()},
             "skipped": [{"name": "torn.jpg", "reason": "truncated"}], "notes": ["one note"], "value_range": [0, 4095],
@@ -124,7 +127,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
 
 
 def page_of(results, splits, scores, directory):
-    return write(results, splits, scores, directory).read_text(encoding="utf-8")
+    write(results, splits, scores, directory)
+    return (directory / "report.html").read_text(encoding="utf-8")
 
 
 def visible(page):
@@ -191,7 +195,7 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path):
     results["artifacts"][1]["reason"] = results["artifacts"][0]["path"] = HOSTILE
     results["recipe"]["resolved"] = {HOSTILE: "</pre>" + HOSTILE}
     test = splits.test
-    named = Split(test.pixels, test.labels, tuple(f"{HOSTILE}{i}" for i in range(len(test))), test.groups)
+    named = Split(test.examples, test.labels, tuple(f"{HOSTILE}{i}" for i in range(len(test))), test.groups)
     splits = Splits(splits.train, splits.validation, named, splits.classes, 8, HOSTILE, "d", False)
     page = page_of(results, splits, scores, tmp_path)
     assert "<script" not in page
@@ -275,6 +279,14 @@ def test_the_page_says_whether_the_last_phase_was_worth_it(tmp_path):
     assert "The weights of train_head, epoch 2, were kept." in text
 
 
+def test_a_step_that_fits_another_domain_is_not_judged_by_the_source_s_validation(tmp_path):
+    results, splits, scores = made_up()
+    results["phases"][-1] |= {"adapted_to": "target", "gain": None}
+    text = visible(page_of(results, splits, scores, tmp_path))
+    assert "fine_tune is fitted to target Validation is of the source, so its losses do not judge" in text
+    assert "did not help" not in text
+
+
 def test_rendered_pictures_are_marked_and_photos_are_not(tmp_path):
     badge = "Rendered pictures, not photos"
     assert badge in visible(page_of(*made_up(rendered=True), tmp_path))
@@ -339,7 +351,7 @@ def test_a_picture_in_the_report_is_the_one_that_is_named(tmp_path):
     for i in places:
         picture = Image.open(io.BytesIO(base64.b64decode(sources[splits.test.names[i]].partition(",")[2])))
         assert picture.size == (32, 24)
-        assert abs(int(np.asarray(picture).mean()) - int(splits.test.pixels[i].mean())) <= 2
+        assert abs(int(np.asarray(picture).mean()) - int(splits.test.examples[i].mean())) <= 2
 
 
 def test_a_model_without_mistakes_has_no_wrongest_pictures(tmp_path):
@@ -357,7 +369,9 @@ def test_report_json_holds_the_results_as_they_were(tmp_path):
     assert told.pop("format") == 1
     assert len(told.pop("wrongest")) > 0
     assert told == results
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "report.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("history.json", "report.html", "report.json", "shown.json")
+    ]
 
 
 def test_what_json_lacks_becomes_plain(tmp_path):
@@ -368,8 +382,9 @@ def test_what_json_lacks_becomes_plain(tmp_path):
         "bad": float("nan"),
         "load": np.array([1.0, np.inf]),
     }
-    write(results, splits, scores, tmp_path)
+    given = write(results, splits, scores, tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
+    assert given == told, "what is given back is not what the file holds"
     assert told["machine"] == {"cores": 2, "path": "a/b", "bad": None, "load": [1.0, None]}
 
 
@@ -518,3 +533,41 @@ def test_the_page_of_a_recipe_as_it_is_written_says_nothing_of_trying(tmp_path):
     for key in ("goal", "depths", "ladder", "search"):
         del results[key]
     assert "What was tried" not in page_of(results, splits, scores, tmp_path)
+
+
+def test_the_page_is_made_again_from_the_folder_alone(tmp_path):
+    results, splits, scores = made_up()
+    page_of(results, splits, scores, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "report.html").unlink()
+    assert again(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("report.json", None, "has no report yet"),
+        ("shown.json", None, "has no shown.json: an earlier kt made it"),
+        ("report.json", "{", "is damaged"),
+        ("report.json", "[]", "report.json is damaged: it is a list of 0, expected an object"),
+        ("report.json", '{"format": 99}', "is of format 99, and this kt reads 1"),
+        ("shown.json", "{}", "shown.json is damaged: classes is missing"),
+        ("shown.json", "picture", r"shown.json is damaged: wrongest\[0\] is .*, expected the data: address"),
+    ],
+)
+def test_a_run_whose_page_can_not_be_made_is_told_and_its_page_stays(tmp_path, name, content, told):
+    results, splits, scores = made_up()
+    page_of(results, splits, scores, tmp_path)
+    page = (tmp_path / "report.html").read_bytes()
+    if content is None:
+        (tmp_path / name).unlink()
+    elif content == "picture":  # an address that a browser would fetch
+        shown = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        shown["wrongest"][0] = "https://example.org/a.jpg"
+        (tmp_path / name).write_text(json.dumps(shown), encoding="utf-8")
+    else:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ReleaseError, match=told):
+        again(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == page

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from conftest import draw, kt, make_folder
 
-from kt.export import FORMATS
+from kt.export.formats import NAMES
 from kt.recipe import EXPORTS
 
 
 def test_json_stands_alone_on_standard_output_and_is_the_report(ran):
     assert len(ran.stdout.strip().splitlines()) == 1
     on_disk = json.loads((ran.folder / "runs/tiny/LATEST/report.json").read_text())
-    assert on_disk["test"] == ran.results["test"]
-    assert on_disk["artifacts"] == ran.results["artifacts"]
+    assert on_disk == ran.results
 
 
 def test_the_documented_keys_are_there(ran):
@@ -95,7 +94,7 @@ def test_the_report_page_is_there_and_self_contained(ran):
 
 
 def test_formats_of_recipes_are_those_that_export_can_make():
-    assert set(EXPORTS) == set(FORMATS)
+    assert set(EXPORTS) == set(NAMES)
 
 
 def test_predict_labels_files_and_folders_and_names_what_it_cannot_read(ran, tmp_path):
@@ -158,10 +157,36 @@ def test_export_makes_the_next_version_from_a_finished_run(ran):
 @pytest.mark.slow
 def test_export_refuses_when_the_pictures_have_changed(ran, tmp_path):
     shutil.copytree(ran.folder, tmp_path / "moved", symlinks=True)
+    report = tmp_path / "moved/runs/tiny/LATEST/report.json"
+    report.write_text(report.read_text().replace(str(ran.folder / "pictures"), str(tmp_path / "moved/pictures")))
     draw("red", 1000).save(tmp_path / "moved/pictures/red/001.png")
     done = kt("export", "runs/tiny/LATEST", cwd=tmp_path / "moved")
     assert done.returncode == 3
     assert "are not those of" in done.stderr
+
+
+@pytest.mark.slow
+def test_export_judges_by_the_pictures_that_the_run_kept_where_its_own_are_gone(ran, tmp_path):
+    shutil.copytree(ran.folder / "runs", tmp_path / "runs", symlinks=True)
+    report = tmp_path / "runs/tiny/LATEST/report.json"
+    report.write_text(report.read_text().replace(str(ran.folder / "pictures"), "/gone/pictures"))
+    done = kt("export", "runs/tiny/LATEST", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [one for one in done.stderr.splitlines() if "kept" in one and "tries" not in one and "  " not in one]
+    assert "are not there; tried: /gone/pictures" in line
+    assert line.endswith("The exports are judged by 18 test pictures that the run kept.")
+    told = json.loads(done.stdout)
+    for artifact in told["artifacts"]:
+        assert artifact["released"] and artifact["images"] == 18, artifact["reason"]
+        assert artifact["note"].endswith("judged by 18 test pictures that the run kept")
+    card = json.loads((tmp_path / told["released_to"] / "kt.json").read_text())
+    assert card["test"]["images"] == 18
+    assert card["classes"] == ["blue", "green", "red"]
+    assert not list((tmp_path / "runs/tiny/LATEST").resolve().glob(".work-*"))
+    shutil.rmtree((tmp_path / "runs/tiny/LATEST").resolve() / "sample")
+    refused = kt("export", "runs/tiny/LATEST", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "are not there; tried: /gone/pictures" in refused.stderr
 
 
 @pytest.mark.slow
@@ -237,8 +262,8 @@ def test_when_nothing_mobile_is_left_the_exit_code_says_so(ran, tmp_path):
 # Loaded by the export child with the recipe: a converter gone wrong, which mixes the classes up.
 BROKEN_CONVERTER = """
 import numpy as np
-import kt.export.artifact as artifact
+from kt.export.formats.tflite import TFLiteArtifact
 
-right = artifact.TFLiteArtifact.scores
-artifact.TFLiteArtifact.scores = lambda self, pixels: np.roll(right(self, pixels), 1, axis=1)
+right = TFLiteArtifact.scores
+TFLiteArtifact.scores = lambda self, pixels: np.roll(right(self, pixels), 1, axis=1)
 """

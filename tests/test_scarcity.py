@@ -13,11 +13,12 @@ from PIL import Image
 
 from kt.data.splits import Split, Splits
 from kt.freeze import everything
+from kt.kinds.pictures.kind import Pictures
+from kt.learnability import scarcity
+from kt.learnability.counts import few_pictures
+from kt.learnability.features import AT_MOST, Known, drawn
+from kt.learnability.probes import cross_validation, learning_curve, outlook
 from kt.recipe import Phase
-from kt.scarcity import scarcity
-from kt.scarcity.counts import few_pictures
-from kt.scarcity.features import AT_MOST, Known, drawn
-from kt.scarcity.probes import cross_validation, learning_curve, outlook
 
 
 def clouds(each, classes=3, *, features=20, spread=3.0, seed=0):
@@ -79,7 +80,7 @@ def test_few_test_pictures_leave_much_open_even_if_all_are_right(pictures, low):
 
 
 def test_the_curve_rises_with_the_pictures_and_its_band_holds_it():
-    curve, _ = learning_curve(clouds(60), names(), balanced=False, seed=0)
+    curve, _ = learning_curve(clouds(60), names(), balanced=False, seed=0, nouns=Pictures)
     assert [point["images"] for point in curve] == pytest.approx([18, 36, 72, 144], abs=3)
     assert [point["images_per_class"] for point in curve] == pytest.approx([6, 12, 24, 48], abs=1)
     assert curve[-1]["balanced_accuracy"] > curve[0]["balanced_accuracy"] + 0.05
@@ -95,30 +96,30 @@ def test_what_was_learned_from_is_never_judged():
     known = Known(
         np.repeat(things, 5, axis=0).astype(np.float32), np.repeat(labels, 5), np.repeat(np.arange(40), 5).astype(str)
     )
-    curve, _ = learning_curve(known, names(2), balanced=False, seed=0)
+    curve, _ = learning_curve(known, names(2), balanced=False, seed=0, nouns=Pictures)
     assert curve[-1]["balanced_accuracy"] < 0.75
     assert cross_validation(known, names(2), balanced=False, seed=0)["balanced_accuracy"] < 0.75
     alone = replace(known, groups=np.arange(200).astype(str))
-    assert learning_curve(alone, names(2), balanced=False, seed=0)[0][-1]["balanced_accuracy"] > 0.95
+    assert learning_curve(alone, names(2), balanced=False, seed=0, nouns=Pictures)[0][-1]["balanced_accuracy"] > 0.95
 
 
 def test_the_same_seed_draws_the_same_curve_and_another_seed_another():
     known = clouds(20)
-    first = learning_curve(known, names(), balanced=True, seed=3)
-    assert learning_curve(known, names(), balanced=True, seed=3) == first
-    assert learning_curve(known, names(), balanced=True, seed=4) != first
+    first = learning_curve(known, names(), balanced=True, seed=3, nouns=Pictures)
+    assert learning_curve(known, names(), balanced=True, seed=3, nouns=Pictures) == first
+    assert learning_curve(known, names(), balanced=True, seed=4, nouns=Pictures) != first
 
 
 def test_a_class_with_a_single_thing_has_no_curve_and_is_named():
     known = clouds(10)
     lonely = replace(known, groups=np.where(known.labels == 1, "one", known.groups))
-    curve, sentence = learning_curve(lonely, names(), balanced=False, seed=0)
+    curve, sentence = learning_curve(lonely, names(), balanced=False, seed=0, nouns=Pictures)
     assert curve == []
     assert sentence == "There is no learning curve: class 'class 1' has a single independent picture to learn from."
 
 
 def test_sizes_that_few_pictures_cannot_tell_apart_are_left_out():
-    curve, _ = learning_curve(clouds(11), names(), balanced=False, seed=0)
+    curve, _ = learning_curve(clouds(11), names(), balanced=False, seed=0, nouns=Pictures)
     sizes = [point["images"] for point in curve]
     assert sizes[0] == 6  # two of each class
     assert len(sizes) == 3
@@ -127,7 +128,7 @@ def test_sizes_that_few_pictures_cannot_tell_apart_are_left_out():
 
 @pytest.mark.parametrize("each", [2, 3, 4])
 def test_a_handful_of_pictures_gives_plain_numbers_or_none(each):
-    curve, sentence = learning_curve(clouds(each, 2), names(2), balanced=False, seed=0)
+    curve, sentence = learning_curve(clouds(each, 2), names(2), balanced=False, seed=0, nouns=Pictures)
     assert "too few pictures" in sentence
     found = cross_validation(clouds(each, 2), names(2), balanced=False, seed=0)
     json.dumps([curve, found], allow_nan=False)
@@ -140,7 +141,7 @@ def test_groups_that_hold_two_classes_are_judged_all_the_same():
     known = clouds(8, 1)
     twice = Known(np.tile(known.features, (2, 1)), np.repeat([0, 1], 8), np.tile(known.groups, 2))
     assert cross_validation(twice, names(2), balanced=False, seed=0)["accuracy"] == pytest.approx(0.5)
-    curve, sentence = learning_curve(twice, names(2), balanced=False, seed=0)
+    curve, sentence = learning_curve(twice, names(2), balanced=False, seed=0, nouns=Pictures)
     assert all(math.isfinite(point["balanced_accuracy"]) for point in curve)
     assert "rises" not in sentence.replace("does not rise", "")
 
@@ -151,7 +152,7 @@ def test_groups_that_hold_two_classes_are_judged_all_the_same():
 def test_errors_that_fall_as_a_power_are_carried_on_exactly():
     sizes = [8, 16, 32, 64]
     errors = 0.8 * np.array(sizes) ** -0.5
-    sentence = outlook(sizes, 1 - np.array([errors, errors]))
+    sentence = outlook(sizes, 1 - np.array([errors, errors]), Pictures)
     gain = 100 * errors[-1] * (1 - 2**-0.5)
     assert (
         f"from 64 pictures a class (0.900) to twice as many a linear probe would gain about {gain:.1f} points"
@@ -170,23 +171,23 @@ def test_errors_that_fall_as_a_power_are_carried_on_exactly():
     ],
 )
 def test_what_does_not_rise_in_every_draw_is_not_promised(accuracies, expected):
-    assert expected in outlook([8, 16, 32, 64], np.array(accuracies))
+    assert expected in outlook([8, 16, 32, 64], np.array(accuracies), Pictures)
 
 
 def test_two_sizes_are_no_curve():
-    assert "too few pictures" in outlook([2, 4], np.array([[0.5, 0.9]]))
+    assert "too few pictures" in outlook([2, 4], np.array([[0.5, 0.9]]), Pictures)
 
 
 def test_of_very_many_pictures_some_are_drawn_and_rare_classes_are_kept():
     many = part((3000, 15), size=(2, 2))
-    some = drawn(many, seed=0)
+    some = drawn(many, seed=0, many="pictures")
     assert len(some) == AT_MOST
     assert np.bincount(some.labels).tolist() == [AT_MOST - 15, 15]
     place = many.names.index(some.names[400])
-    assert (some.pixels[400] == many.pixels[place]).all()
+    assert (some.examples[400] == many.examples[place]).all()
     assert some.groups[400] == many.groups[place]
     few = part((30, 30))
-    assert drawn(few, seed=0) is few
+    assert drawn(few, seed=0, many="pictures") is few
 
 
 # --------------------------------------------------------------------------------------- bad input, by command line
@@ -291,7 +292,7 @@ def nine_of_each(folder):
 def test_a_backbone_that_sees_no_difference_is_refused_before_it_is_trained(recipe, tmp_path, kt_ends, monkeypatch):
     code, err, report = run_on(nine_of_each, dead(recipe), tmp_path, kt_ends, monkeypatch)
     assert (code, report) == (3, None)
-    assert "error: All pictures have the same features, so nothing tells the classes apart." in err
+    assert "error: All examples have the same features, so nothing tells the classes apart." in err
     assert "phase train_head" not in err
 
 
@@ -319,15 +320,15 @@ def tiny(tmp_path_factory):
 
 
 def built_from(recipe, splits):
-    from kt.model import build
-    from kt.train import seed_everything
+    from kt.network.model import build
+    from kt.training import seed_everything
 
     seed_everything(recipe.seed)
-    return build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    return build(recipe, kind=splits.kind, num_classes=len(splits.classes))
 
 
 def test_the_probes_move_nothing_and_leave_the_training_as_it_was(tiny):
-    from kt.train import train
+    from kt.training import train
 
     recipe, splits = tiny
     plain, probed = built_from(recipe, splits), built_from(recipe, splits)
@@ -344,7 +345,7 @@ def test_the_probes_move_nothing_and_leave_the_training_as_it_was(tiny):
 def test_no_test_picture_is_looked_at(tiny):
     recipe, splits = tiny
     found = scarcity(built_from(recipe, splits), recipe, splits)()
-    blank = replace(splits.test, pixels=np.zeros_like(splits.test.pixels), labels=splits.test.labels[::-1].copy())
+    blank = replace(splits.test, examples=np.zeros_like(splits.test.examples), labels=splits.test.labels[::-1].copy())
     assert scarcity(built_from(recipe, splits), recipe, replace(splits, test=blank))() == found
     assert found.cross_validation["images"] == len(splits.train) + len(splits.validation)
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kt.data.images import read_rgb, resize, servable_bytes
 from kt.errors import DataError, ReleaseError
-from kt.serve import predict_files, scores_of
-from kt.serve.predict import BATCH
+from kt.kinds.kind import Source
+from kt.kinds.pictures.images import read_rgb, resize, servable_bytes
+from kt.kinds.pictures.kind import Pictures
+from kt.predict import predict_files, scores_of
+from kt.predict.files import BATCH
 
 CLASSES = ("dark", "bright")
 
@@ -25,7 +27,7 @@ class Phone:
     """Takes pixels, as a TFLite file does, and counts what it is asked."""
 
     path = Path("phone.tflite")
-    image_size = (16, 24)
+    kind = Pictures((16, 24))
     classes: tuple[str, ...] = CLASSES
 
     def __init__(self) -> None:
@@ -170,8 +172,9 @@ def test_a_model_without_its_labels_is_told(artifact: Phone, tmp_path: Path) -> 
 def test_scores_of_tells_rows_places_and_failures_apart(artifact: Phone, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").touch()
     files = [grey(tmp_path / "a.png", 51), tmp_path / "broken.jpg", grey(tmp_path / "b.png", 204)]
-    scores, good, bad = scores_of(artifact, files)
+    sources = [Source(file, file) for file in files]
+    scores, good, bad = scores_of(artifact, sources)
     assert good == [0, 2]
     assert [answer.path for answer in bad] == [files[1]]
     assert scores == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]), abs=1e-5)
-    assert scores_of(artifact, files[1:2])[1] == []
+    assert scores_of(artifact, sources[1:2])[1] == []

@@ -41,11 +41,12 @@ from serving import (  # noqa: E402
     two_versions,
 )
 
-from kt.data.images import read_rgb, resize  # noqa: E402
 from kt.errors import EnvironmentProblem, ReleaseError  # noqa: E402
 from kt.export.artifact import open_artifact  # noqa: E402
-from kt.export.tflite import TFLite  # noqa: E402
-from kt.serve import predict_files  # noqa: E402
+from kt.export.formats.format import Details  # noqa: E402
+from kt.export.formats.tflite import TFLite  # noqa: E402
+from kt.kinds.pictures.images import read_rgb, resize  # noqa: E402
+from kt.predict import predict_files  # noqa: E402
 from kt.serve.server import serve  # noqa: E402
 from kt.serve.settings import Batching, Limits, Settings  # noqa: E402
 
@@ -496,7 +497,8 @@ def test_a_folder_of_models_serves_each_of_them(exports: list[Path], tmp_path: P
 
 
 def test_a_version_with_tflite_alone_answers_as_a_saved_model_would(tmp_path: Path) -> None:
-    TFLite("float32", CLASSES, "tiny")(tiny(seed=1), tmp_path / "tiny" / "1")
+    details = Details("tiny", CLASSES)
+    TFLite("float32").make(tiny(seed=1), tmp_path / "tiny" / "1", details=details)
     expected = scores(tmp_path / "tiny" / "1", encoded())[0]
     with running(tmp_path / "tiny") as server:
         (row,) = server.post(json=rows(encoded())).json()["predictions"]
@@ -515,7 +517,7 @@ def test_litert_answers_within_what_the_gate_allows_and_refuses_what_it_did_not_
     shutil.copytree(ran.folder / "saved_models" / "tiny", tmp_path / "tiny")
     version = next(path for path in (tmp_path / "tiny").iterdir() if path.is_dir() and path.name.isdecimal())
     artifact = open_artifact(version)
-    expected = artifact.scores(np.stack([resize(read_rgb(encoded()), artifact.image_size)]))[0]
+    expected = artifact.scores(np.stack([resize(read_rgb(encoded()), artifact.kind.image_size)]))[0]
     with running(tmp_path / "tiny", engine="litert") as server:
         (row,) = server.post(json=rows(encoded())).json()["predictions"]
         assert row["scores"] == pytest.approx(expected, abs=1e-4)

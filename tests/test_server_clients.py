@@ -25,7 +25,7 @@ from conftest import REPOSITORY
 from serving import CLASSES, Running, encoded, running, two_versions
 
 from kt.export.artifact import open_artifact
-from kt.serve import predict_files
+from kt.predict import predict_files
 
 
 @pytest.fixture(scope="module")

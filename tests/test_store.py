@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kt import cache
-from kt.cache import entries
-from kt.features import store
-from kt.features.store import About, Store, hashes
+from kt.base import cache
+from kt.base.cache import entries
+from kt.frozen import store
+from kt.frozen.store import Store, StoredLayers, hashes
 
-ABOUT = About("tiny", "block_1_relu", 6, "float32")
+ABOUT = StoredLayers("tiny", "block_1_relu", 6, "float32")
 
 
 def keys(count, seed=0):

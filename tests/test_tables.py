@@ -14,6 +14,7 @@ from kt.cli.options import own_pictures
 from kt.data import Table
 from kt.data.tables import TableLayout, is_table, read_table
 from kt.errors import DataError, RecipeError
+from kt.kinds.pictures.kind import Pictures
 from kt.recipe import load
 
 LABELS = ("leaf", "rust", "leaf", "rust", "leaf", "rust", "leaf", "rust")
@@ -402,12 +403,13 @@ def test_a_pipe_as_a_table_ends_in_one_line(verb, tmp_path, kt_ends, monkeypatch
 def test_kt_evaluate_measures_the_test_rows_of_a_table(photos, kt_ends, monkeypatch):
     class Model:
         classes = ("leaf", "rust")
+        kind = Pictures((8, 8))
 
     def scores_of(artifact, files):
         return np.array([[0.2, 0.8]] * len(files), "float32"), list(range(len(files))), []
 
     monkeypatch.setattr("kt.export.artifact.open_artifact", lambda path: Model())
-    monkeypatch.setattr("kt.serve.scores_of", scores_of)
+    monkeypatch.setattr("kt.predict.scores_of", scores_of)
     rows = [f"img\\{index}.png,{label.upper()}" for index, label in enumerate(LABELS)]
     code, out, err = kt_ends("evaluate", "x", "--data", table(photos, "Path,Label", *rows), "--json")
     assert code == 0, err

@@ -36,11 +36,14 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from kt.data.images import read_rgb, resize
-from kt.export import tensorflow_serving, warm_up
+from kt.export import warm_up
 from kt.export.artifact import open_artifact
-from kt.export.saved_model import SavedModel
-from kt.export.versions import version_labels
+from kt.export.formats.format import Details
+from kt.export.formats.saved_model import SavedModel
+from kt.kinds.pictures.images import read_rgb, resize
+from kt.kinds.pictures.kind import Pictures
+from kt.releases import tensorflow_serving
+from kt.releases.versions import version_labels
 
 CLASSES = ["blue", "green", "red"]
 
@@ -144,7 +147,7 @@ class Version:
 def version(ran: Ran) -> Version:
     path = ran.folder / "saved_models/tiny/1"
     artifact = open_artifact(path)
-    pixels = np.stack([resize(read_rgb(data), artifact.image_size) for data in PICTURES])
+    pixels = np.stack([resize(read_rgb(data), artifact.kind.image_size) for data in PICTURES])
     return Version(path, Served(path), artifact.answer(PICTURES), pixels)
 
 
@@ -284,9 +287,9 @@ def test_warm_up_batches_fit_the_batches_of_the_server():
 def test_the_warm_up_file_is_small_and_the_same_whatever_the_pictures_of_the_run(version, tmp_path):
     file = version.path / warm_up.PLACE
     assert file.stat().st_size < 300_000
-    again = warm_up.write_requests(tmp_path, name="tiny", image_size=(32, 32))
+    again = warm_up.write_requests(tmp_path, name="tiny", kind=Pictures((32, 32)))
     assert again.read_bytes() == file.read_bytes()
-    large = warm_up.write_requests(tmp_path, name="large", image_size=(640, 640))
+    large = warm_up.write_requests(tmp_path, name="large", kind=Pictures((640, 640)))
     assert large.stat().st_size < 300_000, "pixels are written as one value, not one by one"
 
 
@@ -390,7 +393,7 @@ def batching_parameters() -> Any:
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(proto)
     kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("test.BatchingParameters"))
-    text = (REPOSITORY / "kt/export/batching_parameters.txt").read_text(encoding="utf-8")
+    text = (REPOSITORY / "kt/releases/batching_parameters.txt").read_text(encoding="utf-8")
     return text_format.Parse(text, kind())
 
 
@@ -568,7 +571,7 @@ def test_mobilenet_v2_is_served_with_its_warm_up_on_real_photos(tmp_path):
     scores = keras.layers.Dense(2, activation="softmax")(
         backbone(keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels))
     )
-    path = SavedModel(("bad", "good"), "apples")(keras.Model(pixels, scores), tmp_path)
+    path = SavedModel().make(keras.Model(pixels, scores), tmp_path, details=Details("apples", ("bad", "good")))
     served = Served(path)
     for log in logs(path):
         assert np.isfinite(served.run(log.predict_log.request)["scores"]).all()

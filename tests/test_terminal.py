@@ -9,8 +9,8 @@ import warnings
 import pytest
 from conftest import TINY_RECIPE, make_folder
 
-from kt.console import unwarned
-from kt.progress import EpochLines
+from kt.base.console import unwarned
+from kt.base.progress import EpochLines
 
 NOISE = re.compile(r"absl|oneDNN|cuInit|CUDA|cuda|retracing|WARNING|[IWE]0000|Traceback|[a-z]Warning:")
 
@@ -77,7 +77,7 @@ def test_short_epochs_are_folded(capfd):
 
 WIDE = """
 from rich.table import Table
-from kt.console import tell_table
+from kt.base.console import tell_table
 table = Table()
 for title in ("strategy", "balanced accuracy", "against scratch"):
     table.add_column(title)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from kt.beside import beside
+from kt.base.beside import beside
 from kt.linear import fit, one_thread
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import random
 from dataclasses import dataclass
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, graph, model, train
-from kt.batches import Order, class_weights, training_batches
+from kt import Classifier, Cosine, LayerwiseDecay, LinearProbe, Phase, Recipe, freeze, graph, training
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, TrainingError
-from kt.features.engine import Work
-from kt.run import run
+from kt.frozen.engine import Work
+from kt.kinds.pictures.kind import Pictures
+from kt.network import model
+from kt.runs.main import as_written, run
+from kt.training.batches import Order, class_weights, training_batches
 
 
 def tiny(include_top, weights, input_shape):
@@ -41,7 +44,7 @@ def part(count, seed=0, classes=2):
 
 
 SPLITS = Splits(part(40), part(12, 1), part(12, 2), ("dark", "light"), 8, "made up", "-")
-WHOLE = Work(None, SPLITS.train.pixels, SPLITS.validation.pixels)
+WHOLE = Work(None, SPLITS.train.examples, SPLITS.validation.examples)
 
 
 def recipe_of(*phases, head=None, augment=None, class_weight=None, seed=0):
@@ -52,9 +55,9 @@ def recipe_of(*phases, head=None, augment=None, class_weight=None, seed=0):
 
 
 def trained(recipe, splits=SPLITS, **options):
-    train.seed_everything(recipe.seed)
-    built = model.build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
-    return built, *train.train(built, recipe, splits, **options)
+    training.seed_everything(recipe.seed)
+    built = model.build(recipe, kind=splits.kind, num_classes=len(splits.classes))
+    return built, *training.train(built, recipe, splits, **options)
 
 
 HEAD = Phase("first", freeze.frozen, epochs=3, lr=1e-2)
@@ -68,8 +71,25 @@ def test_the_best_weights_over_all_phases_are_kept_even_if_a_later_phase_is_wors
     assert all(np.array_equal(one, two) for one, two in zip(built.model.get_weights(), best.weights, strict=True))
     compiled = built.model
     compiled.compile(loss=keras.losses.CategoricalCrossentropy())
-    measured = compiled.evaluate(SPLITS.validation.pixels, np.eye(2)[SPLITS.validation.labels], verbose=0)
+    measured = compiled.evaluate(SPLITS.validation.examples, np.eye(2)[SPLITS.validation.labels], verbose=0)
     assert np.ravel(measured)[0] == pytest.approx(best.val_loss, abs=1e-5)
+
+
+class WithoutAccuracy(Classifier):
+    """A head that shows its loss alone."""
+
+    def metrics(self):
+        return []
+
+
+@pytest.mark.parametrize("step", [HEAD, LinearProbe()])
+def test_without_a_metric_of_accuracy_the_best_weights_have_none_and_the_report_says_null(tmp_path, step):
+    recipe = dataclasses.replace(recipe_of(step, head=WithoutAccuracy()), export=())
+    run(recipe, tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told["best"]["val_accuracy"] is None
+    assert told["best"]["val_loss"] == min(told["phases"][0]["history"]["val_loss"])
+    assert not [name for name in told["phases"][0]["history"] if "accuracy" in name]
 
 
 def test_a_phase_that_helps_is_the_one_that_is_kept():
@@ -102,6 +122,33 @@ def test_no_graph_of_a_training_stays_in_memory(more):
     before = graphs()
     trained(recipe_of(HEAD, Phase("all", freeze.everything, epochs=1, lr=1e-3, **more)))
     assert graphs() <= before
+
+
+def test_a_run_gives_the_content_of_its_report_json_and_nothing_else(tmp_path):
+    given = run(dataclasses.replace(recipe_of(HEAD), export=()), tmp_path)
+    assert given == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert given["format"] == 1
+
+
+def telling(**told):
+    """Ordinary training that tells these keys besides."""
+    return lambda *given, **options: dataclasses.replace(as_written(*given, **options), told=told)
+
+
+def test_what_a_training_step_tells_stands_in_the_report_and_its_notes_join_the_run_s(tmp_path):
+    recipe = dataclasses.replace(recipe_of(HEAD), export=())
+    plain = run(recipe, tmp_path / "plain")
+    told = run(recipe, tmp_path / "told", training=telling(tries=[1, 2], notes=["two tries"]))
+    assert told["tries"] == [1, 2]
+    assert sorted(told["notes"]) == sorted(["two tries", *plain["notes"]])
+
+
+@pytest.mark.parametrize("key", ["best", "test", "format", "wrongest"])
+def test_what_a_training_step_tells_never_replaces_a_key_of_the_run(tmp_path, key):
+    recipe = dataclasses.replace(recipe_of(HEAD), export=())
+    with pytest.raises(RecipeError, match=rf"The training step tells '{key}', a key that the run itself writes into"):
+        run(recipe, tmp_path, training=telling(**{key: {}}, tries=[1]))
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_what_reading_the_pictures_draws_at_random_does_not_change_the_run(tmp_path):
@@ -172,9 +219,9 @@ def test_a_cosine_schedule_shapes_the_rates_of_a_phase():
 
 
 def test_a_phase_takes_the_optimizer_that_it_is_given():
-    built = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2)
+    built = model.build(recipe_of(HEAD), kind=Pictures((16, 16)), num_classes=2)
     phase = Phase("x", freeze.frozen, 1, 0.5, keras.optimizers.SGD)
-    train.compile_for(built.model, recipe_of(HEAD), phase, steps=4, backbone=built.backbone)
+    training.compile_for(built.model, recipe_of(HEAD), phase, steps=4, backbone=built.backbone)
     assert isinstance(built.model.optimizer, keras.optimizers.SGD)
     assert float(built.model.optimizer.learning_rate) == 0.5
 
@@ -193,7 +240,7 @@ def test_batches_carry_the_class_weights_and_one_hot_labels():
     rows = list(training_batches(order, WHOLE, lopsided, recipe=recipe, classes=2))
     assert [len(x) for x, _, _ in rows] == [16, 16, 8]
     for (x, y, w), indices in zip(rows, order(), strict=True):
-        assert np.array_equal(x, SPLITS.train.pixels[indices])
+        assert np.array_equal(x, SPLITS.train.examples[indices])
         assert np.array_equal(np.argmax(y, axis=1), lopsided[indices])
         assert np.allclose(w, np.where(lopsided[indices] == 0, 40 / 60, 40 / 20))
 
@@ -217,7 +264,7 @@ def test_augmentation_changes_pixels_keeps_their_range_and_stays_out_of_the_mode
     order = Order(40, 16, seed=(0,))
     rows = list(training_batches(order, WHOLE, SPLITS.train.labels, recipe=recipe, classes=2))
     x = np.concatenate([np.asarray(row[0]) for row in rows])
-    plain = SPLITS.train.pixels[np.concatenate(list(order()))]
+    plain = SPLITS.train.examples[np.concatenate(list(order()))]
     assert x.dtype == np.uint8
     assert x.shape == plain.shape
     assert not np.array_equal(x, plain)
@@ -239,9 +286,9 @@ def test_tensorboard_finds_each_phase(tmp_path):
 
 def test_a_phase_for_a_block_that_is_not_there_is_told_before_any_training():
     recipe = recipe_of(HEAD, Phase("fine", freeze.from_block("block_9"), epochs=1, lr=1e-3))
-    built = model.build(recipe, image_size=(16, 16), num_classes=2)
+    built = model.build(recipe, kind=Pictures((16, 16)), num_classes=2)
     with pytest.raises(RecipeError, match=r"no block or layer 'block_9'\. Did you mean 'block_1'"):
-        train.check_phases(recipe, built)
+        training.check_phases(recipe, built)
 
 
 def test_a_head_that_does_not_fit_the_classes_is_told():
@@ -251,14 +298,14 @@ def test_a_head_that_does_not_fit_the_classes_is_told():
             return super().__call__(features, num_classes + 1)
 
     with pytest.raises(RecipeError, match=r"The head gives \(None, 3\) for 2 classes"):
-        model.build(recipe_of(HEAD, head=Wrong()), image_size=(16, 16), num_classes=2)
+        model.build(recipe_of(HEAD, head=Wrong()), kind=Pictures((16, 16)), num_classes=2)
 
 
 def test_the_model_takes_uint8_pixels_and_gives_scores_that_sum_to_one():
-    built = model.build(recipe_of(HEAD), image_size=(16, 16), num_classes=2)
+    built = model.build(recipe_of(HEAD), kind=Pictures((16, 16)), num_classes=2)
     assert built.model.input_shape == (None, 16, 16, 3)
     assert built.model.inputs[0].dtype == "uint8"
-    assert model.predict(built.model, SPLITS.test.pixels).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert model.predict(built.model, SPLITS.test.examples).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_model_trained_in_mixed_precision_comes_out_in_float32():

@@ -12,8 +12,8 @@ from conftest import TINY_RECIPE, kt
 from PIL import Image
 
 from kt.data import Folder
-from kt.data.images import ValueRange, read_rgb, servable_bytes
 from kt.errors import DataError
+from kt.kinds.pictures.images import ValueRange, read_rgb, servable_bytes
 
 HUES = {"dark": 0.3, "middle": 0.6, "bright": 0.9}
 
@@ -56,8 +56,8 @@ def read(root: Path):
 def test_12_bits_in_files_of_16_are_spread_over_all_levels_and_that_is_said(tmp_path, capfd):
     root = folder_of(tmp_path / "d", lambda picture: encoded((picture * 4095).astype(np.uint16)))
     splits = read(root)
-    assert splits.value_range == ValueRange(0, 4095)
-    assert splits.train.pixels.max() > 180
+    assert splits.kind.value_range == ValueRange(0, 4095)
+    assert splits.train.examples.max() > 180
     assert any("16-bit pictures hold values 0 to 4095: scaled by this range, kept with the model" in fact
                for fact in splits.facts)  # fmt: skip
     assert "values 0 to 4095" in capfd.readouterr().err
@@ -65,7 +65,7 @@ def test_12_bits_in_files_of_16_are_spread_over_all_levels_and_that_is_said(tmp_
 
 def test_files_that_use_all_16_bits_are_read_by_their_high_byte_as_ever(tmp_path):
     splits = read(folder_of(tmp_path / "d", lambda picture: encoded((picture * 65535).astype(np.uint16))))
-    assert splits.value_range is None
+    assert splits.kind.value_range is None
     deep = np.random.default_rng(0).integers(0, 65536, (5, 4), np.uint16)
     assert (read_rgb(encoded(deep)) == (deep // 256)[..., None]).all()
     assert (read_rgb(encoded(deep), value_range=ValueRange(0, 65535)) == (deep // 256)[..., None]).all()
@@ -73,7 +73,7 @@ def test_files_that_use_all_16_bits_are_read_by_their_high_byte_as_ever(tmp_path
 
 def test_pictures_of_8_bits_have_no_range_and_do_not_mind_one(tmp_path):
     splits = read(folder_of(tmp_path / "d", lambda picture: encoded((picture * 255).astype(np.uint8))))
-    assert splits.value_range is None
+    assert splits.kind.value_range is None
     plain = encoded((drawn(1, 0) * 255).astype(np.uint8))
     assert np.array_equal(read_rgb(plain, value_range=ValueRange(0, 4095)), read_rgb(plain))
 
@@ -84,22 +84,22 @@ def test_hot_pixels_do_not_set_the_range(tmp_path):
         values[3, 4] = 65535
         return encoded(values)
 
-    assert read(folder_of(tmp_path / "d", with_a_hot_pixel)).value_range == ValueRange(0, 4095)
+    assert read(folder_of(tmp_path / "d", with_a_hot_pixel)).kind.value_range == ValueRange(0, 4095)
 
 
 def test_values_far_from_zero_are_spread_from_the_lowest_to_the_highest(tmp_path):
     found = read(folder_of(tmp_path / "d", lambda picture: encoded((30_000 + picture * 4000).astype(np.uint16))))
-    assert found.value_range is not None
-    assert 29_900 <= found.value_range.low <= 30_300 and 33_000 < found.value_range.high < 34_000
-    assert found.train.pixels.max() > 200
+    assert found.kind.value_range is not None
+    assert 29_900 <= found.kind.value_range.low <= 30_300 and 33_000 < found.kind.value_range.high < 34_000
+    assert found.train.examples.max() > 200
 
 
 def test_the_range_is_that_of_train_alone(tmp_path):
     for split, scale in (("train", 4095), ("validation", 4095), ("test", 16_000)):
         folder_of(tmp_path / "d" / split, lambda picture, scale=scale: encoded((picture * scale).astype(np.uint16)))
     splits = read(tmp_path / "d")
-    assert splits.value_range == ValueRange(0, 4095)
-    assert (splits.test.pixels == 255).mean() > 0.2
+    assert splits.kind.value_range == ValueRange(0, 4095)
+    assert (splits.test.examples == 255).mean() > 0.2
 
 
 def test_fractions_are_read_by_the_range_of_the_set_and_what_is_no_number_is_black(tmp_path):
@@ -109,10 +109,10 @@ def test_fractions_are_read_by_the_range_of_the_set_and_what_is_no_number_is_bla
         return encoded(values, "TIFF")
 
     splits = read(folder_of(tmp_path / "d", with_holes, suffix="tif"))
-    assert splits.value_range == ValueRange(0.0, 1.0, whole=False)
-    assert splits.train.pixels.max() > 180
+    assert splits.kind.value_range == ValueRange(0.0, 1.0, whole=False)
+    assert splits.train.examples.max() > 180
     given = np.array([[0.0, 0.5, 1.0, 2.0, np.nan, -1.0]], np.float32)
-    levels = read_rgb(encoded(given, "TIFF"), value_range=splits.value_range)[0, :, 0]
+    levels = read_rgb(encoded(given, "TIFF"), value_range=splits.kind.value_range)[0, :, 0]
     assert levels.tolist() == [0, 128, 255, 255, 0, 0]
 
 
@@ -120,8 +120,8 @@ def test_whole_numbers_of_32_bits_are_read_by_the_range_of_the_set(tmp_path):
     splits = read(
         folder_of(tmp_path / "d", lambda picture: encoded((picture * 1_000_000).astype(np.int32), "TIFF"), suffix="tif")
     )
-    assert splits.value_range == ValueRange(0, 2**20 - 1)
-    assert splits.train.pixels.max() > 180
+    assert splits.kind.value_range == ValueRange(0, 2**20 - 1)
+    assert splits.train.examples.max() > 180
 
 
 def test_colours_of_12_bits_in_png_and_tiff(tmp_path):
@@ -137,7 +137,7 @@ def test_colours_of_12_bits_in_png_and_tiff(tmp_path):
     found = read(
         folder_of(tmp_path / "d", lambda one: png_rgb(np.repeat((one * 4095).astype(np.uint16)[..., None], 3, 2)))
     )
-    assert found.value_range == ValueRange(0, 4095)
+    assert found.kind.value_range == ValueRange(0, 4095)
 
 
 def test_a_files_own_tags_come_before_the_range_of_the_set():
@@ -245,7 +245,7 @@ def test_a_model_of_12_bits_answers_files_by_its_range_wherever_they_are_asked(t
     files = [*version.glob("*.tflite"), version]
     assert len(files) >= 2
     for file in files:
-        assert open_artifact(file).value_range == ValueRange(0, 4095)
+        assert open_artifact(file).kind.value_range == ValueRange(0, 4095)
     one = tmp_path / "pictures/bright/0.png"
     scores = []
     for model in (str(version), str(version / "tiny_float32.tflite")):

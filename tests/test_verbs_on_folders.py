@@ -55,7 +55,7 @@ def test_evaluate_ends_where_a_class_has_lost_all_of_its_pictures(model: Path, t
     assert code == 3 and "A class of" in err and "has no picture: blue/ (empty)" in err
     (tmp_path / "blue" / "page.jpg").write_text("<html>")
     code, _, err = kt_ends("evaluate", model, "--data", tmp_path)
-    assert code == 3 and "No picture of blue in" in err and "could be read" in err
+    assert code == 3 and "None of the pictures of blue in" in err and "could be read" in err
 
 
 def test_evaluate_knows_the_models_classes_where_folders_are_not_clear(model: Path, tmp_path: Path, kt_ends) -> None:

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from kt.backbones import keras_download
-from kt.backbones.build import build
+from kt.backbones.build import build_backbone
 from kt.backbones.catalogue import CATALOGUE, WeightsEntry, entry_for, entry_named
 from kt.backbones.fetch import cache_directory, fetch, locate, obtain, take_member
 from kt.backbones.preprocessing import PREPROCESSING_OF
@@ -247,7 +247,7 @@ def test_a_wrong_file_in_the_cache_is_not_used_when_nothing_can_be_fetched(block
     wrong.parent.mkdir(parents=True)
     wrong.write_bytes(bytes(MOBILENET.size))
     with pytest.raises(WeightsError, match="Cannot get"):
-        build(keras.applications.MobileNetV2, "imagenet", image_size=(96, 96))
+        build_backbone(keras.applications.MobileNetV2, "imagenet", shape=(96, 96, 3))
     assert [path.stat().st_size for path in wrong.parent.iterdir()] == [MOBILENET.size]
 
 
@@ -286,7 +286,7 @@ def test_a_blocked_network_ends_in_one_line_with_all_choices_in_seconds(
     blocked: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(WeightsError, match=ALL_CHOICES) as caught:
-        build(getattr(keras.applications, name), "imagenet", image_size=(96, 96))
+        build_backbone(getattr(keras.applications, name), "imagenet", shape=(96, 96, 3))
     assert "\n" not in str(caught.value)
     assert "Keras's download: URL fetch failure" in str(caught.value)
     assert capsys.readouterr().out == ""
@@ -294,17 +294,29 @@ def test_a_blocked_network_ends_in_one_line_with_all_choices_in_seconds(
 
 def test_kt_offline_refuses_at_once_with_all_choices(air_gapped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KT_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"KT_OFFLINE=1 forbids fetching\. " + ALL_CHOICES):
+    with pytest.raises(WeightsError, match=r"KT_OFFLINE forbids fetching\. " + ALL_CHOICES):
         obtain(MOBILENET)
-    with pytest.raises(WeightsError, match="KT_OFFLINE=1 forbids fetching"):
+    with pytest.raises(WeightsError, match="KT_OFFLINE forbids fetching"):
         fetch(MOBILENET)
     assert list(air_gapped.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "offline"),
+    [("", False), ("0", False), ("False", False), ("no", False), ("off", False), ("1", True), ("maybe", True)],
+)
+def test_kt_offline_means_the_same_for_weights_as_for_data_sets(
+    home: Path, monkeypatch: pytest.MonkeyPatch, value: str, offline: bool
+) -> None:
+    monkeypatch.setenv("KT_OFFLINE", value)
+    listing = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+    assert listing["offline"] is offline
+
+
 def test_kt_offline_stops_keras_s_own_download_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KT_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"KT_OFFLINE=1 forbids fetching\. " + ALL_CHOICES):
-        build(keras.applications.MobileNetV3Small, "imagenet", image_size=(96, 96))
+    with pytest.raises(WeightsError, match=r"KT_OFFLINE forbids fetching\. " + ALL_CHOICES):
+        build_backbone(keras.applications.MobileNetV3Small, "imagenet", shape=(96, 96, 3))
 
 
 @pytest.mark.slow
@@ -324,7 +336,7 @@ with h5py.File(os.environ["KERAS_HOME"] + "/whole.h5") as whole:
             file.attrs[key] = value
         for key in whole["model_weights"]:
             whole.copy(whole["model_weights"][key], file, key)
-found = build(small, "imagenet", image_size=(96, 96))
+found = build(small, "imagenet", shape=(96, 96, 3))
 assert found.source.origin == "cache", found.source
 assert all(np.array_equal(a, b) for a, b in zip(found.model.get_weights(), saved.get_weights(), strict=True))
 """
@@ -340,7 +352,7 @@ def test_a_server_that_never_answers_keras_is_given_up(
     monkeypatch.setattr(keras_download, "_FIRST_ANSWER", 0.5)
     before = socket.getdefaulttimeout()
     with pytest.raises(WeightsError, match="Cannot get the ImageNet weights of MobileNetV3Small"):
-        build(keras.applications.MobileNetV3Small, "imagenet", image_size=(96, 96))
+        build_backbone(keras.applications.MobileNetV3Small, "imagenet", shape=(96, 96, 3))
     assert socket.getdefaulttimeout() == before
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from kt.cli.new import count_pictures
 from kt.data import Folder
-from kt.data.find import LeftOut
 from kt.errors import DataError
 from kt.export.artifact import open_artifact
-from kt.serve.predict import predict_files
+from kt.kinds.pictures.find import LeftOut
+from kt.predict.files import predict_files
 
 
 @pytest.fixture(autouse=True)

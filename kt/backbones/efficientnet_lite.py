@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0 to 2, which `keras.applications` lacks: made for phones that compute in eight bits.
 
-EfficientNet (Tan and Le, 2019) without squeeze-and-excitation, and with ReLU6 in the place of swish; the stem and the
-head keep their size in all of them. Layers are named as in `keras.applications.EfficientNetB0`.
+They are EfficientNet (Tan and Le, 2019) without squeeze-and-excitation, with ReLU6 instead of swish, and with a stem
+and a head of constant size. Layers are named as in `keras.applications.EfficientNetB0`.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from kt.backbones.weights_file import load_weights_file
 from kt.errors import RecipeError, WeightsError
 
 SMALLEST = 32
-"""Pixels a side, of the smallest picture that leaves something at the end."""
+"""The smallest side of a picture in pixels: smaller pictures would leave no feature map."""
 
 _KERNELS, _STRIDES = (3, 3, 5, 3, 5, 5, 3), (1, 2, 2, 2, 1, 2, 1)
-_DROP = 0.2  # of the last block's own part, in training; it grows from 0 with the blocks
+_DROP = 0.2  # stochastic depth's rate at the end; it grows from 0 with the blocks
 _EPSILON, _MOMENTUM = 1e-3, 0.99
 
 
 @dataclass(frozen=True)
 class _Variant:
-    """What tells one EfficientNet-Lite from another: its natural size in pixels, and each stage's width and depth."""
+    """The differences between EfficientNet-Lites: the natural size in pixels, and each stage's width and depth."""
 
     size: int
     filters: tuple[int, ...]
@@ -48,10 +48,10 @@ def EfficientNetLite0(  # noqa: N802 - as keras.applications names its construct
     classifier_activation: Any = "softmax",
     name: str = "efficientnetlite0",
 ) -> keras.Model:
-    """The smallest, 4.7 million parameters with its top; natural size 224x224.
+    """The smallest EfficientNet-Lite, with 4.7 million parameters including the top; natural size 224x224.
 
-    Takes what `keras.applications.EfficientNetB0` takes; its input is (pixels - 127) / 128, which kt adds by itself
-    where it builds a model. Errors are RecipeError and WeightsError.
+    It has the arguments of `keras.applications.EfficientNetB0`. Its input is (pixels - 127) / 128, which kt computes
+    in the models that it builds. Raises RecipeError and WeightsError.
     """
     top = _Top(include_top, pooling, classes, classifier_activation)
     return _build(_LITE0, weights, top, input_tensor=input_tensor, input_shape=input_shape, name=name)
@@ -67,7 +67,7 @@ def EfficientNetLite1(  # noqa: N802
     classifier_activation: Any = "softmax",
     name: str = "efficientnetlite1",
 ) -> keras.Model:
-    """The middle one, 5.5 million parameters with its top; natural size 240x240. See `EfficientNetLite0`."""
+    """The middle EfficientNet-Lite here, 5.5 million parameters; natural size 240x240. See `EfficientNetLite0`."""
     top = _Top(include_top, pooling, classes, classifier_activation)
     return _build(_LITE1, weights, top, input_tensor=input_tensor, input_shape=input_shape, name=name)
 
@@ -82,7 +82,7 @@ def EfficientNetLite2(  # noqa: N802
     classifier_activation: Any = "softmax",
     name: str = "efficientnetlite2",
 ) -> keras.Model:
-    """The largest here, 6.2 million parameters with its top; natural size 260x260. See `EfficientNetLite0`."""
+    """The largest EfficientNet-Lite here, 6.2 million parameters; natural size 260x260. See `EfficientNetLite0`."""
     top = _Top(include_top, pooling, classes, classifier_activation)
     return _build(_LITE2, weights, top, input_tensor=input_tensor, input_shape=input_shape, name=name)
 
@@ -92,7 +92,7 @@ CONSTRUCTORS = (EfficientNetLite0, EfficientNetLite1, EfficientNetLite2)
 
 @dataclass(frozen=True)
 class _Top:
-    """What follows the last convolution: a classifier, or else a pooling, or nothing."""
+    """The layers after the last convolution: a classifier, a pooling, or none."""
 
     include: bool
     pooling: str | None
@@ -143,7 +143,7 @@ def _check(weights: str | None, top: _Top, input_shape: tuple[int | None, int | 
 
 
 def _features(x: Any, variant: _Variant) -> Any:
-    """From the prepared picture `[B, H, W, 3]` to `[B, H/32, W/32, 1280]`, sides rounded up."""
+    """The feature map `[B, H/32, W/32, 1280]`, sides rounded up, of the prepared picture `[B, H, W, 3]`."""
     x = _convolution(x, 32, kernel=3, strides=2, name="stem_conv")
     x = _normalised(x, name="stem_bn", activation="stem_activation")
     total, done = sum(variant.repeats), 0
@@ -166,7 +166,7 @@ def _features(x: Any, variant: _Variant) -> Any:
 
 @dataclass(frozen=True)
 class _Block:
-    """An inverted residual: wider, a convolution in each channel, narrower; and what came in is added to it."""
+    """An inverted residual: expansion, a depthwise convolution, projection; with skip, the input is added."""
 
     name: str
     filters: int
@@ -199,7 +199,7 @@ class _Block:
 
 
 def _convolution(x: Any, filters: int, *, kernel: int, strides: int, name: str) -> Any:
-    # "same" is what the weights were trained with, at even sizes too: one more row below and to the right.
+    # The weights were trained with "same", which at even sizes pads one more row below and one column to the right.
     return keras.layers.Conv2D(
         filters, kernel, strides=strides, padding="same", use_bias=False, kernel_initializer=_scale(), name=name
     )(x)
@@ -211,7 +211,7 @@ def _normalised(x: Any, *, name: str, activation: str | None = None) -> Any:
 
 
 def _scale() -> keras.initializers.Initializer:
-    """For random weights; a new one for each layer, since one alone would draw the same numbers again."""
+    """The initializer for random weights; a new one for each layer, since a shared one repeats its numbers."""
     return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
 
 

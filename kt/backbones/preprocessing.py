@@ -1,4 +1,4 @@
-"""What each family of backbones wants to see, built from stock Keras layers into the model itself."""
+"""The preprocessing of each family of backbones, built into the model from standard Keras layers."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ _CONSTRUCTORS = {
 # fmt: on
 
 PREPROCESSING_OF = {name: kind for kind, names in _CONSTRUCTORS.items() for name in names.split()}
-"""Constructor of `keras.applications` or `kt.backbones` -> what has to happen to pixels before it."""
+"""The preprocessing of pixels for each constructor of `keras.applications` or `kt.backbones`."""
 
 
 def preprocess(x: Any, name: str) -> Any:
-    """Turn pixels into what a backbone wants to see, inside a functional graph.
+    """Turn pixels into a backbone's input, inside a functional graph.
 
-    x: float32 `[B, H, W, 3]`, RGB, 0 to 255. name: one of `PREPROCESSINGS`; a KeyError otherwise. Only stock Keras
+    x: float32 `[B, H, W, 3]`, RGB, 0 to 255. name: one of `PREPROCESSINGS`; others raise KeyError. Only standard Keras
     layers are used, so a saved model loads without kt.
     """
     if name == CAFFE:
@@ -52,7 +52,7 @@ def preprocess(x: Any, name: str) -> Any:
 
 
 def _affine(name: str) -> tuple[float | list[float], float | list[float]]:
-    """The scale and offset, one for all channels or one for each, that make up a preprocessing."""
+    """The scale and offset of a preprocessing, one for all channels or one for each."""
     table: dict[str, tuple[float | list[float], float | list[float]]] = {
         IN_THE_GRAPH: (1, 0),
         AS_THEY_ARE: (1, 0),
@@ -63,8 +63,8 @@ def _affine(name: str) -> tuple[float | list[float], float | list[float]]:
             [1 / (255 * std) for std in _IMAGENET_STD],
             [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)],
         ),
-        # Keras puts Rescaling(s = 1/sqrt(std)) behind the graph's normalisation, but only for weights="imagenet":
-        # the same file loaded by path lacks it. Before the normalisation it reads 255 m (1 - s) + s x.
+        # Keras puts Rescaling(s = 1/sqrt(std)) behind the graph's normalisation, but only for weights="imagenet": the
+        # same file loaded by path lacks it. Expressed before the normalisation, it is 255 m (1 - s) + s x.
         EFFICIENTNET_FILE: (
             [std**-0.5 for std in _IMAGENET_STD],
             [255 * mean * (1 - std**-0.5) for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)],
@@ -74,7 +74,7 @@ def _affine(name: str) -> tuple[float | list[float], float | list[float]]:
 
 
 def is_normalised_for_imagenet(model: keras.Model) -> bool:
-    """Whether a model's own normalisation layer holds ImageNet's mean, as EfficientNet's weight files make it."""
+    """Whether a model's own normalisation layer holds ImageNet's mean, as EfficientNet's weight files set it."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
             mean = keras.ops.convert_to_numpy(layer.weights[0]).ravel()

@@ -1,7 +1,7 @@
-"""Tensors out of a `.pth` file, which is a pickle, without torch and without running anything that is in it.
+"""Reading tensors from a `.pth` file, which is a pickle, without torch and without running anything in it.
 
-Python's own unpickler calls what the file names. This one knows only the few instructions by which torch describes a
-tensor, and a name other than torch's own for that ends the reading.
+Python's own unpickler calls functions that the file names. This one knows only the few instructions by which torch
+describes a tensor, and refuses a file with any other name.
 """
 
 import io
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kt.console import shown
+from kt.base.console import shown
 from kt.errors import WeightsError, one_line
 
 SUFFIXES = (".pth", ".pt")
 
 LARGEST = 2**30
-"""Bytes; a larger file is refused, since it is read as a whole. EfficientNetLite2 has 25 MB."""
+"""The most bytes of a file: larger ones are refused, since a file is read at once. EfficientNetLite2 has 25 MB."""
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how torch.save began a file before torch 1.6
 _DICTIONARY, _TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
@@ -32,14 +32,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class _Name:
-    """What the file would have called. It stays a name."""
+    """A function that the pickle would call. Here it is only a name."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A stretch of numbers that stands behind the pickles: its key, the kind of number, and how many."""
+    """An array of numbers that follows the pickles in the file: its key, its type, and its length."""
 
     key: str
     dtype: np.dtype[Any]
@@ -59,7 +59,7 @@ class _Tensor:
 def read_tensors(path: Path) -> dict[str, Array]:
     """Every tensor of a state dict that `torch.save` wrote in its older format, by name, in the file's order.
 
-    A WeightsError for anything else in it, for a damaged file, and for sizes that the file itself does not have.
+    Raises WeightsError for anything else in it, for a damaged file, and for sizes that exceed the file's.
     """
     try:
         if path.stat().st_size > LARGEST:
@@ -68,7 +68,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
     except WeightsError as error:
         raise WeightsError(f"{shown(path)} is not used: {error}.") from error
     except Exception as error:
-        # Whatever a damaged file provokes in pickletools or NumPy is the file's fault.
+        # Any error of pickletools or NumPy means that the file is damaged.
         raise WeightsError(
             f"{shown(path)} is not used: it is damaged, or no file of torch: {one_line(error)}"
         ) from error
@@ -92,9 +92,9 @@ def _read(content: io.BytesIO) -> dict[str, Array]:
 def _numbers(content: io.BytesIO, storage: _Storage) -> Array:
     count = int.from_bytes(content.read(8), "little")
     data = content.read(storage.count * storage.dtype.itemsize)
-    found = len(data) // storage.dtype.itemsize
-    if not count == storage.count == found:
-        raise WeightsError(f"it is cut short or damaged: {storage.count} numbers are announced, and {found} are there")
+    read = len(data) // storage.dtype.itemsize
+    if not count == storage.count == read:
+        raise WeightsError(f"it is cut short or damaged: {storage.count} numbers are announced, and {read} are there")
     return np.frombuffer(data, storage.dtype)
 
 
@@ -113,7 +113,7 @@ def _array(tensor: _Tensor, numbers: Array) -> Array:
 
 
 def _unpickle(content: io.BytesIO) -> Any:
-    """What the next pickle describes, in Python's own plain types, names, storages and tensors."""
+    """The object that the next pickle describes, made of plain Python types, names, storages and tensors."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -175,7 +175,7 @@ def _unpickle(content: io.BytesIO) -> Any:
 
 
 def _put(target: Any, items: list[Any]) -> None:
-    # Only words are keys: a tuple of tuples of ... would take Python forever to look up.
+    # Only strings are keys: hashing a deeply nested tuple could take Python for ever.
     if type(target) is not dict or not all(isinstance(key, str) for key in items[::2]):
         raise WeightsError("it holds a dictionary of something other than names")
     target.update(zip(items[::2], items[1::2], strict=True))
@@ -190,7 +190,7 @@ def _name(name: str) -> _Name:
 
 
 def _storage(kind: str, number: _Name, key: str, place: str, count: int, view: object) -> _Storage:
-    del place  # cpu or a graphics card: where the numbers were when they were saved
+    del place  # the device of the numbers when they were saved
     if kind != "storage" or view is not None or type(key) is not str or type(count) is not int or count < 0:
         raise WeightsError("it refers to something other than a storage of numbers")
     return _Storage(key, _NUMBERS[number.name], count)
@@ -214,9 +214,9 @@ _NORMALIZATIONS = {"_bn0", "_bn1", "_bn2"}
 
 
 def efficientnet_layers(tensors: Mapping[str, Array]) -> list[tuple[str, list[Array]]]:
-    """Name and arrays of each layer of an EfficientNet-Lite, in order, turned the way in which Keras keeps them.
+    """Name and arrays of each layer of an EfficientNet-Lite, in order, transposed to Keras's layout.
 
-    tensors: of a file of `efficientnet-lite-pytorch`. A WeightsError for another network's.
+    tensors: of a file of `efficientnet-lite-pytorch`. Raises WeightsError for those of another network.
     """
     layers: dict[str, dict[str, Array]] = {}
     for name, tensor in tensors.items():
@@ -230,7 +230,7 @@ def _as_keras(name: str, parts: Mapping[str, Array]) -> list[Array]:
     if kind in _NORMALIZATIONS and {"weight", "bias", "running_mean", "running_var"} <= set(parts):
         return [parts[part] for part in ("weight", "bias", "running_mean", "running_var")]
     if kind in _CONVOLUTIONS and set(parts) == {"weight"} and parts["weight"].ndim == 4:
-        # Out, in, height, width; a depthwise one has one channel in and keeps its channels before that.
+        # torch's order is out, in, height, width. A depthwise kernel has its channels first, and one channel in.
         return [parts["weight"].transpose((2, 3, 0, 1) if kind == "_depthwise_conv" else (2, 3, 1, 0))]
     if kind == "_fc" and set(parts) == {"weight", "bias"}:
         return [parts["weight"].T, parts["bias"]]

@@ -13,7 +13,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from kt.backbones.stored_layers import (
-    Part,
+    StoredModel,
     by_prefix,
     is_saved_model,
     matching,
@@ -21,18 +21,18 @@ from kt.backbones.stored_layers import (
     of_saved_model,
 )
 from kt.backbones.torch_file import SUFFIXES, efficientnet_layers, read_tensors
-from kt.console import say, shown
+from kt.base.console import say, shown
 from kt.errors import KtError, WeightsError
 
 _LONGEST_TOP = 3  # layers with weights: VGG's fc1, fc2 and predictions; every other family has fewer
 
 
 def load_weights_file(model: keras.Model, path: Path) -> None:
-    """Give a file's weights to a backbone without its top; the file may have one, and then that is left behind.
+    """Load a file's weights into a backbone without its top. A top in the file is ignored.
 
-    The file may hold a whole model of which the backbone is a part, and so may the folder of a SavedModel.
-    Every layer of the backbone gets its weights or a WeightsError says which one does not fit. Of a `.keras` archive
-    only the numbers are read, never the configuration. After an error the model may be half filled: drop it.
+    The file, or the folder of a SavedModel, may hold a whole model that contains the backbone. Every layer of the
+    backbone gets its weights, or a WeightsError names one that does not fit. Of a `.keras` archive only arrays are
+    read, never the configuration. After an error the model may be half loaded and should be dropped.
     """
     if not path.is_file() and not is_saved_model(path):
         raise WeightsError(f"No weights file {str(path)!r}. weights is 'imagenet', None, or the path to a file.")
@@ -47,7 +47,7 @@ def load_weights_file(model: keras.Model, path: Path) -> None:
     except KtError as error:
         raise WeightsError(f"{shown(path)} does not fit {model.name}: {error}") from error
     except Exception as error:
-        # Whatever a damaged or foreign file provokes in h5py, zipfile or Keras is the file's fault.
+        # Any error of h5py, zipfile or Keras means that the file is damaged or of another kind.
         raise WeightsError(
             f"{shown(path)} is no Keras weights file that can be read: {_one_line(error)}. Expected .h5, .weights.h5 "
             "or .keras, as Keras writes them, the folder of a SavedModel, or .pth of an EfficientNet-Lite."
@@ -71,21 +71,21 @@ def _assign_file(model: keras.Model, path: Path) -> None:
             _assign_part(model, parts, path, otherwise=error)
 
 
-def _nested_by_order(group: h5py.Group) -> Iterator[Part]:
-    """The models inside a file as Keras 2 writes `.h5`: what has arrays of several layers."""
+def _nested_by_order(group: h5py.Group) -> Iterator[StoredModel]:
+    """The models inside an `.h5` file in Keras 2's layout: entries with arrays of several layers."""
     for name in _attribute(group, "layer_names"):
         weights = _attribute(group[name], "weight_names")
         layers = by_prefix([(weight, group[name][weight][()]) for weight in weights])
         if len(layers) > 1:
-            yield Part(name, layers)
+            yield StoredModel(name, layers)
 
 
 def _assign_part(
-    model: keras.Model, parts: Sequence[Part], path: Path, *, otherwise: WeightsError | None = None
+    model: keras.Model, parts: Sequence[StoredModel], path: Path, *, otherwise: WeightsError | None = None
 ) -> None:
-    """Give the backbone the weights of the part that holds all of its layers; tell what is left behind.
+    """Give the backbone the weights of the part that holds all its layers, and report layers that are ignored.
 
-    otherwise: what did not fit before parts were looked for.
+    otherwise: the error that came before parts were tried.
     """
     for part in parts:
         pairs = matching(model, part)
@@ -95,28 +95,29 @@ def _assign_part(
             layer.set_weights(stored.arrays)
             if hasattr(layer, "finalize_state"):
                 layer.finalize_state()
-        left = [one.name for one in part.layers if one.name not in {layer.name for layer, _ in pairs}]
+        used = {layer.name for layer, _ in pairs}
+        left = [stored.name for stored in part.layers if stored.name not in used]
         behind = f"; left behind: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}" if left else ""
         inside = f"{part.name} in {shown(path)}" if otherwise else shown(path)
         say(f"weights: all {len(pairs)} layers of {model.name} are found in {inside}{behind}")
         return
     wanted = [layer for layer in model.layers if layer.weights]
-    found = "; ".join(f"{part.name} has {len(part.layers)}, {_lacking(wanted, part)}" for part in parts)
+    problems = "; ".join(f"{part.name} has {len(part.layers)}, {_lacking(wanted, part)}" for part in parts)
     before = f"{otherwise}; " if otherwise else ""
     raise WeightsError(
-        f"{before}inside it, all {len(wanted)} layers of the backbone were expected by name and shape; {found}"
+        f"{before}inside it, all {len(wanted)} layers of the backbone were expected by name and shape; {problems}"
     )
 
 
-def _lacking(wanted: Sequence[Any], part: Part) -> str:
-    """What keeps a part from being the backbone."""
-    there = {stored.name: [tuple(array.shape) for array in stored.arrays] for stored in part.layers}
+def _lacking(wanted: Sequence[Any], part: StoredModel) -> str:
+    """Why a part does not match the backbone."""
+    stored_shapes = {stored.name: [tuple(array.shape) for array in stored.arrays] for stored in part.layers}
     for layer in wanted:
         shapes = [tuple(weight.shape) for weight in layer.weights]
-        if layer.name not in there:
+        if layer.name not in stored_shapes:
             return f"but no {layer.name!r}"
-        if there[layer.name] != shapes:
-            return f"and {layer.name!r} has shapes {there[layer.name]} in place of {shapes}"
+        if stored_shapes[layer.name] != shapes:
+            return f"and {layer.name!r} has shapes {stored_shapes[layer.name]} in place of {shapes}"
     return "and more layers than a top has"
 
 
@@ -135,19 +136,19 @@ def _open(path: Path) -> Iterator[h5py.File]:
 
 
 def _refuse_links(file: h5py.File) -> None:
-    """HDF5 can point into other files of this machine; a weights file has no reason to."""
+    """Raise WeightsError for links: HDF5 can point to other files of this machine, which a weights file needn't."""
 
     def problem(name: str, link: Any) -> str | None:
         if not isinstance(link, h5py.HardLink):
             return f"it holds a link at {name!r}, which kt does not follow"
-        thing = file[name]
-        if isinstance(thing, h5py.Dataset) and (thing.external or thing.is_virtual):
+        item = file[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
             return f"it keeps the data of {name!r} in another file, which kt does not open"
         return None
 
-    found = file.visititems_links(problem)  # ends at the first that is not None; an exception would get lost in h5py
-    if found:
-        raise WeightsError(found)
+    first = file.visititems_links(problem)  # stops at the first result; an exception would get lost in h5py
+    if first:
+        raise WeightsError(first)
 
 
 def _has_attribute(group: h5py.Group, name: str) -> bool:
@@ -155,7 +156,7 @@ def _has_attribute(group: h5py.Group, name: str) -> bool:
 
 
 def _attribute(group: h5py.Group, name: str) -> list[str]:
-    """A list of names; HDF5 limits an attribute's size, so Keras cuts a long list into name0, name1, ..."""
+    """A list of names. HDF5 limits an attribute's size, so Keras splits a long list into name0, name1, ..."""
     pieces = [name] if name in group.attrs else []
     while f"{name}{len(pieces)}" in group.attrs and name not in pieces:
         pieces.append(f"{name}{len(pieces)}")
@@ -164,19 +165,19 @@ def _attribute(group: h5py.Group, name: str) -> list[str]:
 
 
 def _stored_layers(group: h5py.Group) -> list[tuple[str, list[Any]]]:
-    """Name and arrays of each layer that has any, in the order in which Keras 2 and 3 write `.h5`."""
+    """Name and arrays of each layer with arrays, in the order of Keras 2's and 3's `.h5` files."""
     layers = [(name, group[name]) for name in _attribute(group, "layer_names")]
     arrays = [(name, [layer[weight][()] for weight in _attribute(layer, "weight_names")]) for name, layer in layers]
     return [(name, values) for name, values in arrays if values]
 
 
 def _assign(model: keras.Model, stored: list[tuple[str, list[Any]]]) -> None:
-    """Layer by layer in order; names are not compared, since Keras numbers unnamed layers through a whole session."""
+    """Assign layer by layer in order. Names are not compared, since Keras numbers unnamed layers within a session."""
     wanted = [layer for layer in model.layers if layer.weights]
     for layer, (name, values) in zip(wanted, stored, strict=False):
-        expected, found = [tuple(weight.shape) for weight in layer.weights], [value.shape for value in values]
-        if expected != found:
-            raise WeightsError(f"layer {layer.name!r} wants shapes {expected}, and {name!r} in the file has {found}")
+        expected, given = [tuple(weight.shape) for weight in layer.weights], [value.shape for value in values]
+        if expected != given:
+            raise WeightsError(f"layer {layer.name!r} wants shapes {expected}, and {name!r} in the file has {given}")
     _check_count(len(wanted), len(stored))
     for layer, (_, values) in zip(wanted, stored, strict=False):
         layer.set_weights(values)
@@ -185,7 +186,7 @@ def _assign(model: keras.Model, stored: list[tuple[str, list[Any]]]) -> None:
 
 
 def _assign_by_keras(model: keras.Model, file: h5py.File, path: Path) -> None:
-    """Keras 3's own layout, by Keras's own reader; it overlooks layers that only the file has, so count them first."""
+    """Load Keras 3's own layout by Keras's reader. It ignores layers that only the file has, so count them first."""
     layers = file.get("layers", {})
     stored = [name for name in layers if _holds_numbers(layers[name])]
     if not stored:
@@ -200,7 +201,7 @@ def _assign_by_keras(model: keras.Model, file: h5py.File, path: Path) -> None:
 
 
 def _holds_numbers(group: h5py.Group) -> bool:
-    return bool(group.visititems(lambda _, thing: isinstance(thing, h5py.Dataset) or None))
+    return bool(group.visititems(lambda _, item: isinstance(item, h5py.Dataset) or None))
 
 
 def _check_count(wanted: int, stored: int) -> None:

@@ -1,4 +1,4 @@
-"""The command line: each verb is a short file here, loaded when it is called; a KtError becomes one line and a code."""
+"""The command line: each verb is a file here, loaded when it is called; a KtError becomes one line and an exit code."""
 
 import errno
 import gc
@@ -13,10 +13,10 @@ import click
 from kt.errors import KtError, did_you_mean, in_users_code
 
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
-"""What a system says of a path that was asked for, and that no program can mend."""
+"""System errors of a path that the user gave; they are the user's to mend and no bug in kt."""
 
 VERBS = (
-    *("run", "compare", "new", "advise", "show", "list", "predict", "serve", "evaluate", "export"),
+    *("run", "runs", "compare", "new", "advise", "show", "list", "predict", "serve", "evaluate", "export", "report"),
     *("benchmark", "lr-find", "models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
 )
 
@@ -25,7 +25,7 @@ class _Verbs(click.Group):
     """Loads a verb's file only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return [*VERBS]  # once kt.cli.list is loaded, `list` here is that module
+        return [*VERBS]  # not list(VERBS): once kt.cli.list is loaded, `list` here is that module
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
@@ -44,7 +44,7 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output has gone, such as `head`: no failure, as click has it
+        except BrokenPipeError:  # the reader of the output, such as `head`, has ended; click would call it a failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
 
@@ -68,23 +68,23 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line, and end with one line and an exit code whatever goes wrong."""
+    """Run the command line. Any failure becomes one line and an exit code."""
     _open_what_is_closed()
     code = _guarded()
     _drop_what_cannot_be_written()
-    gc.freeze()  # else Python would search all of TensorFlow for circles once more, which takes a second
+    gc.freeze()  # otherwise Python's last garbage collection goes through all of TensorFlow, which takes a second
     sys.exit(code)
 
 
 def _open_what_is_closed() -> None:
-    """`kt ... >&-` leaves no stream, and the next file that is opened would take its number, and what is printed."""
+    """Open closed standard streams, as after `kt ... >&-`: else the next opened file would get all that is printed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
 
 
 def _drop_what_cannot_be_written() -> None:
-    """On a full disk Python would try once more at its end, tell of that in lines of its own, and end with 120."""
+    """Drop output that can't be written: on a full disk Python would retry at exit, print more and exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -119,10 +119,10 @@ def _guarded() -> int:
 
 
 def _refused(error: click.ClickException) -> int:
-    """Show an error of click's own, which may quote what was typed, as click does: with the usage above it."""
-    from kt.names import printable
+    """Show an error of click, which may quote what was typed, with the usage above it, as click does."""
+    from kt.base.names import printable
 
-    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # that one is the help text
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # its message is the help text
         error.show()
     else:
         context = error.ctx if isinstance(error, click.UsageError) else None
@@ -131,7 +131,7 @@ def _refused(error: click.ClickException) -> int:
 
 
 def _fail(text: str, *, code: int) -> int:
-    from kt.console import fail  # here, since rich takes its time to load
+    from kt.base.console import fail  # here, because rich is slow to load
 
     fail(text)
     return code

@@ -1,4 +1,4 @@
-"""`kt advise`: where one's pictures lie between small and large, similar and different, and what to do with them."""
+"""`kt advise`: whether the user's pictures are few or many, similar or different, and what to do with them."""
 
 import json
 import textwrap
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kt.base.console import in_lines, tell, tell_json
 from kt.cli import new_recipe
 from kt.cli.options import backend_option, json_option, load_recipe
 from kt.cli.typed import typed
-from kt.console import in_lines, tell, tell_json
 from kt.data.tables import is_table
 from kt.errors import DataError, RecipeError
 from kt.recipe import Recipe
 
 if TYPE_CHECKING:
     from kt.data import Folder, Table
-    from kt.strategy.advise import Advice, Candidate, Probe
+    from kt.strategy.advise import Advice, Candidate, ProbedFeatures
 
 
 @click.command("advise")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--backbones", metavar="NAMES",
-              help="Those to compare, with commas between. Default: all at hand.")  # fmt: skip
+              help="Backbones to compare, with commas between. Default: all at hand.")  # fmt: skip
 @click.option("--image-size", metavar="HxW", default="224x224", show_default=True,
               help="Height and width of the pictures, in pixels.")  # fmt: skip
 @click.option("--write", type=click.Path(path_type=Path), metavar="RECIPE", help="Write the advised recipe here.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the folds and the intervals.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the folds and the intervals.")
 @backend_option
 @json_option
 def command(
@@ -42,8 +42,8 @@ def command(
     """Say what to transfer, and how much.
 
     DATA is a folder with one sub-folder a class, a CSV of path,label, or a recipe, whose pictures, size and backbone
-    are taken. How many there are of each class, and how well frozen features of several depths tell the classes apart,
-    gives the strategy. No network is trained, and test pictures are not looked at.
+    are taken. The advice depends on the number of pictures of each class, and on how well frozen features of several
+    depths separate the classes. No network is trained, and test pictures are not used.
     """
     size = _size(image_size)
     if write is not None:
@@ -63,7 +63,7 @@ def command(
     candidates = _own(recipe) if recipe is not None and named is None else pretrained(named or at_hand())
     advice = advise(source(), candidates, seed=seed)
     if write is not None:
-        new_recipe.write(write, render(write, data, advice))
+        new_recipe.write_recipe(write, advised_text(write, data, advice))
     if as_json:
         tell_json({**advice.as_json(), "recipe": None if write is None else str(write)})
     else:
@@ -73,9 +73,9 @@ def command(
 def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) in (1, 2) and all(side.isascii() and side.isdigit() for side in sides):
-        found = int(sides[0]), int(sides[-1])
-        if all(8 <= side <= 4096 for side in found):
-            return found
+        size = int(sides[0]), int(sides[-1])
+        if all(8 <= side <= 4096 for side in size):
+            return size
     raise RecipeError(f"--image-size must be height and width from 8 to 4096 pixels, such as 224x224, not {text!r}.")
 
 
@@ -86,10 +86,10 @@ def _check_writable(file: Path, *, data: Path) -> None:
 
 
 def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folder | Table":
-    """The pictures' source, split as the written recipe will. Keras loads once it is known that there is something."""
+    """The pictures' source, split as the written recipe will split it. Keras is loaded only if the path exists."""
     if not data.exists():
         raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
-    from kt import backend as backends
+    from kt.base import backend as backends
 
     backends.start(backend)
     from kt.data import Folder, Table
@@ -102,7 +102,7 @@ def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folde
 
 
 def at_hand() -> list[str]:
-    """The backbones of the catalogue whose weights are in the cache, or else MobileNetV2, to be fetched."""
+    """The backbones of the catalogue whose weights are in the cache; else MobileNetV2, which is fetched."""
     from kt.backbones.catalogue import CATALOGUE
     from kt.backbones.fetch import locate
 
@@ -127,13 +127,13 @@ def _library(name: str) -> str:
 
 
 def for_people(advice: "Advice", recipe: Path | None) -> str:
-    """What is printed: the place, the reasons, the probes, the strategy and what comes next."""
+    """The text to print: the quadrant, the reasons, the probes, the strategy and the next command."""
     first = advice.measured[0]
-    wide = max(20, *(len(probe.depth) for one in advice.measured for probe in one.probes))
+    wide = max(20, *(len(probe.depth) for each in advice.measured for probe in each.probes))
     lines = [f"{advice.quadrant}, {advice.strategy}", "", *advice.why, "", f"{'depth':<{wide + 2}}{_HEADINGS}"]
-    for one in advice.measured:
-        probes = one.probes if one is first else one.probes[1:]
-        lines += [f"{one.backbone}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
+    for measured in advice.measured:
+        probes = measured.probes if measured is first else measured.probes[1:]
+        lines += [f"{measured.backbone}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
     if recipe is not None:
         place = typed(recipe)
         lines += ["", f"{place} is written; next: kt run {place}"]
@@ -143,13 +143,13 @@ def for_people(advice: "Advice", recipe: Path | None) -> str:
 _HEADINGS = f"{'features':>9}{'balanced accuracy':>24}{'5 nearest':>11}{'LogME':>8}{'H-score':>9}"
 
 
-def _figures(probe: "Probe") -> str:
+def _figures(probe: "ProbedFeatures") -> str:
     accuracy = f"{probe.balanced_accuracy:.3f} ({probe.interval[0]:.3f} to {probe.interval[1]:.3f})"
     scores = f"{probe.neighbours:>11.3f}{probe.logme:>8.3f}{probe.h_score:>9.3f}"
     return f"{probe.features:>9,}{accuracy:>24}{scores}"
 
 
-def render(recipe: Path, data: Path, advice: "Advice") -> str:
+def advised_text(recipe: Path, data: Path, advice: "Advice") -> str:
     """The advised recipe's text."""
     backbone = advice.measured[0].backbone
     values = {
@@ -162,4 +162,4 @@ def render(recipe: Path, data: Path, advice: "Advice") -> str:
         "features": "" if advice.features == "top" else f"features={json.dumps(advice.features)}",
         "tuned": {"probe_then_top": "top", "probe_then_all": "all"}.get(advice.strategy, ""),
     }
-    return new_recipe.text_of("advised.py.jinja", recipe, data=data, counts=advice.per_class, **values)
+    return new_recipe.recipe_text("advised.py.jinja", recipe, data=data, counts=advice.per_class, **values)

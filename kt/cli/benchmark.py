@@ -1,4 +1,4 @@
-"""`kt benchmark`: how fast phone files are on this machine."""
+"""`kt benchmark`: how fast files for phones are on this machine."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,44 +7,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kt.base.console import progress_bar, tell, tell_json, tell_table
+from kt.base.names import printable
 from kt.cli.options import json_option
-from kt.console import progress_bar, tell, tell_json, tell_table
-from kt.names import printable
 
 if TYPE_CHECKING:
-    from kt.benchmark import Benchmark, Timing
+    from kt.predict.benchmark import Benchmark, Timing
 
 
 @click.command("benchmark")
 @click.argument("models", metavar="MODEL...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--threads", metavar="N,N,...", help="Numbers of threads. Default: 1, 2, 4, ... to the number of cores.")
-@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Calls that are measured.")
-@click.option("--warm-up", type=click.IntRange(min=0), default=5, show_default=True, help="Calls before these.")
+@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Measured calls.")
+@click.option(
+    "--warm-up", type=click.IntRange(min=0), default=5, show_default=True, help="Calls before the measured ones."
+)
 @json_option
 def command(models: tuple[Path, ...], threads: str | None, runs: int, warm_up: int, as_json: bool) -> None:
-    """Measure how fast phone files are on this machine.
+    """Measure how fast files for phones are on this machine.
 
     MODEL is a .tflite file, a version folder, or saved_models/NAME (its newest version); several are compared. Shows
-    how long each takes for one picture, with every number of threads, with XNNPACK (as apps do) and with TFLite's plain
-    kernels, its size, and what it holds in memory once it runs.
+    how long each takes for one picture, with each number of threads, with XNNPACK (as apps use it) and with TFLite's
+    plain kernels. Also shows its size, and the memory that it takes while it runs.
     """
-    from kt.benchmark import benchmark, tflite_files, thread_counts
-    from kt.environment import machine
+    from kt.base.environment import machine
+    from kt.predict.benchmark import benchmark, tflite_files, thread_counts
 
-    found = machine()
-    counts = _counts(threads) if threads else thread_counts(int(found["cores"]))
+    computer = machine()
+    counts = _counts(threads) if threads else thread_counts(int(computer["cores"]))
     files = [file for model in models for file in tflite_files(model)]
     with progress_bar("benchmark", 2 * len(counts) * len(files), unit="way") as bar:
         done = [benchmark(file, threads=counts, runs=runs, warm_up=warm_up, after_each=bar.advance) for file in files]
     if as_json:
-        told = [{**dataclasses.asdict(item), "path": str(item.path)} for item in done]
-        tell_json({"machine": found, "runs": runs, "warm_up": warm_up, "models": told}, indent=2)
+        rows = [{**dataclasses.asdict(item), "path": str(item.path)} for item in done]
+        tell_json({"machine": computer, "runs": runs, "warm_up": warm_up, "models": rows}, indent=2)
     else:
-        _print(done, cores=int(found["cores"]), runs=runs)
+        _print(done, cores=int(computer["cores"]), runs=runs)
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    """`1,2,4` as numbers, each once."""
+    """The numbers of a text such as `1,2,4`, without repetitions."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 0 < int(part) <= 1024 for part in parts):
         raise click.BadParameter(f"{text!r} is no list of numbers such as 1,2,4.", param_hint="--threads")

@@ -1,4 +1,4 @@
-"""`kt cache`: what kt keeps to be faster the next time, and removing it."""
+"""`kt cache`: shows what kt keeps to be faster the next time, and removes it."""
 
 import shutil
 import time
@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from kt.base.console import tell, tell_json
 from kt.cli.options import json_option
-from kt.console import tell, tell_json
 
 KINDS = {
     "features": "outputs of frozen layers",
@@ -38,9 +38,9 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command()
 @click.argument("kind", type=click.Choice(["all", *KINDS]), default="features")
 def clear(kind: str) -> None:
-    """Remove what is kept of a KIND: features (unless you say), encoders, tfds, unpacked, or all
-    of them."""
-    from kt.cache import cache_home
+    """Remove what is kept of a KIND: features (the default), encoders, tfds, unpacked, or all of
+    them."""
+    from kt.base.cache import cache_home
 
     for name in KINDS if kind == "all" else [kind]:
         folder = cache_home() / name
@@ -53,7 +53,7 @@ def clear(kind: str) -> None:
 
 
 def _listing() -> dict[str, Any]:
-    from kt.cache import LIMIT, cache_home, entries
+    from kt.base.cache import LIMIT, cache_home, entries
 
     home = cache_home()
     kept = [

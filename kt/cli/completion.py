@@ -7,7 +7,7 @@ from click.shell_completion import get_completion_class
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print a script that completes kt's words in your shell.
+    """Print a script for completion of kt commands in your shell.
 
     \b
     bash  in ~/.bashrc: eval "$(kt completion bash)"

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from kt.base.console import tell, tell_json
 from kt.cli.options import json_option
-from kt.console import tell, tell_json
 
 
 @click.command("doctor")
@@ -16,12 +16,12 @@ from kt.console import tell, tell_json
 def command(as_json: bool) -> None:
     """Show what this machine has, and what is missing.
 
-    Versions, the processor, what each backend can compute on, which pretrained weights are at hand, which extras are
-    installed, and how to get what is not there. Nothing is fetched or changed.
+    Shows versions, the processor, the devices of each backend, which pretrained weights are at hand, which extras are
+    installed, and how to get what is missing. Nothing is fetched or changed.
     """
-    from kt.environment import machine, versions
+    from kt.base.environment import machine, versions
 
-    found: dict[str, dict[str, Any]] = {
+    findings: dict[str, dict[str, Any]] = {
         "versions": versions(),
         "machine": machine(),
         "backends": _backends(),
@@ -30,9 +30,9 @@ def command(as_json: bool) -> None:
         "missing": _missing(),
     }
     if as_json:
-        tell_json(found, indent=2)
+        tell_json(findings, indent=2)
         return
-    for title, rows in found.items():
+    for title, rows in findings.items():
         tell(f"{title}:")
         for name, value in rows.items():
             tell(f"  {name}: {value}")
@@ -43,14 +43,14 @@ def command(as_json: bool) -> None:
 def _backends() -> dict[str, str]:
     from concurrent.futures import ThreadPoolExecutor
 
-    from kt.backend import BACKENDS
+    from kt.base.backend import BACKENDS
 
     with ThreadPoolExecutor() as pool:
         return dict(zip(BACKENDS, pool.map(_devices, BACKENDS), strict=True))
 
 
 def _devices(backend: str) -> str:
-    """Asks each library in a child process: one that is broken can't take the doctor with it."""
+    """The devices of a backend, found in a child process, so that a broken library can't crash the doctor."""
     import subprocess
 
     if importlib.util.find_spec(backend) is None:
@@ -82,17 +82,17 @@ def _weights() -> dict[str, str]:
 
 
 def _extras() -> dict[str, str]:
-    """Each extra of the package: whether it is installed, and if not, what it lacks."""
-    from kt.extras import extras, missing
+    """Each extra of the package: installed, or which packages are missing."""
+    from kt.base.extras import extras, missing
 
     return {extra: f"lacks {', '.join(lacking)}" if (lacking := missing(extra)) else "installed" for extra in extras()}
 
 
 def _missing() -> dict[str, str]:
-    """What could be added, each with the command that does so."""
+    """What could be added, each with the command that installs it."""
     import shutil
 
-    from kt.extras import extras, install, missing
+    from kt.base.extras import extras, install, missing
 
     commands = {f"extra {extra}": install(extra) for extra in extras() if missing(extra)}
     if importlib.util.find_spec("pip") is None and shutil.which("uv") is None:

@@ -1,13 +1,13 @@
-"""A folder of pictures or a table where a recipe is wanted: the recipe that `kt new` would write for it."""
+"""A folder of pictures or a table given in place of a recipe: the recipe is the one that `kt new` would write."""
 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kt.cli.new import count_pictures, render
+from kt.base.console import say
+from kt.cli.new import count_pictures, recipe_text_for
 from kt.cli.new_recipe import in_words
 from kt.cli.typed import typed
-from kt.console import say
 from kt.data.archive import OTHERS
 from kt.data.layout import check_folder
 from kt.data.tables import is_table
@@ -15,47 +15,47 @@ from kt.errors import RecipeError
 from kt.recipe import Loaded, is_recipe, load_text
 
 LONGEST = 60
-"""Characters of a model's name, at most: it becomes part of the names of files."""
+"""The most characters of a model's name, which becomes part of file names."""
 
 
 def is_pictures(path: Path) -> bool:
-    """Whether a path that stands for a recipe is a folder or a table, or an archive that may hold one."""
+    """Whether a path that is given as a recipe is a folder or a table, or an archive that may hold one."""
     return path.is_dir() or is_table(path) or path.suffix.lower() in (".zip", *OTHERS)
 
 
 def safe_name(text: str) -> str:
-    """A name for a recipe, its runs and its models from that of a folder or file: letters, digits, `_`, `-` and `.`."""
+    """A name for a recipe, made from that of a folder or file: letters, digits, `_`, `-` and `.`."""
     words = re.sub(r"[^\w.-]+", "_", text).strip("._-")
     return words[:LONGEST].rstrip("._-") or "pictures"
 
 
 def name_of(pictures: Path) -> str:
-    """What a recipe for these pictures is called: as their folder, or as their table without its suffix."""
+    """The name of a recipe for these pictures: that of their folder, or of their table without its suffix."""
     whole = pictures.expanduser().resolve()
     named = is_table(whole) or (whole.suffix.lower() == ".zip" and not whole.is_dir())
     return safe_name(whole.stem if named else whole.name)
 
 
 def check_pictures(pictures: Path) -> dict[str, int]:
-    """How many pictures each class has; raises DataError, with what to type, where there are no classes."""
+    """How many pictures each class has. Raises DataError, with what to do, if there are no classes."""
     if pictures.is_dir() and not _any_folder(pictures.iterdir()):
         recipes = [path for path in sorted(pictures.glob("*.py")) if is_recipe(path)]
         if recipes:
-            there = ", ".join(map(str, recipes[:9]))
-            raise RecipeError(f"{pictures} is a folder of recipes and not of pictures; name one: {there}.")
+            names = ", ".join(map(str, recipes[:9]))
+            raise RecipeError(f"{pictures} is a folder of recipes and not of pictures; name one: {names}.")
     if not is_table(pictures):
-        check_folder(pictures)  # which says what to do with an archive
-    # What reads them says how they are understood, and judges by --set data.group_by, which is not known here.
+        check_folder(pictures)  # its error says what to do with an archive
+    # Silently: the run says later how the pictures are understood, by --set data.group_by, which is not known here.
     return count_pictures(pictures, told=False, group_by="none")
 
 
 def recipe_for(pictures: Path, counts: Mapping[str, int]) -> Loaded:
-    """The recipe that `kt new` would write for a folder or table, and a line that says so; Keras must be started.
+    """The recipe that `kt new` would write for a folder or table; prints a line about it. Keras must be loaded.
 
     counts: from `check_pictures`.
     """
     name = name_of(pictures)
-    text = render(Path(f"{name}.py"), pictures, counts)
+    text = recipe_text_for(Path(f"{name}.py"), pictures, counts)
     text = text.replace(in_words(f"kt run {typed(f'{name}.py')}"), in_words(f"kt run {typed(pictures)}"), 1)
     loaded = load_text(text, file=pictures, name=name)
     say(
@@ -72,7 +72,7 @@ def new_command(pictures: Path, name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """The name as Python would take one for a module."""
+    """The name as a valid name of a Python module."""
     plain = re.sub(r"\W", "_", name)
     return plain if plain.isidentifier() else f"my_{plain}"
 

@@ -1,13 +1,13 @@
-"""`kt list`: the recipes in a folder."""
+"""`kt list`: lists the recipes in a folder."""
 
 from pathlib import Path
 
 import click
 
+from kt.base.console import tell, tell_json
+from kt.base.names import printable
 from kt.cli.options import json_option
-from kt.console import tell, tell_json
 from kt.errors import RecipeError
-from kt.names import printable
 from kt.recipe import is_recipe, summary_of
 
 
@@ -17,18 +17,18 @@ from kt.recipe import is_recipe, summary_of
 def command(folder: Path, as_json: bool) -> None:
     """List the recipes in a folder.
 
-    Each with the first line of its docstring; none is run. FOLDER is recipes/ unless given.
+    Shows each with the first line of its docstring; none is run. FOLDER is recipes/ by default.
     """
     if not folder.is_dir():
         raise RecipeError(
             f"There is no folder {folder}; name one that holds recipes, or make one with: kt new recipes/mine.py"
         )
-    found = {str(file): summary_of(file) for file in sorted(folder.glob("*.py")) if is_recipe(file)}
+    summaries = {str(file): summary_of(file) for file in sorted(folder.glob("*.py")) if is_recipe(file)}
     if as_json:
-        tell_json([{"file": file, "summary": summary} for file, summary in found.items()], indent=2)
+        tell_json([{"file": file, "summary": summary} for file, summary in summaries.items()], indent=2)
         return
-    width = max((len(printable(file)) for file in found), default=0)
-    for file, summary in found.items():
+    width = max((len(printable(file)) for file in summaries), default=0)
+    for file, summary in summaries.items():
         tell(f"{printable(file):<{width}}  {summary}")
-    if not found:
+    if not summaries:
         tell(f"no recipe in {folder}")

@@ -1,4 +1,4 @@
-"""`kt models`: what was released."""
+"""`kt models`: shows released models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kt.base.console import tell, tell_json, warn
+from kt.base.names import printable
 from kt.cli.options import json_option, saved_models_option
-from kt.console import tell, tell_json, warn
-from kt.names import printable
 
 if TYPE_CHECKING:
-    from kt.export.released import ReleasedVersion
+    from kt.releases.released import ReleasedVersion
 
 
 @click.command("models")
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 def command(name: str | None, saved_models: Path, as_json: bool) -> None:
     """Show released models with labels and figures.
 
-    NAME is one model's folder in saved_models/; all of them unless given. Figures are those of the trained model on
-    its own test split.
+    NAME is one model's folder in saved_models/; by default all are shown. Figures are those of the trained model on its
+    own test split.
     """
-    from kt.export.released import released
+    from kt.releases.released import released
 
-    found = released(saved_models, name)
-    for problem in (problem for version in found for problem in version.problems):
+    versions = released(saved_models, name)
+    for problem in (problem for version in versions for problem in version.problems):
         warn(problem)
     if as_json:
-        tell_json([version.as_json() for version in found], indent=2)
-    elif found:
-        tell(*_table(found))
+        tell_json([version.as_json() for version in versions], indent=2)
+    elif versions:
+        tell(*_table(versions))
     else:
         tell(f"no model in {saved_models}; kt run releases one")
 
 
-def _table(found: Sequence["ReleasedVersion"]) -> list[str]:
-    rows = [("model", "version", "labels", "balanced accuracy", "released"), *map(_row, found)]
+def _table(versions: Sequence["ReleasedVersion"]) -> list[str]:
+    rows = [("model", "version", "labels", "balanced accuracy", "released"), *map(_row, versions)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return [line.rstrip() for line in lines]

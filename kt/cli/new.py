@@ -1,4 +1,4 @@
-"""`kt new`: write a recipe for one's own pictures."""
+"""`kt new`: writes a recipe for the user's own pictures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,21 +6,19 @@ from pathlib import Path
 
 import click
 
-from kt.cli.new_recipe import as_literal, check_new, in_words, text_of, write
+from kt.base.console import say, tell, warn
+from kt.base.few import FEW_BEFORE_SPLITTING
+from kt.cli.new_recipe import as_literal, check_new, in_words, recipe_text, write_recipe
 from kt.cli.typed import typed
-from kt.console import say, tell, warn
-from kt.data.find import why_not
 from kt.data.groups import check_group_by
 from kt.data.layout import read_layout
 from kt.data.tables import is_table, read_table
 from kt.data.tables.listing import check_table_group_by
 from kt.errors import DataError
+from kt.kinds.pictures.find import why_not
 
 NEEDED = 3
-"""Pictures that a class needs so that train, validation and test have one each."""
-
-SCARCE = 30
-"""Below so many pictures of a class it is told that they are few: about 20 of them train (docs/few-images.md)."""
+"""The fewest pictures of a class, so that train, validation and test have one each."""
 
 
 @click.command("new")
@@ -33,12 +31,12 @@ def command(recipe: Path, data: Path, group_by: str) -> None:
     """Write a recipe for your own pictures.
 
     RECIPE is the file to write, such as recipes/mushrooms.py. It fits a linear probe on the features of all depths. The
-    pictures are counted, not read; classes that differ much in size are weighted. The recipe is yours to change.
+    pictures are counted, not read; if classes differ much in size, they are weighted. The recipe is yours to change.
     """
     check_new(recipe)
     (check_table_group_by if is_table(data) else check_group_by)(group_by)
     counts = count_pictures(data, group_by=group_by)
-    write(recipe, render(recipe, data, counts, group_by=group_by))
+    write_recipe(recipe, recipe_text_for(recipe, data, counts, group_by=group_by))
     classes = ", ".join(map(in_words, counts))
     tell(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
     tell(f"next: kt run {typed(recipe)}")
@@ -47,36 +45,36 @@ def command(recipe: Path, data: Path, group_by: str) -> None:
 
 
 def scarce(counts: Mapping[str, int]) -> str:
-    """What to tell where the smallest class has few pictures; empty where it has enough."""
+    """A warning if the smallest class has few pictures; empty if it has enough."""
     label, number = min(counts.items(), key=lambda item: item[1])
-    found = f"class {in_words(label)!r} has {number} picture{'s' if number != 1 else ''}"
+    smallest = f"class {in_words(label)!r} has {number} picture{'s' if number != 1 else ''}"
     if number < NEEDED:
-        return f"{found}, and kt run needs {NEEDED} of each, one each for train, validation and test; add some first"
-    if number < SCARCE:
+        return f"{smallest}, and kt run needs {NEEDED} of each, one each for train, validation and test; add some first"
+    if number < FEW_BEFORE_SPLITTING:
         return (
-            f"{found}: with fewer than about {SCARCE}, the figures of kt run hang on which pictures were drawn; it "
-            "will show how far, and whether more would help"
+            f"{smallest}: with fewer than about {FEW_BEFORE_SPLITTING}, the figures of kt run hang on which pictures "
+            "were drawn; it will show how far, and whether more would help"
         )
     return ""
 
 
 def count_pictures(data: Path, *, told: bool = True, group_by: str = "auto") -> dict[str, int]:
-    """How many pictures each class has, over all splits; the heavy libraries stay unloaded.
+    """How many pictures each class has, over all splits. The heavy libraries are not loaded.
 
-    told: say how the folder or table is understood, as `kt run` will. group_by: the source's. Raises DataError where
-    that can't be.
+    told: whether to print how the folder or table is understood, as `kt run` will. group_by: of the source. Raises
+    DataError if the folder or table can't be understood.
     """
     if is_table(data):
         table = read_table(data, group_by=group_by)
         _tell([*table.facts], table.notes, told=told)
-        return _counted([(one.file, one.label) for one in table.pictures], data, told=told)
+        return _counted([(picture.file, picture.label) for picture in table.pictures], data, told=told)
     if not data.exists():
         raise DataError(
             f"There is no folder {data}; expected one with a sub-folder a class. (A table is a CSV file of path,label.)"
         )
     layout = read_layout(data, decided=group_by != "auto")
     _tell([*layout.facts, *layout.told_splits()], layout.notes, told=told)
-    return _counted([(one.file, one.label) for one in layout.pictures], data, told=told)
+    return _counted([(picture.file, picture.label) for picture in layout.pictures], data, told=told)
 
 
 def _tell(facts: Sequence[str], notes: Sequence[str], *, told: bool) -> None:
@@ -95,14 +93,14 @@ def _counted(pictures: Sequence[tuple[Path, str]], data: Path, *, told: bool) ->
         )
     counts = dict(sorted(Counter(labels).items()))
     if len(counts) < 2:
-        found = "only one class" if counts else "no class"
+        number = "only one class" if counts else "no class"
         expected = "at least two" if is_table(data) else "a sub-folder for each of at least two"
-        raise DataError(f"{data} has {found} with pictures; expected {expected}.")
+        raise DataError(f"{data} has {number} with pictures; expected {expected}.")
     return counts
 
 
-def render(recipe: Path, data: Path, counts: Mapping[str, int], *, group_by: str = "auto") -> str:
-    """The recipe's text, from what the folder or table holds."""
+def recipe_text_for(recipe: Path, data: Path, counts: Mapping[str, int], *, group_by: str = "auto") -> str:
+    """The recipe's text for a folder or table of pictures."""
     source = "Table" if is_table(data) else "Folder"
     grouped = "" if group_by == "auto" else as_literal(group_by)
-    return text_of("recipe.py.jinja", recipe, data=data, counts=counts, source=source, group_by=grouped)
+    return recipe_text("recipe.py.jinja", recipe, data=data, counts=counts, source=source, group_by=grouped)

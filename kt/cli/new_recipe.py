@@ -1,4 +1,4 @@
-"""A new recipe's file: refused where it can't be one, and its text from a template of this folder."""
+"""Writing a new recipe's file, with a text from a template of this folder."""
 
 import shlex
 from collections.abc import Mapping
@@ -8,25 +8,25 @@ from typing import Any
 from kt.errors import RecipeError
 
 IMBALANCED = 2.0
-"""From this ratio of the largest to the smallest class on, the new recipe weighs the classes."""
+"""The ratio of the largest to the smallest class from which on a new recipe weighs the classes."""
 
 
 def check_new(file: Path) -> None:
-    """Raise RecipeError for a name that no recipe can have, and for a file that is there."""
+    """Raise RecipeError for a name that no recipe can have, and for a file that exists."""
     if file.suffix != ".py" or not file.stem.isidentifier():
         raise RecipeError(f"{file}: a recipe is a Python file with a plain name, such as recipes/mushrooms.py.")
     if file.exists():
         raise RecipeError(f"{file} is there already; remove it first, or choose another name.")
 
 
-def write(file: Path, text: str) -> None:
-    """Write the recipe, in a folder that is made where it is lacking."""
+def write_recipe(file: Path, text: str) -> None:
+    """Write the recipe. Its folder is made if it does not exist."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
 
 
-def text_of(template: str, file: Path, *, data: Path, counts: Mapping[str, int], **values: Any) -> str:
-    """The recipe's text. data: the pictures; counts: how many of each class. values: what else the template takes."""
+def recipe_text(template: str, file: Path, *, data: Path, counts: Mapping[str, int], **values: Any) -> str:
+    """The recipe's text. data: the pictures. counts: how many of each class. values: further ones for the template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(  # noqa: S701 - this is Python, not HTML
@@ -45,12 +45,12 @@ def text_of(template: str, file: Path, *, data: Path, counts: Mapping[str, int],
 
 
 def in_words(name: str) -> str:
-    """A file's name that can stand in a docstring and on a terminal: nothing that ends, escapes or breaks a line."""
+    """A file's name for a docstring or a terminal, without quotes, backslashes and unprintable characters."""
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return plain.replace('"', "'").replace("\\", "/")
 
 
 def as_literal(text: str) -> str:
-    """The text as Python writes it, in the quotes that the formatter would take where that is possible."""
+    """The text as a Python literal, in the formatter's double quotes where possible."""
     plain = text.isprintable() and not set(text) & {'"', "\\"}
     return f'"{text}"' if plain else repr(text)

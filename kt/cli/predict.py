@@ -1,12 +1,12 @@
-"""`kt predict`: ask a released model."""
+"""`kt predict`: labels pictures with a released model."""
 
 import dataclasses
 from pathlib import Path
 
 import click
 
+from kt.base.console import tell, tell_cells, tell_json, warn
 from kt.cli.options import json_option
-from kt.console import tell, tell_cells, tell_json, warn
 from kt.errors import DataError
 
 
@@ -16,24 +16,24 @@ from kt.errors import DataError
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
               help="Write a table, .csv or .parquet, with a row for each picture.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["auto", "tensorflow", "litert", "ray"]),
-              help="What computes, with --out. Default: auto, the fastest.")  # fmt: skip
-@click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done.")
+              help="The engine that computes, with --out. Default: auto, the fastest.")  # fmt: skip
+@click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done, and begin again.")
 @json_option
 def command(
     model: Path, pictures: tuple[Path, ...], out: Path | None, engine: str | None, restart: bool, as_json: bool
 ) -> None:
     """Label pictures with a released model.
 
-    MODEL is saved_models/NAME (its newest version), one version of it, or one file of that. PICTURES are files,
+    MODEL is saved_models/NAME (its newest version), one version of it, or one file of a version. PICTURES are files,
     folders and zips. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all
-    scores. A file that can't be read is told on standard error, and so is what folders hold besides pictures; exit
-    code 3 if none could be read.
+    scores. Files that can't be read, and what folders hold besides pictures, are reported on standard error; exit code
+    3 if no picture could be read.
 
-    With --out a table is written, for any number of pictures. The same command goes on where it was interrupted.
+    With --out a table is written, for any number of pictures. After an interruption the same command goes on.
     """
     if out is None and (engine or restart):
         raise click.UsageError("--engine and --restart go with --out FILE.")
-    from kt import backend
+    from kt.base import backend
 
     backend.start("tensorflow")
     if out is None:
@@ -43,9 +43,9 @@ def command(
 
 
 def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
-    from kt.data.find import LeftOut
     from kt.export.artifact import open_artifact
-    from kt.serve import predict_files
+    from kt.kinds.pictures.find import LeftOut
+    from kt.predict import predict_files
 
     artifact, left = open_artifact(model), LeftOut()
     good = bad = 0
@@ -62,20 +62,21 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
     for line in left.lines():
         warn(line)
     if not good:
-        raise DataError(f"None of {bad} pictures could be read." if bad else "No pictures found there.")
+        many = artifact.kind.many
+        raise DataError(f"None of {bad} {many} could be read." if bad else f"No {many} found there.")
 
 
 def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, restart: bool, as_json: bool) -> None:
-    from kt.serve.batch import predict_to
+    from kt.predict.resumable import predict_to
 
     done = predict_to(out, model=model, pictures=pictures, engine=engine, restart=restart)
     if as_json:
-        told = {**dataclasses.asdict(done), "out": str(out), "images_per_second": done.rate}
-        tell_json(told)
+        facts = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+        tell_json({**facts, "kind": done.kind.name, "out": str(out), "images_per_second": done.rate})
     else:
         bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
         left = f"; left out: {done.left_out}" if done.left_out else ""
-        speed = f"{done.seconds:.1f} s, {done.rate:.0f} images/s ({done.engine})"
-        tell(f"{out}: {done.pictures:,} pictures, {bad}{left}; {speed}")
+        speed = f"{done.seconds:.1f} s, {done.rate:.0f} {done.kind.unit}s/s ({done.engine})"
+        tell(f"{out}: {done.pictures:,} {done.kind.many}, {bad}{left}; {speed}")
     if done.errors == done.pictures:
-        raise DataError(f"None of {done.pictures} pictures could be read.")
+        raise DataError(f"None of {done.pictures} {done.kind.many} could be read.")

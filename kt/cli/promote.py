@@ -1,11 +1,11 @@
-"""`kt promote`: let a label stand for a version."""
+"""`kt promote`: lets a label stand for a version."""
 
 from pathlib import Path
 
 import click
 
+from kt.base.console import tell, tell_json
 from kt.cli.options import json_option, no_wait_option, saved_models_option
-from kt.console import tell, tell_json
 
 
 @click.command("promote")
@@ -18,13 +18,12 @@ from kt.console import tell, tell_json
 def command(name: str, version: int | None, label: str, saved_models: Path, no_wait: bool, as_json: bool) -> None:
     """Let a label of a released model stand for a version.
 
-    NAME is the model's folder in saved_models/, VERSION its newest unless given. Clients that ask for the label are
-    answered by that version from then on; kt rollback takes it back.
+    NAME is the model's folder in saved_models/, VERSION by default its newest. From then on this version answers
+    clients that ask for the label; kt rollback takes it back.
 
-    A label in use moves only when a running TensorFlow Serving has had the time to load the version, which takes up
-    to 15 s where it is not loaded yet.
+    A label in use moves only after a running TensorFlow Serving has had the time to load the version, up to 15 s.
     """
-    from kt.export.promote import promote
+    from kt.releases.promote import promote
 
     move = promote(saved_models, name, version=version, label=label, wait=not no_wait)
     if as_json:

@@ -1,11 +1,11 @@
-"""`kt rollback`: let a label stand for the version before."""
+"""`kt rollback`: lets a label stand for its version before."""
 
 from pathlib import Path
 
 import click
 
+from kt.base.console import tell, tell_json
 from kt.cli.options import json_option, no_wait_option, saved_models_option
-from kt.console import tell, tell_json
 
 
 @click.command("rollback")
@@ -18,10 +18,10 @@ from kt.console import tell, tell_json
 def command(name: str, label: str, version: int | None, saved_models: Path, no_wait: bool, as_json: bool) -> None:
     """Let a label stand for the version before again.
 
-    NAME is the model's folder in saved_models/. Called again, it goes one further back. The version before is kept
-    loaded by TensorFlow Serving, so it answers within seconds.
+    NAME is the model's folder in saved_models/. Called again, it goes one version further back. TensorFlow Serving
+    keeps the version before loaded, so it answers within seconds.
     """
-    from kt.export.promote import rollback
+    from kt.releases.promote import rollback
 
     move = rollback(saved_models, name, label=label, to=version, wait=not no_wait)
     if as_json:

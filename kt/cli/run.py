@@ -1,48 +1,59 @@
-"""`kt run`: the main job."""
+"""`kt run`: trains, exports and reports a recipe."""
 
 import dataclasses
 import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_options, runs_option, tried
-from kt.cli.run_folder import mark_latest, new_run, read_json
-from kt.console import tell, tell_json
+from kt.base.backend import running
+from kt.base.console import say, shown, tell, tell_json
+from kt.base.extras import install
+from kt.base.run_folder import MODEL, PAGE
+from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_or_run_options, runs_option, tried
+from kt.cli.resume import job, resume_option
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
-from kt.extras import install
-from kt.goal import Goal, goal
+from kt.runs import Asked, finish, mark_latest
+from kt.strategy.goal import Goal, goal
 
 
 @click.command("run")
-@recipe_options
+@recipe_or_run_options
 @click.option("--mixed-precision", is_flag=True, help="Compute in 16 bits (float16 on a GPU, bfloat16 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Compute frozen layers anew in every epoch; the result is the same.")
 @click.option(
     "--target",
     metavar="METRIC=VALUE",
-    help="Try ever more of the network until validation surely reaches this, such as balanced_accuracy=0.95.",
+    help="Train ever more of the network until validation surely reaches this, such as balanced_accuracy=0.95.",
 )
-@click.option("--budget", metavar="TIME", help="Try ever more of the network for so long, such as 90s, 30m or 2h.")
+@click.option("--budget", metavar="TIME", help="Train ever more of the network for this time, such as 90s, 30m or 2h.")
 @click.option(
     "--search",
     metavar="TRIALS",
     type=click.IntRange(min=1),
-    help="Try so many values of rate, depth and dropout with Optuna.",
+    help="Try this many values of rate, depth and dropout with Optuna.",
 )
+@resume_option
 @runs_option
 @click.option(
     "--saved-models", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True,
-    help="Where what passes the release gate goes.",
+    help="The folder for exports that pass the release gate.",
 )  # fmt: skip
 @click.option(
-    "--force", is_flag=True, help="Release a model of which the test pictures show that it has learned nothing, too."
-)
+    "--force", is_flag=True,
+    help="Release even a model that has learned nothing, as the test pictures show. With --resume: go on, although the "
+    "recipe, the pictures or the versions have changed.",
+)  # fmt: skip
 @json_option
+@click.pass_context
 def command(
-    recipe: Path,
+    context: click.Context,
+    recipe: Path | None,
     data: str | None,
     settings: tuple[str, ...],
     seed: int | None,
@@ -52,6 +63,7 @@ def command(
     target: str | None,
     budget: str | None,
     search: int | None,
+    resume: str | None,
     runs: Path,
     saved_models: Path,
     force: bool,
@@ -60,80 +72,108 @@ def command(
     """Train a recipe, check its exports and report.
 
     Reads the pictures, trains each phase, measures the best model on test pictures, exports it, and compares every
-    export with it. What passes this release gate goes to saved_models/, the report to runs/.
+    export with it. Exports that pass this release gate go to saved_models/, the report to runs/.
 
-    --target and --budget climb a ladder instead of the recipe's phases: a linear probe, the top blocks, more blocks,
-    the whole network, other backbones. --search changes the recipe's rate, depth and dropout; with --budget it ends
-    then, with --target once that is reached. Validation judges, and the best goes the ordinary way. A target that was
-    not reached is told, and is no failure.
+    --target and --budget climb a ladder instead of training the recipe's phases: a linear probe, the top blocks, more
+    blocks, the whole network, other backbones. --search changes the recipe's rate, depth and dropout. Both stop when
+    --budget is spent or --target is reached. The best model on validation is then measured, exported and reported as
+    usual. A target that was not reached is reported, and is no failure.
+
+    A run that was ended by Ctrl-C, a kill or a power cut goes on with --resume as it was begun. What is done is not
+    done again, and the result is that of an unbroken run. kt runs shows all runs.
 
     With --json the content of report.json is all of standard output. Exit code 6 means that the recipe exports for
-    phones and nothing of that passed the gate, or that the model has learned nothing, so that nothing was released.
+    phones and no such export passed the gate, or that the model has learned nothing and so nothing was released.
     """
-    wanted = goal(target, budget)
-    if search and find_spec("optuna") is None:
+    todo = job(
+        context, recipe,
+        Asked(
+            name="", data=data, settings=settings, seed=seed, backend=backend, mixed_precision=mixed_precision,
+            cached=not no_cache, saved_models=str(saved_models), force=force, target=target, budget=budget,
+            search=search,
+        ),
+        resume=resume, runs=runs, force=force,
+    )  # fmt: skip
+    recipe, asked = todo.recipe, todo.asked
+    wanted = goal(asked.target, asked.budget)
+    if asked.search and find_spec("optuna") is None:
         raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
-    if _may_export(recipe, settings):
+    if _may_export(recipe, asked.settings):
         from kt.export.job import at_hand
 
-        click.get_current_context().with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
-    loaded = load_recipe(recipe, backend=backend, mixed_precision=mixed_precision)
-    resolved = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
+        context.with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
+    loaded = load_recipe(recipe, backend=asked.backend, mixed_precision=asked.mixed_precision)
+    resolved = tried(loaded, changed(loaded, data=asked.data, settings=asked.settings, seed=asked.seed))
 
     from kt import report
     from kt.export.job import check_packages
     from kt.export.learned import refuse_untaught
-    from kt.run import asked_for, run
+    from kt.kinds import nouns
+    from kt.runs.main import asked_for, run
 
     check_packages(resolved.export)
 
     by_itself = loaded.run is not None and loaded.run is not run
-    if by_itself and no_cache:
+    if by_itself and not asked.cached:
         raise RecipeError(
             f"{recipe} runs by itself, so --no-cache can't reach its training; call train(..., cached=False) there."
         )
-    if by_itself and (target or budget or search):
+    if by_itself and (asked.target or asked.budget or asked.search):
         raise RecipeError(f"{recipe} runs by itself, so --target, --budget and --search can't reach its training.")
-    out = new_run(runs / loaded.name)
+    out, loaded = todo.folder(runs / loaded.name), todo.named(loaded)
     origin = dataclasses.replace(
-        origin_of(loaded, data=data, settings=settings, out=out),
-        mixed_precision=mixed_precision, cached=not no_cache, saved_models=saved_models,
-        force=force,
+        origin_of(loaded, data=asked.data, settings=asked.settings, out=out),
+        mixed_precision=asked.mixed_precision, cached=asked.cached, saved_models=Path(asked.saved_models),
+        force=asked.force, command=asked.command,
     )  # fmt: skip
-    if loaded.run is not None and by_itself:
-        with asked_for(origin):
-            results = loaded.run(resolved, out)
-    else:
-        training = training_step(wanted, climb=bool(target or budget), trials=search)
-        results = run(resolved, out, origin=origin, training=training)
-    mark_latest(out)
-    if not isinstance(results, dict) or "artifacts" not in results:  # a run of the recipe's own, with its own answer
+    at_work = todo.at_work(out, name=loaded.name, file=origin.file, backend=running())
+    with at_work, _says_how_to_go_on(out):
+        if loaded.run is not None and by_itself:
+            with asked_for(origin):
+                results = loaded.run(resolved, out)
+            finish(out, headline=None)
+        else:
+            training = training_step(wanted, climb=bool(asked.target or asked.budget), trials=asked.search)
+            results = run(resolved, out, origin=origin, training=training)
+        mark_latest(out)
+    if not isinstance(results, dict) or "artifacts" not in results:  # the recipe has its own run, with its own result
         if as_json and results is not None:
             tell_json(results)
         elif results is not None:
             tell(*str(results).split("\n"))
         return
-    page = out / "report.html"
+    page = out / PAGE
     if as_json:
-        tell_json(read_json(out / "report.json"))
+        tell_json(results)
     else:
         tell(*report.summary(results, page).split("\n"))
-    refuse_untaught(results.get("learned"), results["artifacts"])
-    phone = [artifact for artifact in results.get("artifacts", []) if artifact["path"].endswith(".tflite")]
+    refuse_untaught(results.get("learned"), results["artifacts"], nouns=nouns(results.get("data", {}).get("kind")))
+    phone = [artifact for artifact in results.get("artifacts", []) if artifact.get("mobile")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
 
 
+@contextmanager
+def _says_how_to_go_on(out: Path) -> Iterator[None]:
+    """Within it, an interrupt prints how the run can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (out / MODEL).is_file():  # after training the run itself says what can be done
+            say(f"what is done so far is kept; this goes on: kt run --resume {shlex.quote(shown(out))}")
+        raise
+
+
 def _may_export(recipe: Path, settings: tuple[str, ...]) -> bool:
-    """Whether it is worth having the export's child at hand, as far as can be told without loading Keras."""
-    told = [one for one in settings if one.startswith("export=")]
-    if told or not recipe.is_file() or recipe.suffix != ".py":
-        return recipe.exists() and told[-1:] != ["export=[]"]
+    """Whether the run will probably export, so that starting the export's child early pays; without loading Keras."""
+    exports = [setting for setting in settings if setting.startswith("export=")]
+    if exports or not recipe.is_file() or recipe.suffix != ".py":
+        return recipe.exists() and exports[-1:] != ["export=[]"]
     return not re.search(r"\bexport\s*=\s*(\[\s*\]|\(\s*\))", recipe.read_text(encoding="utf-8", errors="replace"))
 
 
 def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:
-    """What trains: a search for so many trials, a climb, or the recipe as it is written."""
+    """The run's training: a search with this many trials, a climb of the ladder, or the recipe as written."""
     if trials:
         from kt.strategy.search import Search
 
@@ -142,6 +182,6 @@ def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:
         from kt.strategy.ladder import Ladder
 
         return Ladder(wanted)
-    from kt.run import as_written
+    from kt.runs.main import as_written
 
     return as_written

@@ -1,4 +1,4 @@
-"""`kt serve`: a released model behind TensorFlow Serving's interfaces, on one machine."""
+"""`kt serve`: serves released models with TensorFlow Serving's interfaces, on one machine."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Literal
 import click
 from click.core import ParameterSource
 
+from kt.base.extras import install
 from kt.errors import EnvironmentProblem, RecipeError
-from kt.extras import install
 
 _COUNT = click.IntRange(min=1)
 _PORT = click.IntRange(0, 65535)
@@ -40,16 +40,16 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     type=_COUNT,
     default=32,
     show_default=True,
-    help="More than so many batches are answered 503.",
+    help="Batches that may wait; more are refused (503).",
 )
 @click.option(
     "--engine",
     type=click.Choice(["tensorflow", "litert"]),
     default="tensorflow",
     show_default=True,
-    help="What computes; litert is faster on a CPU.",
+    help="The engine that computes; litert is faster on a CPU.",
 )
-@click.option("--num-batch-threads", type=_COUNT, default=1, show_default=True, help="Batches at once.")
+@click.option("--num-batch-threads", type=_COUNT, default=1, show_default=True, help="Batches that run at once.")
 @click.option("--max-body-mb", type=_COUNT, default=64, show_default=True, help="Megabytes of a request (413).")
 @click.option("--max-pixels", type=_COUNT, default=40_000_000, show_default=True, help="Pixels of a picture (400).")
 @click.option("--max-instances", type=_COUNT, default=128, show_default=True, help="Pictures of a request (400).")
@@ -59,7 +59,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Requests a second for a client (429); 0 for any.",
+    help="Requests a second of one client (429); 0 for no limit.",
 )
 @click.option(
     "--request-timeout", type=_SECONDS, default=30.0, show_default=True, help="Seconds for a request to arrive (408)."
@@ -76,18 +76,18 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     type=_SECONDS,
     default=10.0,
     show_default=True,
-    help="How long requests in work have once it is stopped.",
+    help="Seconds that requests in work have after a stop.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="Name by which clients may reach it (403); may be repeated; * for any. Unless given: localhost if --host is "
-    "that, any otherwise.",
+    help="Name that clients may reach it by (403); may be repeated; * for any. Default: localhost if --host is that, "
+    "any otherwise.",
 )
 @click.option(
-    "--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="How often new versions are looked for."
+    "--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="Seconds between two checks for new versions."
 )
 @click.pass_context
 def command(
@@ -116,14 +116,14 @@ def command(
     """Serve released models as TensorFlow Serving does.
 
     MODELS are folders such as saved_models/apples, or saved_models with all models in it. REST, gRPC and their errors
-    are TensorFlow Serving's, so a client moves there by changing the address. New versions are taken up as they appear.
-    Says on standard output where to open its page. Logs a JSON object a line to standard error; SIGTERM and Ctrl-C stop
-    it once requests in work are answered.
+    are TensorFlow Serving's, so a client can switch to that by changing the address. New versions are served as they
+    appear. Prints the address of its page on standard output, and logs a JSON object a line to standard error. SIGTERM
+    and Ctrl-C stop it once requests in work are answered.
     """
     if not port and not grpc_port:
         raise RecipeError("Nothing to listen on: --port and --grpc-port are both 0.")
     api_key = _api_key(api_key_file)
-    from kt import backend
+    from kt.base import backend
 
     backend.start("tensorflow")
     try:
@@ -171,7 +171,7 @@ def command(
 
 
 def _api_key(file: Path | None) -> str:
-    """The key in the file's first line, or in KT_API_KEY; none if neither is given, an error if one is and is empty."""
+    """The key in the file's first line, or in KT_API_KEY; "" if neither is given. Raises an error for an empty one."""
     if file is None:
         if (key := os.environ.get("KT_API_KEY")) is not None and not key.strip():
             raise EnvironmentProblem("KT_API_KEY is empty; set it to a key, or unset it to answer everybody.")

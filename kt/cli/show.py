@@ -1,11 +1,11 @@
-"""`kt show`: a recipe as it would run."""
+"""`kt show`: checks a recipe and prints it as it would run."""
 
 from pathlib import Path
 
 import click
 
+from kt.base.console import tell, tell_json, warn
 from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe, missing_pictures, tried
-from kt.console import tell, tell_json, warn
 from kt.recipe import describe
 
 
@@ -16,7 +16,7 @@ from kt.recipe import describe
 def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int | None, as_json: bool) -> None:
     """Check a recipe and print it as it would run.
 
-    Every field with --data, --set and --seed applied; no picture is read and nothing is trained.
+    Prints every field, with --data, --set and --seed applied. No picture is read and nothing is trained.
     """
     loaded = load_recipe(recipe, backend=None)
     shown = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))

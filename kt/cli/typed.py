@@ -1,16 +1,16 @@
-"""Paths as they are typed in a shell, so that a command that is suggested can be copied."""
+"""Paths as they are typed in a shell, so that suggested commands can be copied."""
 
 import os
 import shlex
 from pathlib import Path
 
-from kt.names import printable
+from kt.base.names import printable
 
 
 def typed(path: Path | str) -> str:
-    """The path as one word of a shell's command, whatever it holds; never taken for an option.
+    """The path as one word of a shell command, whatever its characters, and never taken for an option.
 
-    What a terminal can't show is written as bash, zsh and ksh take it: `$'line\\nbreak'`.
+    A path that a terminal can't show is quoted for bash, zsh and ksh: `$'line\\nbreak'`.
     """
     text = str(path)
     if text.startswith("-"):

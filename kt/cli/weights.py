@@ -1,11 +1,11 @@
-"""`kt weights`: what pretrained weights there are, which are at hand, and where each comes from."""
+"""`kt weights`: lists pretrained weights, which of them are at hand, and where each comes from."""
 
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from kt.console import say, tell, tell_json
+from kt.base.console import say, tell, tell_json
 
 
 @click.group(invoke_without_command=True)
@@ -37,14 +37,15 @@ def get(name: str) -> None:
 def _listing() -> dict[str, Any]:
     """The catalogue with each entry's state, and the other weight files that Keras has in its cache."""
     from kt.backbones.catalogue import CATALOGUE
-    from kt.backbones.fetch import cache_directory, locate, offline
+    from kt.backbones.fetch import cache_directory, locate
+    from kt.base.environment import offline
 
     cache = cache_directory()
     entries = []
     for entry in CATALOGUE:
-        there = (cache / entry.file).exists()
-        state = "at hand" if locate(entry) else "wrong file in the cache, not used" if there else "not fetched"
-        entries.append({**asdict(entry), "state": state, "path": str(cache / entry.file) if there else None})
+        exists = (cache / entry.file).exists()
+        state = "at hand" if locate(entry) else "wrong file in the cache, not used" if exists else "not fetched"
+        entries.append({**asdict(entry), "state": state, "path": str(cache / entry.file) if exists else None})
     known = {entry.file for entry in CATALOGUE}
     files = sorted(path.name for path in cache.glob("*") if path.suffix in {".h5", ".keras"} and path.is_file())
     others = [name for name in files if name not in known]
@@ -52,7 +53,7 @@ def _listing() -> dict[str, Any]:
 
 
 def _for_people(listing: dict[str, Any]) -> list[str]:
-    lines = [f"cache: {listing['cache']}" + ("   (KT_OFFLINE=1: nothing is fetched)" if listing["offline"] else "")]
+    lines = [f"cache: {listing['cache']}" + ("   (KT_OFFLINE: nothing is fetched)" if listing["offline"] else "")]
     for entry in listing["weights"]:
         lines += [
             "",

@@ -1,30 +1,36 @@
-"""Where pictures come from: each source is called without arguments and gives `Splits`.
+"""Data sources: each is called without arguments and returns `Splits`.
 
-Names are imported when they are asked for, so that what only finds files or labels loads no TensorFlow.
+Names are imported on first use, so that code which only finds files or labels doesn't load TensorFlow.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kt.data.apples import Apples
-    from kt.data.sources import Folder, Tfds
+    from kt.data.sources.domains import Domains, Unlabelled
+    from kt.data.sources.folder import Folder
+    from kt.data.sources.records import Records
+    from kt.data.sources.table import Table
+    from kt.data.sources.tfds import Tfds
     from kt.data.splits import Split, Splits
-    from kt.data.tables.source import Table
 
 _MODULES = {
-    "Apples": "apples",
-    "Folder": "sources",
+    "Domains": "sources.domains",
+    "Folder": "sources.folder",
+    "Records": "sources.records",
     "Split": "splits",
     "Splits": "splits",
-    "Table": "tables.source",
-    "Tfds": "sources",
+    "Table": "sources.table",
+    "Tfds": "sources.tfds",
+    "Unlabelled": "sources.domains",
 }
 
-__all__ = ["Apples", "Folder", "Split", "Splits", "Table", "Tfds"]
+__all__ = ["Domains", "Folder", "Records", "Split", "Splits", "Table", "Tfds", "Unlabelled"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Apples":
+        raise ImportError("Apples has moved; write: from kt.samples import Apples")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"kt.data.{_MODULES[name]}"), name)

@@ -1,6 +1,6 @@
-"""A zip of pictures given as a folder: unpacked once into the cache, by its content, and nowhere else.
+"""A zip of pictures given in place of a folder: it is unpacked once into the cache, under the hash of its content.
 
-Zips come from strangers: no entry leaves the folder, no link is made, and a bomb is refused before it is unpacked.
+Zips come from strangers: no entry may leave the folder, no link is made, and a zip bomb is refused before unpacking.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from kt.cache import SPARE, cache_home
-from kt.console import progress_bar, say, warn
-from kt.data.find import hidden, why_not
+from kt.base.cache import SPARE, cache_home
+from kt.base.console import progress_bar, say, warn
 from kt.errors import DataError, EnvironmentProblem, one_line
+from kt.kinds.pictures.find import hidden, why_not
 
 MOST_FILES = 2_000_000
 MOST_TIMES = 100
-"""A zip that unpacks to more than so many times its size is no set of pictures, which hardly shrink; above 100 MB."""
+"""A zip is refused if it unpacks to more than this many times its size plus 100 MB: pictures hardly compress."""
 
 OTHERS = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 """Archives that kt does not unpack."""
@@ -39,9 +39,9 @@ def is_zip(path: Path) -> bool:
 
 
 def unpacked(archive: Path) -> Path:
-    """The folder with a zip's content, in the cache; unpacked where it isn't there yet.
+    """The folder in the cache with a zip's content; the zip is unpacked unless the folder exists.
 
-    Raises DataError for what can't be unpacked or must not be, EnvironmentProblem where there is no room.
+    Raises DataError for a zip that can't be unpacked or must not be, EnvironmentProblem if the disk lacks the room.
     """
     home = cache_home() / "unpacked"
     home.mkdir(exist_ok=True)
@@ -122,7 +122,7 @@ def _write(content: zipfile.ZipFile, entries: list[tuple[zipfile.ZipInfo, Path]]
 
 
 def _clear_broken_off(home: Path) -> None:
-    """Remove what a killed process left; a day is longer than any takes."""
+    """Remove what a killed process left: partial folders older than a day, longer than any unpacking takes."""
     for partial in home.glob(".part-*"):
         if time.time() - partial.stat().st_mtime > 86400:
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,13 +1,15 @@
-"""The same photograph again: which pictures are copies of each other, so that no split holds what another was made of.
+"""Duplicates: which pictures are copies of each other, so that no split holds a copy of a picture in another split.
 
 Exact copies have the same pixels. Near-duplicates are one photograph saved again, scaled, or made a little brighter or
-darker. Two questions decide, each at the resolution that can answer it:
+darker. Two questions decide whether a pair is one, each asked at the resolution that can answer it:
 
-* Is the pair much nearer than pictures of its class usually are? On photos that move from scene to scene two copies
-  lie far below the usual distance; before a fixed camera all pictures are near each other, and so none is a copy.
-* Does the pair differ evenly, as saving again and sensor noise do, or in one place, as a lamp, a needle or a tick do?
+* Is the pair much nearer than pictures of its class usually are? If the photos show different scenes, two copies lie
+  far below the usual distance. If a fixed camera took them, all pictures are near each other, so none counts as a copy.
+* Is the difference spread evenly, as after saving again or from sensor noise, or is it in one place, such as a lamp, a
+  needle or a tick?
 
-Pairs are joined into clusters around one picture that all of a cluster are near to, never by way of a third.
+A cluster has one central picture, and every other picture in it is near to that one; two pictures are never joined
+through a third.
 """
 
 import hashlib
@@ -18,50 +20,52 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from kt.data.splits import Pixels
+from kt.kinds.pictures import Pixels
 
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 NEAR = 6.0
-"""Copies differ by less than this: root mean square over 16 x 16 means, in levels of 255, brightness set equal.
+"""Copies differ by less than this: root mean square over 16 x 16 means, in levels of 255, after equalising brightness.
 
 On four sets of photos, copies at JPEG quality 50, half size and 5% less light lie below 5.6, other photos above 15.
 """
 
 OF_CONTRAST = 0.15
-"""And by less than this share of the weaker picture's contrast, its standard deviation over the means.
+"""Copies also differ by less than this share of the lower of both contrasts: the standard deviation over the means.
 
-Otherwise any two faint pictures would be one. Copies lie below 0.1, different photos above 0.3.
+Otherwise any two faint pictures would count as copies. Copies lie below 0.1, different photos above 0.3.
 """
 
 OF_SPREAD = 0.5
-"""And by less than this share of the median distance to pictures of the same class. Copies of photos: below 0.15."""
+"""Copies also differ by less than this share of the median distance to pictures of the same class.
+
+Copies of photos lie below 0.15.
+"""
 
 BRIGHTER = 0.07
-"""The mean may differ by this share: a picture made 5% brighter or darker is still the same."""
+"""The mean brightness may differ by this share: a picture made 5% brighter or darker is still a copy."""
 
 EVENLY = (8.0, 0.4, 6.0)
-"""What a cell of 32 x 32 may differ by: so many levels, so much of the contrast around it, so much of the noise.
+"""A cell of the 32 x 32 may differ by this many levels, plus this times the contrast around it, plus this times noise.
 
-The contrast around a cell is that of the picture that has less of it there: at an edge that both have, scaling blurs;
-at the edge of a lamp, one of the two has none. The noise is the median of all cells' differences, as a standard
-deviation.
+The contrast around a cell is the lower one of the two pictures: scaling blurs an edge that both have, but the edge of a
+lamp is in one of them only. The noise is the median of all cells' differences, scaled to a standard deviation.
 """
 
 CROWD = 50
-"""More near pairs than this for each picture: the set lies too close together for the measure."""
+"""With more near pairs than this for each picture, the pictures are too similar for the measure to mean anything."""
 
 _COARSE, _FINE, _SAMPLE, _FEWEST = 16, 32, 64, 4
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Which pictures are copies. exact, near: a number for each picture, int64 `[N]`; copies share it.
+    """Which pictures are copies. exact, near: a number for each picture, int64 `[N]`; copies have the same number.
 
-    near joins the near-duplicates to the exact copies. pairs: int64 `[P, 2]`, pictures that are near-duplicates of each
-    other and of which neither is an exact copy of an earlier one, also where `near` has them apart. crowded: whether
-    there were too many pairs for the measure to mean anything; then near is exact.
+    near: near-duplicates have the same number too. pairs: int64 `[P, 2]`, indices of pictures that are near-duplicates
+    of each other, even if `near` gives them different numbers; exact copies of an earlier picture are left out.
+    crowded: whether there were too many pairs for the measure to mean anything; then near equals exact.
     """
 
     exact: Numbers
@@ -75,7 +79,7 @@ class Copies:
 
 
 def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True) -> Copies:
-    """The copies among the pictures, uint8 `[N, H, W, 3]`; without `near_duplicates` only the exact ones."""
+    """The copies among the pictures, uint8 `[N, H, W, 3]`; only exact copies if `near_duplicates` is false."""
     exact = _exact(pixels)
     none = Copies(exact, exact, np.empty((0, 2), np.int64))
     firsts = np.unique(exact, return_index=True)[1]
@@ -95,17 +99,20 @@ def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True
 
 
 def _exact(pixels: Pixels) -> Numbers:
-    """A number for each picture, counted from 0 in their order; those of the same pixels share it."""
+    """A number for each picture, counted from 0 in their order; pictures with equal pixels have the same number."""
     seen: dict[bytes, int] = {}
-    return np.array([seen.setdefault(hashlib.sha256(one.tobytes()).digest(), len(seen)) for one in pixels], np.int64)
+    return np.array(
+        [seen.setdefault(hashlib.sha256(image.tobytes()).digest(), len(seen)) for image in pixels], np.int64
+    )
 
 
 @dataclass(frozen=True)
 class _Coarse:
-    """16 x 16 mean colours of each picture, without their mean, and what decides from which distance on they are near.
+    """16 x 16 mean colours of each picture, less their mean, and the distance below which another picture is near.
 
-    offsets: float32 `[N, D]`, from the mean of all pictures, which keeps the digits where all are much alike. mean,
-    deviation: of each picture. limits: how near another must be, in levels, the spread of its class included.
+    offsets: float32 `[N, D]`, less the mean over all pictures, which preserves precision if all are much alike. mean,
+    deviation: of each picture. contrast: the standard deviation over the cells, by colour. limits: how near another
+    picture must be, in levels; the usual distance within the class is taken into account.
     """
 
     offsets: Floats
@@ -123,11 +130,11 @@ class _Coarse:
         contrast = np.sqrt(means.reshape(len(means), -1, 3).var(axis=1).mean(axis=1))
         offsets = centred - centred.mean(axis=0)
         usual = _usual_distance(offsets, deviation, labels)
-        near = np.clip(OF_CONTRAST * contrast, 0.5, NEAR)  # half a level is what rounding does to a plain area
+        near = np.clip(OF_CONTRAST * contrast, 0.5, NEAR)  # rounding changes a plain area by half a level
         return cls(offsets, mean, deviation, contrast, np.minimum(near, OF_SPREAD * usual))
 
     def candidates(self) -> Iterator[Numbers]:
-        """Pairs `[P, 2]`, the smaller index first, that are near by the coarse means."""
+        """Pairs `[P, 2]` of pictures that are near by the coarse means, the smaller index first."""
         count = len(self.offsets)
         step = max(16, min(1024, 2**24 // count))
         everyone = np.arange(count)
@@ -140,7 +147,7 @@ class _Coarse:
             yield np.stack([rows[one], others[other]], axis=1)
 
     def _same_light(self, rows: Numbers, others: Numbers) -> npt.NDArray[np.bool_]:
-        """Whether mean and deviation differ by no more than a little more or less light makes."""
+        """Whether mean and deviation differ by no more than a small change of light explains."""
         lighter = np.abs(self.mean[rows, None] - self.mean[None, others])
         most = np.minimum(0.7 * _lesser(self.contrast, rows, others), BRIGHTER * _greater(self.mean, rows, others))
         stronger = np.abs(self.deviation[rows, None] - self.deviation[None, others])
@@ -157,7 +164,7 @@ def _greater(values: Floats, rows: Numbers, others: Numbers) -> Floats:
 
 
 def _squared(offsets: Floats, deviation: Floats, rows: Numbers, others: Numbers) -> Floats:
-    """Mean squared distances `[rows, others]` of the coarse means, less what a factor on one of the two explains."""
+    """Mean squared distances `[rows, others]` of the coarse means, less the part that a change of contrast explains."""
     one, other = offsets[rows], offsets[others]
     squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None, :] - 2 * one @ other.T
     return np.asarray(
@@ -166,7 +173,7 @@ def _squared(offsets: Floats, deviation: Floats, rows: Numbers, others: Numbers)
 
 
 def _usual_distance(offsets: Floats, deviation: Floats, labels: Numbers) -> Floats:
-    """For each picture the median distance to others of its class; of all, where a class has too few to tell."""
+    """For each picture the median distance to others of its class, or to all pictures if its class has too few."""
     usual = np.empty(len(offsets), np.float32)
     everyone = np.arange(len(offsets))
     random = np.random.default_rng(0)
@@ -183,11 +190,11 @@ def _usual_distance(offsets: Floats, deviation: Floats, labels: Numbers) -> Floa
 
 
 def _evenly(pixels: Pixels, firsts: Numbers, pairs: Numbers) -> npt.NDArray[np.bool_]:
-    """Which pairs differ evenly over the picture, and nowhere by more than saving again, scaling and noise explain."""
+    """Which pairs differ evenly: in no cell by more than saving again, scaling and noise explain."""
     involved, where = np.unique(pairs, return_inverse=True)
     where = where.reshape(-1, 2)
     kept = np.empty(len(pairs), bool)
-    # In 16 bits, a tenth of a level is kept; there may be many.
+    # 16 bits are precise to about a tenth of a level, and save memory if there are many pictures.
     means = _means(pixels, firsts[involved], side=_FINE).astype(np.float16)
     for start in range(0, len(pairs), 512):
         chosen = where[start : start + 512]
@@ -201,7 +208,7 @@ def _evenly(pixels: Pixels, firsts: Numbers, pairs: Numbers) -> npt.NDArray[np.b
 
 
 def _less_the_light(one: Floats, other: Floats) -> Floats:
-    """What remains of the difference once mean and deviation of the first are those of the second."""
+    """The difference that remains after the first is given the mean and the deviation of the second."""
     axes = (1, 2, 3)
     one, other = one - one.mean(axis=axes, keepdims=True), other - other.mean(axis=axes, keepdims=True)
     factor = other.std(axis=axes, keepdims=True) / np.maximum(one.std(axis=axes, keepdims=True), 1e-3)
@@ -217,7 +224,10 @@ def _contrast_around(means: Floats) -> Floats:
 
 
 def _clusters(count: int, pairs: Numbers) -> Numbers:
-    """A number for each picture: around the one with most near-duplicates, all that are near to it, and so on."""
+    """The number of the cluster of each picture.
+
+    The picture with the most near-duplicates forms a cluster with all of them that are in none yet, then the next one.
+    """
     numbers = np.full(count, -1, np.int64)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     both = both[np.argsort(both[:, 0], kind="stable")]
@@ -233,7 +243,7 @@ def _clusters(count: int, pairs: Numbers) -> Numbers:
 def _means(pixels: Pixels, chosen: Numbers, *, side: int) -> Floats:
     """Mean colours of a grid of `side` x `side` cells over the chosen pictures, float32 `[N, side, side, 3]`.
 
-    Of fewer cells where a picture has fewer pixels. Cells differ by a pixel where the sides do not divide.
+    There are fewer cells if a picture has fewer pixels. Cells differ by a pixel if `side` doesn't divide the sides.
     """
     height, width = pixels.shape[1:3]
     rows, columns = min(side, height), min(side, width)
@@ -243,9 +253,10 @@ def _means(pixels: Pixels, chosen: Numbers, *, side: int) -> Floats:
     kind = np.uint16 if np.diff([*top, height]).max() <= 257 else np.uint32  # 16 bits hold 257 rows, in half the time
     for start in range(0, len(chosen), 64):
         part = pixels[chosen[start : start + 64]].reshape(-1, height, width * 3)
-        # Whole rows first, which is several times as fast as both sides at once.
+        # Summing whole rows first is several times as fast as summing both axes at once.
         bands = np.stack(
-            [part[:, one:other].sum(axis=1, dtype=kind) for one, other in pairwise([*top, height])], axis=1
+            [part[:, start_row:end_row].sum(axis=1, dtype=kind) for start_row, end_row in pairwise([*top, height])],
+            axis=1,
         ).reshape(-1, rows, width, 3)
         means[start : start + 64] = np.add.reduceat(bands, left, axis=2, dtype=np.uint32) / area[None, :, :, None]
     return means

@@ -1,4 +1,4 @@
-"""What the name of a folder tells: whether it only sorts pictures, is a way to look at things, or a part of a whole."""
+"""What the name of a folder says: whether the folder only sorts pictures, is a camera's view, or a part of the data."""
 
 import re
 
@@ -30,31 +30,34 @@ _DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d?([-_. ]?\d\d?)?)?")
 
 
 def words(name: str) -> set[str]:
-    """The words of a name, without case and numbers."""
+    """The words of a name, in lower case and without numbers."""
     return set(re.findall(r"[^\W\d_]+", key_of(name)))
 
 
 def is_batch(name: str) -> bool:
-    """Whether it may hold any classes: a batch, a fold, a session, a site, a date, or a split."""
+    """Whether a folder of this name may hold several classes: a batch, fold, session, site, date or split."""
     return bool(words(name) & _BATCHES or _DATE.fullmatch(name) or split_of(name))
 
 
 def sorts(name: str) -> bool:
-    """Whether a folder of this name only sorts pictures: by year, month, part, view or split. A day may be a thing."""
+    """Whether a folder of this name only sorts pictures: by year, month, part, view or split.
+
+    A full date does not count: the pictures of one day may be a group.
+    """
     return _sorts(name, _PARTS) and not re.search(r"\d{4}\D?\d\d\D?\d\d", name)
 
 
 def sorts_within(name: str) -> bool:
-    """The same of folders that several classes have: sessions, sites and days sort there too."""
+    """The same for a folder name that several classes share: there, sessions, sites and full dates sort too."""
     return _sorts(name, _BATCHES)
 
 
 def _sorts(name: str, parts: frozenset[str]) -> bool:
-    found = words(name)
-    return bool(_DATE.fullmatch(name) or (found and found <= parts | _VIEWS | _CALENDAR) or split_of(name))
+    own = words(name)
+    return bool(_DATE.fullmatch(name) or (own and own <= parts | _VIEWS | _CALENDAR) or split_of(name))
 
 
 def views(name: str) -> bool:
-    """Whether a folder of this name is a way to look at things: from the front, by one of several cameras."""
-    found = words(name)
-    return bool(found) and found <= _VIEWS
+    """Whether a folder of this name is a view: from the front, or by one of several cameras."""
+    own = words(name)
+    return bool(own) and own <= _VIEWS

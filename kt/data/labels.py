@@ -1,6 +1,7 @@
-"""Labels as people write them: which spellings are one class, and which texts can be no label at all.
+"""Labels as people write them: which spellings mean one class, and which texts can't be a label.
 
-One rule for every source: class folders, the cells of a table, the names of a published set. Loads nothing heavy.
+The same rules hold for every source: class folders, the cells of a table, the names of a published data set. Imports
+nothing heavy.
 """
 
 import re
@@ -11,14 +12,14 @@ from collections.abc import Iterable
 from kt.errors import DataError
 
 LONGEST = 200
-"""Characters of the longest label; what is longer is a text that was taken for one."""
+"""The most characters of a label; a longer one is probably a text from the wrong column."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
-_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of a pair, ends of lines and paragraphs
+_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, lone surrogates, line and paragraph separators
 
 
 def check_label(label: str, *, where: str) -> None:
-    """Raise DataError for a label that could not stand in a line of `labels.txt` or of the report.
+    """Raise DataError for a label that can't be written as a line of `labels.txt` or of the report.
 
     where: the file, line or folder that it comes from, for the error.
     """
@@ -43,9 +44,9 @@ def _in_words(character: str) -> str:
 
 
 def key_of(label: str) -> str:
-    """What all spellings of one class share: without case, stray spaces, and the two ways to write an accent.
+    """The key that all spellings of one class share: without case and extra spaces, and with accents in one form (NFC).
 
-    `1.0` is `1`. Labels of a single character keep their case, for a set of letters has `A` and `a`.
+    `1.0` becomes `1`. Labels of a single character keep their case, because a set of letters has both `A` and `a`.
     """
     text = unicodedata.normalize("NFC", " ".join(label.split()))
     if number := _WHOLE.fullmatch(text):
@@ -54,9 +55,9 @@ def key_of(label: str) -> str:
 
 
 def one_class(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """`{label as it is written: its class}`, and a note for each class that is written in several ways.
+    """The class of each label as it is written, and a note for each class that is written in several ways.
 
-    labels: one for each picture, so that the commonest spelling names the class.
+    labels: one for each picture, so that the most common spelling names the class.
     """
     counts = Counter(labels)
     spellings: dict[str, list[str]] = defaultdict(list)
@@ -75,7 +76,10 @@ def one_class(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def class_of(label: str, classes: Iterable[str]) -> str | None:
-    """Which of a model's classes a label means: as it is written, else the only one of the same key; None for none."""
+    """The class of a model that a label means: the one of the same spelling, else the only one with the same key.
+
+    None if there is no such class.
+    """
     known = list(classes)
     if label in known:
         return label
@@ -84,7 +88,7 @@ def class_of(label: str, classes: Iterable[str]) -> str | None:
 
 
 def _with_point(label: str) -> bool:
-    """Whether it is a whole number with a decimal point, which `1` is preferred to."""
+    """Whether the label is a whole number with a decimal point; as a name, `1` is preferred to `1.0`."""
     return _WHOLE.fullmatch(label.strip()) is not None
 
 
@@ -93,6 +97,6 @@ def _capitals(label: str) -> int:
 
 
 def _quoted(labels: list[str]) -> str:
-    """The spellings, told apart also where they look the same: by code points, where an accent is written in two."""
+    """The spellings, quoted; one that is not in NFC is escaped, as it may look the same as another one."""
     shown = [repr(label) if unicodedata.is_normalized("NFC", label) else ascii(label) for label in labels]
     return ", ".join(shown)

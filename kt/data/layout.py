@@ -1,11 +1,11 @@
 """How a folder of pictures is laid out: which of its folders are splits, which are classes, and what lies beside them.
 
     photos/CLASS/...                     one folder a class, with sub-folders or without
-    photos/SPLIT/CLASS/...               splits by their words (`kt.data.split_words`), whatever stands around those
+    photos/SPLIT/CLASS/...               a folder is a split if its name contains a split word (`kt.data.split_words`)
     photos/CLASS/SPLIT/...               the same the other way round
-    photos/dataset/...                   a wrapper, which is gone through
+    photos/dataset/...                   a wrapper: the folder inside it is read
 
-Loads nothing heavy, so that `kt new` reads a folder as `kt run` will.
+Imports nothing heavy, so that `kt new` reads a folder exactly as `kt run` will.
 """
 
 import mimetypes
@@ -16,19 +16,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kt.data.archive import OTHERS, is_zip, unpacked
-from kt.data.find import RAW_SUFFIXES, LeftOut, Walk
 from kt.data.folder_names import is_batch, sorts_within, words
 from kt.data.groups import Place
 from kt.data.labels import check_label, class_of, key_of, one_class
 from kt.data.split_words import split_of, splits_of
 from kt.errors import DataError
+from kt.kinds.pictures.find import RAW_SUFFIXES, LeftOut, Walk
 
 EXPECTED = "expected one sub-folder a class, with pictures in each"
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A picture and what its place says: its class, its split where there is one, the folders below its class."""
+    """A picture and what its path says: its class, its split if it has one, and its folders below the class folder."""
 
     file: Path
     label: str
@@ -40,8 +40,8 @@ class Placed:
 class Layout:
     """The pictures of a folder, sorted by path within each split.
 
-    root: the folder that all of them lie in. splits: by the folders' names, such as `{"train": ("train/",)}`; empty
-    where the folder has none. facts: how the folder was understood. notes: what a person should look at.
+    root: the folder that all of them lie in. splits: the folders of each split, such as `{"train": ("train/",)}`; empty
+    if the folder has no splits. facts: how the folder was understood. notes: what a person should look at.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class Layout:
     notes: tuple[str, ...]
 
     def told_splits(self) -> list[str]:
-        """One line on which folder is which split; none where the folder has no splits."""
+        """One line on which folder is which split; an empty list if the folder has no splits."""
         return _told(self.splits)
 
     def places(self) -> list[Place]:
@@ -73,7 +73,10 @@ class Layout:
 
 @dataclass(eq=False)
 class _Node:
-    """A folder: its own pictures and sub-folders, and over all of it so many pictures, files, and other media."""
+    """A folder: its own pictures and sub-folders. total, files, media: counts over the whole tree below it.
+
+    total: pictures that kt reads. files: all files. media: images and videos that kt can't read.
+    """
 
     path: Path
     pictures: list[Path] = field(default_factory=list)
@@ -92,7 +95,7 @@ class _Node:
         return [folder for folder in self.folders if folder.total]
 
     def vanished(self) -> bool:
-        """Whether a person took it for a class: it has no picture, and nothing at all, or media that kt can't read."""
+        """Whether it was probably meant as a class, without a picture: it has no files, or media that kt can't read."""
         return not self.total and (not self.files or self.media > 0)
 
     def below(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -105,21 +108,22 @@ class _Node:
 
 
 def check_folder(root: Path) -> None:
-    """Raise DataError unless there is a folder, or a zip of one."""
+    """Raise DataError unless `root` is a folder or a zip file."""
     if root.is_dir() or is_zip(root):
         return
     if root.suffix.lower() in OTHERS and root.exists():
         raise DataError(f"Cannot read pictures from {root}: kt unpacks .zip alone; unpack it, and give the folder.")
-    there = "it is a file" if root.exists() else "no such folder"
-    raise DataError(f"Cannot read pictures from {root}: {there}; expected a folder with one sub-folder a class.")
+    why = "it is a file" if root.exists() else "no such folder"
+    raise DataError(f"Cannot read pictures from {root}: {why}; expected a folder with one sub-folder a class.")
 
 
 def read_layout(root: Path, *, decided: bool = False, known: Collection[str] = ()) -> Layout:
     """The pictures of a folder, or of a zip of one, with their classes and splits.
 
-    decided: folders below the outermost are no classes, whatever it looks like. known: the classes that are expected,
-    where a model says so. Raises DataError where there are no classes, where a class has lost its pictures, and where
-    it is not clear which folders are splits.
+    decided: the caller has said how pictures are grouped, so the outer folders are the classes, even if their names
+    leave that unclear. known: the classes of a model, if pictures are read for one. Raises DataError if there are no
+    classes, if a class folder is empty or holds only media that kt can't read, and if it is not clear which folders are
+    splits or classes.
     """
     check_folder(root)
     if not root.is_dir():
@@ -138,7 +142,7 @@ def read_layout(root: Path, *, decided: bool = False, known: Collection[str] = (
     _check_vanished(parts, top)
     for label in sorted({picture.label for picture in pictures}):
         check_label(label, where=f"folder {root}")
-    # A model that tells two spellings apart is asked in them.
+    # A class that the model knows keeps its spelling: the model may have two classes that differ in spelling only.
     spelled, merged = one_class(picture.label for picture in pictures if picture.label not in known)
     splits: dict[str, tuple[str, ...]] = {}
     for part in parts:
@@ -192,7 +196,7 @@ def _is_media(name: str) -> bool:
 
 
 def _unwrapped(node: _Node, facts: list[str]) -> _Node:
-    """The folder that holds the splits or classes, where others hold nothing else."""
+    """The folder that holds the splits or classes: the innermost one, if each outer folder holds only the next."""
     inner = node
     while (only := _inside(inner)) is not None:
         inner = only
@@ -204,7 +208,7 @@ def _unwrapped(node: _Node, facts: list[str]) -> _Node:
 
 
 def _inside(node: _Node) -> _Node | None:
-    """The one folder that a wrapper holds; None for a folder that is no wrapper."""
+    """The one folder that a wrapper holds; None if `node` is not a wrapper."""
     if node.pictures or len(node.full) != 1 or any(folder.vanished() for folder in node.folders):
         return None
     only = node.full[0]
@@ -216,7 +220,10 @@ def _inside(node: _Node) -> _Node | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A folder with class folders; or, where `label` is given, the pictures of one class. split: of all of them."""
+    """A folder with class folders; or, if `label` is given, a folder with the pictures of one class.
+
+    split: the split of all its pictures. called: what a person calls that folder.
+    """
 
     split: str | None
     called: str
@@ -231,7 +238,7 @@ class _Part:
             yield from (Placed(file, folder.name, self.split, folders) for file, folders in folder.below())
 
     def beside(self, root: Path) -> Iterator[str]:
-        """What lies beside the class folders and is not read."""
+        """Notes on what lies beside the class folders and is not read."""
         if self.label is not None:
             return
         if loose := self.node.pictures:
@@ -251,7 +258,7 @@ class _Found:
 
 
 def _by_split(top: _Node) -> _Found | None:
-    """`train/CLASS/...` beside other splits; None where there is no such thing."""
+    """The parts of a folder with `train/CLASS/...` and at least one other split; None if the layout is another."""
     meant = splits_of(folder.name for folder in top.folders)
     split_of_folder = {folder.name: split for folder in top.folders if (split := meant[folder.name])}
     named = [folder for folder in top.folders if folder.name in split_of_folder]
@@ -260,7 +267,7 @@ def _by_split(top: _Node) -> _Found | None:
     if not any(folder.full for folder in named):
         if all(folder in named for folder in top.full):
             raise DataError(_without_classes(top, named))
-        return None  # classes of which one is called train
+        return None  # these are classes, and one of them is called train
     splits = Counter(split_of_folder.values())
     if double := [split for split, count in splits.items() if count > 1]:
         both = " and ".join(f"{folder.name}/" for folder in named if split_of_folder[folder.name] == double[0])
@@ -295,7 +302,7 @@ def _by_split(top: _Node) -> _Found | None:
 
 
 def _by_class_and_split(top: _Node) -> _Found | None:
-    """`CLASS/train/...` and `CLASS/test/...` in each class; None where no class has such."""
+    """The parts of a folder with `CLASS/train/...`, `CLASS/test/...` for each class; None if the layout is another."""
     split = [folder for folder in top.full if _has_splits(folder)]
     if len(split) < 2:
         return None
@@ -367,10 +374,10 @@ def _check_clear(outer: _Node, *, decided: bool, known: Collection[str]) -> None
 
 
 def _batches(folders: Sequence[_Node], known: Collection[str]) -> bool:
-    """Whether folders may be something else than classes, such as batches that each hold all classes.
+    """Whether folders may not be classes, but for example batches that each hold all classes.
 
-    The sign is that they hold the same folders and no pictures. Names then say whether the inner ones sort or count
-    (2021/, plant_07/), and so the outer ones are classes.
+    The sign is that they hold folders of the same names and hardly any pictures. Names may show that they are classes
+    nevertheless: if the inner folders only sort pictures (2021/) or are numbered (plant_07/).
     """
     if len(folders) < 2 or sum(len(folder.pictures) for folder in folders) * 10 > sum(node.total for node in folders):
         return False
@@ -390,14 +397,15 @@ def _batches(folders: Sequence[_Node], known: Collection[str]) -> bool:
     if all(map(sorts_within, shared)):
         return False
     stem = _stem(shared)
-    # What is counted: things, such as plant_07/; but numbers alone may be classes, where the outer ones are counted.
+    # Numbered inner folders are groups, such as plant_07/; but bare numbers may be classes if the outer folders are
+    # numbered.
     return stem is None or (not stem and _stem(outer) is not None)
 
 
 def _stem(names: Iterable[str]) -> str | None:
-    """What all names have before a number, which may be nothing; None where they are not counted so."""
-    found = [_COUNTED.fullmatch(name) for name in names]
-    stems = {match[1] if match else None for match in found}
+    """The text that all names have before a number, possibly empty; None if they are not numbered like that."""
+    matches = [_COUNTED.fullmatch(name) for name in names]
+    stems = {match[1] if match else None for match in matches}
     return stems.pop() if len(stems) == 1 else None
 
 
@@ -421,7 +429,7 @@ def _some(parts: Sequence[str]) -> str:
 
 
 def _check_vanished(parts: Sequence[_Part], top: _Node) -> None:
-    """Raise DataError that names every class folder without a picture in any split."""
+    """Raise a DataError that names every class folder without a picture in any split, if there are any."""
     folders = [folder for part in parts if part.label is None for folder in part.node.folders]
     full = {key_of(folder.name) for folder in folders if folder.total}
     gone = [folder for folder in folders if folder.vanished() and key_of(folder.name) not in full]
@@ -441,11 +449,14 @@ def _why_empty(folder: _Node) -> str:
 
 
 def to_measure(layout: Layout) -> tuple[Layout, str]:
-    """What a model is measured on: test where the folder has splits, and one line on that; else all of it."""
+    """The pictures to measure a model on, and one line on the choice.
+
+    They are those of test, or else of validation or of train; all pictures, and no line, if the folder has no splits.
+    """
     for split in ("test", "validation", "train"):
         if split in layout.splits:
             chosen = tuple(picture for picture in layout.pictures if picture.split == split)
-            others = [name for names in (layout.splits[one] for one in layout.splits if one != split) for name in names]
+            others = [folder for other in layout.splits if other != split for folder in layout.splits[other]]
             rest = f"; {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not looked at" if others else ""
             fact = f"measured on {' and '.join(layout.splits[split])}, {_pictures(len(chosen))}{rest}"
             return replace(layout, pictures=chosen), fact

@@ -1,4 +1,4 @@
-"""The words that people have for train, validation and test: as names of folders, and in a table's column."""
+"""The words that people use for train, validation and test, in the names of folders and in a column of a table."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ VALIDATION = frozenset({"validation", "val", "valid", "validate", "validating", 
 TEST = frozenset({"test", "tst", "testing", "tests", "holdout", "heldout", "eval", "evaluation", "evaluate"})
 
 _EVALUATION = frozenset({"eval", "evaluation", "evaluate"})
-"""What is test, unless there is a test already: then it is validation."""
+"""Words that mean test; if the data have a test split under another name and no validation, they mean validation."""
 
 _WORDS = {
     **dict.fromkeys(TRAIN, "train"),
@@ -19,13 +19,14 @@ _WORDS = {
 }
 _BEHIND = r"(?:sets?|data|dataset|images?|imgs?|pictures?|pics?|photos?|split|samples?|folder)"
 _GLUED = re.compile(rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))}){_BEHIND}")
-"""A word and what is often written behind it without a gap, such as `trainset`."""
+"""A split word and a noun that is often joined to it, such as `trainset`."""
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name means: "train", "validation" or "test"; None where it means none, or two.
+    """The split that a name means: "train", "validation" or "test"; None if it means none, or more than one.
 
-    In any case and with words before or behind: `Training`, `seg_train`, `images-test`, `01_train`, `valSet`.
+    Upper and lower case are equal, and other words may come before or after it: `Training`, `seg_train`, `images-test`,
+    `01_train`, `valSet`.
     """
     meant = {_WORDS[word] for word in _known_words(name)}
     if meant == {"train", "validation"}:  # train and validation in one, as in VOC's trainval
@@ -34,7 +35,10 @@ def split_of(name: str) -> str | None:
 
 
 def splits_of(names: Iterable[str]) -> Mapping[str, str | None]:
-    """The split that each of a set's names means. Beside a test, evaluation is validation, and else it is test."""
+    """The split that each name of one data set means, by name.
+
+    Evaluation means validation if the data set has another test and no validation; otherwise it means test.
+    """
     meant = {name: split_of(name) for name in names}
     evaluation = {name for name, split in meant.items() if split == "test" and _known_words(name) <= _EVALUATION}
     tests = {name for name, split in meant.items() if split == "test"} - evaluation
@@ -50,7 +54,7 @@ def _known_words(name: str) -> set[str]:
 
 
 def _known(part: str) -> str:
-    """The split word that a part of a name is, or begins with; empty where there is none."""
+    """The split word that a part of a name is, or that it joins to a noun of `_BEHIND`; empty if there is none."""
     if part in _WORDS:
         return part
     glued = _GLUED.fullmatch(part)
@@ -58,6 +62,6 @@ def _known(part: str) -> str:
 
 
 def _apart(name: str) -> str:
-    """Words that are told apart by capitals alone get a gap: `imagesTrain`, `TrainImages`."""
+    """Put a space between words that only a capital separates: `imagesTrain`, `TrainImages`."""
     plain = unicodedata.normalize("NFKC", name)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)

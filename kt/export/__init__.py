@@ -1,9 +1,9 @@
-"""Exports: each artefact is made under TensorFlow in a child process, checked image by image, and released if it holds.
+"""Exports: each artefact is made and checked image by image in a child process, and released if it passes.
 
-Importing this package loads neither TensorFlow nor Keras; `kt.export.artifact` (TensorFlow only) opens what was made.
+Importing this package loads neither TensorFlow nor Keras; `kt.export.artifact` opens what was made.
 """
 
-from kt.export.job import FORMATS, ArtifactResult, ExportJob, export, unreleased
+from kt.export.job import ArtifactResult, ExportJob, export, unreleased
 from kt.export.release import release
 
-__all__ = ["FORMATS", "ArtifactResult", "ExportJob", "export", "release", "unreleased"]
+__all__ = ["ArtifactResult", "ExportJob", "export", "release", "unreleased"]

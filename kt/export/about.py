@@ -1,4 +1,4 @@
-"""What a phone file tells of its model besides the class names: for who holds the file, and for the app's screen."""
+"""The description of a model inside a phone file: author, license, translated class names, score threshold."""
 
 import ast
 import re
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kt.base.names import printable
 from kt.errors import ReleaseError
 from kt.export.labels import from_text
-from kt.names import printable
 from kt.recipe import summary_of
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -20,8 +20,9 @@ class About:
     """The words in a TFLite file's metadata; everything may be left out.
 
     description: one line. author, license: of the model. translations: class names in other languages, in the order of
-    the scores, under their locale, such as "de" or "pt-BR". score_threshold: clients that heed it leave out what scores
-    less, above 0 and at most 1; None leaves nothing out. Raises ReleaseError for a locale or threshold that can't be.
+    the scores, under their locale, such as "de" or "pt-BR". score_threshold: above 0 and at most 1; clients that heed
+    it leave out classes with a lower score; None leaves nothing out. Raises ReleaseError for an invalid locale or
+    threshold.
     """
 
     description: str = ""
@@ -52,7 +53,7 @@ class About:
         return cls(**{**data, "translations": {key: tuple(names) for key, names in data["translations"].items()}})
 
     def check(self, classes: Sequence[str]) -> None:
-        """Raise ReleaseError where a translation has not exactly one name for each class."""
+        """Raise ReleaseError if a translation does not have exactly one name for each class."""
         for locale, names in self.translations.items():
             if len(names) != len(classes) or not all(names):
                 order = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
@@ -75,7 +76,7 @@ def read_translation(setting: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _texts(file: Path) -> dict[str, str]:
-    """What a Python file assigns to names at its top level, where that is plain text."""
+    """The plain texts that a Python file assigns to names at its top level, by name."""
     try:
         body = ast.parse(file.read_text(encoding="utf-8")).body
     except (OSError, SyntaxError, ValueError):

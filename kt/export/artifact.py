@@ -1,101 +1,72 @@
-"""Opens what an export made and asks it; phone and server files with TensorFlow only, where neither Keras nor kt is."""
+"""Finds and opens an exported artefact of any format; a phone file is opened without TensorFlow."""
 
-import threading
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
-
-from kt import litert
-from kt.data.values import ValueRange
+from kt.base.files import check_openable
 from kt.errors import KtError, ReleaseError
-from kt.export import runtimes
-from kt.export.labels import LABELS, from_text
-from kt.export.runtimes import check_shape
-from kt.export.value_range import kept
-from kt.export.versions import versions
-from kt.files import check_openable
-from kt.plain import as_plain
-
-Pixels = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.float32]
-
-_FILES = (".tflite", ".onnx", ".keras")
-_BATCH = 64
-_THREADS = 2
-_PREFERRED = ("*_float32.tflite", "*_float16.tflite", "*_int8.tflite", "*.tflite", "*.onnx", "*_openvino", "*.keras")
+from kt.export.formats import FORMATS, Artifact, format_of
+from kt.export.formats.format import THREADS
+from kt.kinds.kind import Kind
+from kt.releases.released import read_card
+from kt.releases.versions import versions
 
 
-class Artifact(Protocol):
-    """An exported model: `classes` in the order of the scores, `image_size` as height and width in pixels.
+def open_artifact(path: Path, *, threads: int = THREADS) -> Artifact:
+    """Open an artefact: a file or folder of one of `kt.export.formats.FORMATS`, or a folder that holds some of them.
 
-    value_range: by which pictures of more than 8 bits are read for it, unless they tell one themselves.
+    Such a folder is a version's, or a recipe's, of which the highest version is taken. Of several formats in it, the
+    first in FORMATS is opened. threads: how many a TFLite file may use. Raises ReleaseError, which lists what is near
+    the path, if there is no artefact, and EnvironmentProblem if a library is missing.
     """
-
-    path: Path
-    classes: tuple[str, ...]
-    image_size: tuple[int, int]
-    value_range: ValueRange | None
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`, which must have `image_size`."""
-        ...
-
-
-def open_artifact(path: Path, *, threads: int = _THREADS) -> Artifact:
-    """Open a `.tflite`, `.onnx` or `.keras` file, an OpenVINO folder, a SavedModel, or a folder with some of them.
-
-    That is a version folder, or a recipe's folder (its highest version); of several a SavedModel comes first, then
-    TFLite. threads: that a TFLite file may take. Raises ReleaseError that lists what there is, EnvironmentProblem where
-    a library is missing.
-    """
-    found = find_artifact(path)
+    file = find_artifact(path)
+    kind = format_of(file)
+    assert kind is not None  # since find_artifact gives only paths that a format opens
     try:
-        return _open(found, threads=threads)
+        return kind.open(file, threads=threads)
     except KtError:
         raise
     except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged file
-        raise ReleaseError(f"{found} cannot be opened; it may be damaged, export again. ({_one_line(error)})") from None
-
-
-def _open(path: Path, *, threads: int) -> Artifact:
-    if path.suffix == ".tflite":
-        return TFLiteArtifact(path, threads=threads)
-    if path.suffix == ".onnx":
-        return runtimes.open_onnx(path)
-    if path.suffix == ".keras":
-        return runtimes.open_keras(path)
-    return runtimes.open_openvino(path) if (path / "model.xml").is_file() else SavedModelArtifact(path)
-
-
-def can_open(path: Path) -> bool:
-    """Whether kt can run such an artefact, and so check it."""
-    return path.is_dir() or path.suffix in _FILES
+        raise ReleaseError(f"{file} cannot be opened; it may be damaged, export again. ({_one_line(error)})") from None
 
 
 def find_artifact(path: Path) -> Path:
-    """The file or folder that `open_artifact` opens; raises ReleaseError that lists what there is."""
+    """The file or folder that `open_artifact` opens; ReleaseError if there is none, with a list of what is near."""
     check_openable(path)
-    if path.is_file() and path.suffix in _FILES:
+    if format_of(path) is not None:
         return path
-    if path.is_file() and path.name == "model.xml":
-        return path.parent
     if not path.is_dir():
-        raise ReleaseError(
-            f"{path} is no exported model ({', '.join(_FILES)}, OpenVINO, SavedModel). {_what_is_near(path)}"
-        )
-    if (path / "saved_model.pb").is_file() or (path / "model.xml").is_file():
-        return path
-    for pattern in _PREFERRED:
-        if files := sorted(path.glob(pattern)):
+        known = ", ".join(dict.fromkeys(kind.seen_as for kind in FORMATS))
+        raise ReleaseError(_of_a_recipe(path) or f"{path} is no exported model ({known}). {_what_is_near(path)}")
+    for kind in FORMATS:
+        if files := kind.found_in(path):
             return files[0]
-    if there := versions(path):
-        return find_artifact(path / str(there[-1]))
-    raise ReleaseError(f"{path} holds no exported model and no version of one. {_what_is_near(path)}")
+    if numbers := versions(path):
+        return find_artifact(path / str(numbers[-1]))
+    raise ReleaseError(
+        _of_a_recipe(path) or f"{path} holds no exported model and no version of one. {_what_is_near(path)}"
+    )
+
+
+def _of_a_recipe(path: Path) -> str:
+    """The error for a file in a recipe's own format, or for a version that holds nothing else; "" for anything else."""
+    folder = path if path.is_dir() else path.parent
+    own = {kind.name for kind in FORMATS} | {"custom"}
+    for artifact in read_card(folder).get("artifacts", []):
+        file = folder / artifact["name"]
+        if artifact["released"] and artifact.get("format", "custom") not in own and path in (folder, file):
+            return (
+                f"{file} is of the format {artifact['format']!r}, which its recipe brought along, and kt can't open it "
+                "without. Ask it by the format's own runtime, or export the run in a format of kt's as well."
+            )
+    return ""
+
+
+def keep_kind(path: Path, kind: Kind) -> None:
+    """Write the artefact's kind of examples into it; do nothing if kt can't add to its format."""
+    texts = kind.aside()
+    if texts and (form := format_of(path)) is not None:
+        for name, text in texts.items():
+            form.annotate(path, name, text)
 
 
 def _what_is_near(path: Path) -> str:
@@ -107,96 +78,3 @@ def _what_is_near(path: Path) -> str:
 
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-
-
-class SavedModelArtifact:
-    """A SavedModel with kt's two signatures. Safe to call from several threads."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with as_plain(path) as plain:
-            self._loaded = tf.saved_model.load(str(plain))  # kept: its functions die with it
-        self._from_pixels = self._signature("pixels")
-        shape = self._from_pixels.structured_input_signature[1]["pixels"].shape
-        self.image_size: tuple[int, int] = (int(shape[1]), int(shape[2]))
-        labels = path / "assets" / LABELS
-        self.classes = from_text(labels.read_bytes()) if labels.is_file() else ()
-        self.value_range = kept(path)
-
-    def _signature(self, name: str) -> Any:
-        if name not in self._loaded.signatures:
-            there = ", ".join(self._loaded.signatures) or "none"
-            raise ReleaseError(f"{self.path} has no signature {name!r}; it has: {there}.")
-        return self._loaded.signatures[name]
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`."""
-        check_shape(pixels, self.image_size)
-        return _batched(lambda batch: self._from_pixels(pixels=tf.constant(batch)), pixels, width=len(self.classes))
-
-    def answer(self, encoded: Sequence[bytes]) -> Scores:
-        """Scores float32 `[N, C]` of encoded pictures, decoded and resized inside the model (`serving_default`)."""
-        signature = self._signature("serving_default")
-        return _batched(lambda batch: signature(image_bytes=tf.constant(batch)), encoded, width=len(self.classes))
-
-
-def _batched(ask: Any, items: Any, *, width: int) -> Scores:
-    parts = [ask(items[start : start + _BATCH])["scores"].numpy() for start in range(0, len(items), _BATCH)]
-    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
-
-
-class TFLiteArtifact:
-    """A TFLite file, run image by image as a phone does (batches are no faster on XNNPACK). Safe to call from threads.
-
-    Float and quantised inputs are fed with the raw pixel values; quantised outputs come back as real numbers.
-    """
-
-    def __init__(self, path: Path, *, threads: int = _THREADS) -> None:
-        self.path = path
-        self._interpreter = litert.interpreter(path, threads=threads)
-        self._lock = threading.Lock()
-        (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        shape = tuple(int(side) for side in self._input["shape"])
-        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-            raise ReleaseError(f"{path} takes {list(shape)}; kt runs models that take one picture, [1, H, W, 3].")
-        self.image_size: tuple[int, int] = (shape[1], shape[2])
-        self.classes = _embedded_labels(path)
-        self.value_range = kept(path)
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Scores float32 `[N, C]` of pixels uint8 `[N, H, W, 3]`."""
-        check_shape(pixels, self.image_size)
-        with self._lock:
-            parts = [self._score(image[None]) for image in pixels]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
-
-    def _score(self, image: Pixels) -> Scores:
-        self._interpreter.set_tensor(self._input["index"], _quantised(image, self._input))
-        self._interpreter.invoke()
-        return _real(self._interpreter.get_tensor(self._output["index"]), self._output)
-
-
-def _embedded_labels(path: Path) -> tuple[str, ...]:
-    """The labels in the zip at the file's end; none for a file that kt did not make."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return from_text(archive.read(LABELS))
-    except (zipfile.BadZipFile, KeyError):
-        return ()
-
-
-def _quantised(image: Pixels, details: Any) -> npt.NDArray[Any]:
-    dtype, (scale, zero) = details["dtype"], details["quantization"]
-    if dtype == np.float32 or scale == 0:
-        return image.astype(dtype)
-    limits = np.iinfo(dtype)
-    quantised: npt.NDArray[Any] = np.clip(np.round(image / scale) + zero, limits.min, limits.max).astype(dtype)
-    return quantised
-
-
-def _real(values: npt.NDArray[Any], details: Any) -> Scores:
-    scale, zero = details["quantization"]
-    if values.dtype == np.float32 or scale == 0:
-        return values.astype(np.float32)
-    real: Scores = ((values.astype(np.float32) - zero) * scale).astype(np.float32)
-    return real

@@ -1,22 +1,22 @@
-"""What int8 goes by: between which values each layer's output lies on pictures, measured and written into the model."""
+"""Calibration for int8: the range of each layer's output on pictures, measured and written into the model."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tensorflow.lite.python.schema_py_generated import QuantizationParametersT, TensorType
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert.schema_py_generated import QuantizationParametersT, TensorType
+from ai_edge_litert.tools import flatbuffer_utils
 
-from kt import litert
-from kt.environment import cores
+from kt.base.environment import cores
+from kt.litert import interpreter
 
 
 def calibrated(content: bytes, pictures: Iterable[npt.NDArray[np.uint8]]) -> bytes:
     """The float32 TFLite model with the lowest and the highest value of each layer's output on pictures `[1, H, W, 3]`.
 
-    TensorFlow 2.21's own calibrator measures the same, on one core, without XNNPACK and while it holds Python's lock:
-    it takes twelve times as long for MobileNetV2.
+    TensorFlow 2.21's own calibrator measures the same, but on one core, without XNNPACK, and while it holds Python's
+    global lock (GIL): it takes twelve times as long for MobileNetV2.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     lowest, highest = _ranges(model, pictures)
@@ -28,18 +28,18 @@ def calibrated(content: bytes, pictures: Iterable[npt.NDArray[np.uint8]]) -> byt
 
 
 def _ranges(model: Any, pictures: Iterable[npt.NDArray[np.uint8]]) -> tuple[dict[int, float], dict[int, float]]:
-    """By the number of a tensor, its lowest and its highest value."""
+    """The lowest and the highest value of each tensor, by the tensor's number."""
     open_model = _with_every_output(model)
-    interpreter = litert.interpreter(open_model, threads=cores())
-    (given,) = interpreter.get_input_details()
-    made = [details["index"] for details in interpreter.get_output_details() if details["dtype"] == np.float32]
+    opened = interpreter.opened(open_model, threads=cores())
+    (given,) = opened.get_input_details()
+    made = [details["index"] for details in opened.get_output_details() if details["dtype"] == np.float32]
     lowest = dict.fromkeys(made, np.inf)
     highest = dict.fromkeys(made, -np.inf)
     for picture in pictures:
-        interpreter.set_tensor(given["index"], picture)
-        interpreter.invoke()
+        opened.set_tensor(given["index"], picture)
+        opened.invoke()
         for index in made:
-            values = interpreter.tensor(index)()  # a view: it must be gone before the next picture
+            values = opened.tensor(index)()  # a view: it must be gone before the next picture
             lowest[index] = min(lowest[index], float(values.min()))
             highest[index] = max(highest[index], float(values.max()))
             del values
@@ -48,7 +48,7 @@ def _ranges(model: Any, pictures: Iterable[npt.NDArray[np.uint8]]) -> tuple[dict
 
 
 def _with_every_output(model: Any) -> bytes:
-    """The model with what each of its layers gives among its outputs, so that all of them can be read."""
+    """The model with every layer's output among its own outputs, so that all of them can be read."""
     graph = model.subgraphs[0]
     made = {int(index) for operator in graph.operators for index in operator.outputs if index >= 0}
     floats = {index for index in made if graph.tensors[index].type == TensorType.FLOAT32}

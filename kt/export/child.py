@@ -1,10 +1,10 @@
 """The child process of an export: `python -m kt.export.child` makes each artefact, checks it, writes results.
 
-It runs under TensorFlow whatever backend trained (the parent sets the environment). The job's file is named in a line
-of standard input, which may come late: until then it has loaded what it needs. Another line says that the trained
-model's scores are there; until then artefacts are made, and none is checked. When that input ends, the parent is gone,
-and so the child ends. Progress is standard output, line by line; everything else, C++ logs included, is standard
-error, which the parent keeps as `export.log`.
+It runs under TensorFlow, whichever backend trained (the parent sets the environment). The first line of standard input
+names the job's file. It may come late; meanwhile the child loads what it needs. A second line says that the trained
+model's scores are written; before that, artefacts are made, but none is checked. When standard input ends, the parent
+is gone, so the child ends too. Progress goes to standard output, line by line; everything else, C++ logs included, goes
+to standard error, which the parent keeps as `export.log`.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,89 +28,68 @@ import keras
 import numpy as np
 
 import kt.recipe
-from kt import backend
-from kt.beside import beside
-from kt.data.images import servable_bytes
-from kt.environment import cores
+from kt import kinds
+from kt.base import backend
+from kt.base.beside import beside
+from kt.base.environment import cores
+from kt.base.files import replace_json
+from kt.base.names import printable
+from kt.base.numbers import size
+from kt.base.plain import use_plain_temporary_folder
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
-from kt.export.artifact import Artifact, can_open, open_artifact
+from kt.export.artifact import keep_kind
 from kt.export.evidence import Judgement, differ
+from kt.export.formats import FORMATS
+from kt.export.formats.format import CALIBRATION, Artifact, Details, EncodedTest, FullFormat
+from kt.export.formats.of_recipe import of_recipe
 from kt.export.job import ArtifactResult, ExportJob
-from kt.export.keras_file import KerasFile
-from kt.export.onnx import Onnx
-from kt.export.openvino import OpenVino
-from kt.export.saved_model import SavedModel
-from kt.export.tflite import CALIBRATION, VARIANTS, Conversions, TFLite
-from kt.names import printable
-from kt.numbers import size
-from kt.plain import use_plain_temporary_folder
-from kt.traced import in_inference
-
-GENTLER: dict[str, dict[str, Any]] = {
-    "its head computes in float32": {"float_head": True},
-    "the first 15% of its layers compute in float32": {"float_share": 0.15},
-    "the first 15% of its layers and its head compute in float32": {"float_share": 0.15, "float_head": True},
-    "the first 35% of its layers and its head compute in float32": {"float_share": 0.35, "float_head": True},
-    "only its weights are int8, and all layers compute in float32": {"dynamic": True},
-}
-"""How int8 is made, step by step, where it changes too much of what the trained model answers."""
+from kt.export.kept import keep, kept_before
+from kt.graph.traced import in_inference
+from kt.kinds.kind import Kind, Nouns
 
 MOST_ENCODED = 100
-"""Decoding is checked on at most so many pictures, spread over the test split; scores are checked on all of it."""
+"""The most pictures on which decoding is checked, spread over the test split; scores are checked on all of it."""
 
 _FEWEST = 10
-"""Pictures that calibrate, however few there are: ten do as well as a thousand (benchmarks/README.md, int8)."""
+"""The fewest pictures that calibrate: ten do as well as a thousand (benchmarks/README.md, int8)."""
 
 _BESIDE = 4
-"""Artefacts that are made and checked at once; more than there are cores, for each waits now and then."""
+"""Artefacts that are made and checked at once: more than there are cores, since each of them sometimes waits."""
 
 _SWITCH = 0.0005
-"""Seconds after which a thread gives way to another: each picture of a check needs Python's lock for a moment."""
+"""Python's switch interval in seconds: short, since each picture of a check needs the global lock (GIL) briefly."""
 
 _TRY = ".try_"
-_FLOAT32 = "tflite_float32"
 _MEASURED = (
     *("released", "reason", "agreement", "accuracy", "balanced_accuracy", "accuracy_change"),
     *("largest_score_difference", "bytes", "images"),
 )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One artefact to make. exact: it must match the trained model in every score.
-
-    gentler: further ways to make it, with what each changes in words, for when the one before changes too much.
-    """
-
-    name: str
-    format: str
-    make: Callable[[Any, Path], Path]
-    exact: bool
-    gentler: tuple[tuple[str, Callable[[Any, Path], Path]], ...] = ()
-
-
 @dataclass
 class _Evidence:
-    """What every artefact is checked with.
+    """The data that every artefact is checked with.
 
-    scores: waits for the trained model's. further: pictures besides the test split's, with labels and whether they
-    trained; without the trained model's answers, which `answered` adds when they are first needed. float32: the file
-    that gives them in the model's place if it matches, which is faster. opened: what takes long to open, by its path.
+    pixels, labels: of the test split. scores: waits for the trained model's scores and gives them. encoded: picture
+    files for the check of decoding. further: pictures besides the test split's, with their labels and whether the model
+    was trained on each; `answered` adds the trained model's answers when they are first needed. faster: the format
+    whose artefact gives these answers in the model's place, if it passes the gate. opened: the artefacts that are open
+    already, by path.
     """
 
     pixels: Any
     labels: Any
     scores: Callable[[], Any]
-    encoded: gate.Encoded = field(default_factory=gate.Encoded)
+    encoded: EncodedTest = field(default_factory=EncodedTest)
     further: tuple[Any, Any, Any] | None = None
-    float32: Future[ArtifactResult] | None = None
+    faster: tuple[FullFormat, Future[ArtifactResult]] | None = None
     opened: dict[Path, Artifact] = field(default_factory=dict)
     _found: gate.Further | None = None
     _finding: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self, model: Any) -> gate.Further | None:
-        """The further pictures with the trained model's answers: by the float32 file, where that was found to match."""
+        """The further pictures with the trained model's answers; the faster artefact gives them if it was released."""
         with self._finding:
             if self._found is None and self.further is not None:
                 pixels, labels, learned = self.further
@@ -119,14 +98,16 @@ class _Evidence:
             return self._found
 
     def _fastest(self, model: Any) -> Callable[[Any], Any]:
-        if self.float32 is not None and (made := self.float32.result()).released:
-            return open_artifact(made.path, threads=cores()).scores
+        if self.faster is not None:
+            kind, made = self.faster[0], self.faster[1].result()
+            if made.released:
+                return kind.open(made.path, threads=cores()).scores
         return in_inference(model)
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """An artefact as it was made in one way; changed, for each picture of the evidence; None where it wasn't judged."""
+    """An artefact made in one way. changed: `[N]`, whether each answer differs from the model's; None if unchecked."""
 
     result: ArtifactResult
     judged: Judgement | None = None
@@ -136,37 +117,52 @@ class _Attempt:
 def main(job_file: Path, progress: TextIO, *, scores_are_there: threading.Event) -> None:
     """Do the whole job and write `result.json` into its directory. An artefact that fails doesn't stop the others.
 
-    They are made and checked beside each other, each mostly on one core. How long a picture takes is measured at the
-    end, when nothing else is done.
+    The artefacts are made and checked at the same time, each mostly on one core. Latency is measured at the end, when
+    nothing else runs.
     """
     sys.setswitchinterval(_SWITCH)
     backend.settle()
     use_plain_temporary_folder()
     job = ExportJob.read(job_file)
-    own = _own_exporters(job)  # before the model, which may need layers that the recipe registers
-    model = _load_model(job.model_file)
+    own = _own_formats(job)  # before the model, which may need layers that the recipe registers
+    known = [kind for kind in FORMATS if kind.asked in job.formats]
+    names = {kind: kind.file_name(job.name) for kind in (*known, *own)}
+    before = {kind: result for kind, name in names.items() if (result := kept_before(name, kind.name, job)) is not None}
+    # If a resumed run has made all artefacts already, the model is not needed.
+    model = None if len(before) == len(names) else _load_model(job.model_file)
     evidence = _evidence(job, model, scores_are_there=scores_are_there)
     tell = _Progress(progress)
-    tasks = list(_tasks(job))
+
+    def made_of(kind: FullFormat) -> ArtifactResult:
+        if kind in before:
+            return before[kind]
+        result = _make_and_check(kind, job, model=model, evidence=evidence, tell=tell)
+        keep(names[kind], kind.name, job, result)
+        return result
+
+    made: dict[FullFormat, ArtifactResult] = {}
     with ThreadPoolExecutor(max_workers=_BESIDE) as pool:
         begun = {}
-        # What rounds waits for the float32 file: that is begun first, so that nothing can keep it from being made.
-        for task in sorted(tasks, key=lambda task: task.format != _FLOAT32):
-            begun[task.name] = pool.submit(_make_and_check, task, job, model=model, evidence=evidence, tell=tell)
-            if task.format == _FLOAT32:
-                evidence.float32 = begun[task.name]
-        made = [begun[task.name].result() for task in tasks]
-    made += [_make_and_check(task, job, model=model, evidence=evidence, tell=tell) for task in own]
+        # Formats that round wait for the artefact that stands in for the model. It is begun first, so that they can't
+        # take all threads before it.
+        for kind in sorted(known, key=lambda kind: not kind.stands_in):
+            begun[kind] = pool.submit(made_of, kind)
+            if kind.stands_in:
+                evidence.faster = kind, begun[kind]
+        made |= {kind: begun[kind].result() for kind in known}
+    made |= {kind: made_of(kind) for kind in own}
     results = []
-    for result in made:
-        timed = _with_latency(result, evidence)
-        tell(_summary(timed))
+    for kind, result in made.items():
+        known_before = kind in before and result.latency_ms is not None
+        timed = result if known_before else _with_latency(kind, result, evidence)
+        keep(names[kind], kind.name, job, timed)
+        tell(_summary(timed, _kind(job, evidence.pixels)))
         results.append(timed.as_json())
-    (job.directory / "result.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    replace_json(job.directory / "result.json", results)
 
 
 class _Progress:
-    """Lines for the parent, whole though two threads may have something to tell."""
+    """Writes progress lines for the parent; a lock keeps each line whole when two threads write."""
 
     def __init__(self, lines: TextIO) -> None:
         self._lines, self._lock = lines, threading.Lock()
@@ -176,38 +172,19 @@ class _Progress:
             print(printable(text), file=self._lines, flush=True)
 
 
-def _own_exporters(job: ExportJob) -> list[_Task]:
+def _own_formats(job: ExportJob) -> list[FullFormat]:
     if job.recipe_file is None:
         return []
     export = kt.recipe.load(job.recipe_file).recipe.export
     chosen: list[Any] = [export[index] for index in job.exporters]
-    return [_Task(getattr(make, "__name__", type(make).__name__), "custom", make, exact=False) for make in chosen]
+    return list(map(of_recipe, chosen))
 
 
-def _tasks(job: ExportJob) -> Iterator[_Task]:
-    if "saved_model" in job.formats:
-        yield _Task("saved_model", "saved_model", SavedModel(job.classes, job.name), exact=True)
-    if "tflite" in job.formats:
-        shared = Conversions()
-        for variant in VARIANTS:
-            make = TFLite(
-                variant,
-                job.classes,
-                job.name,
-                representative=job.representative,
-                calibration=_calibrating(job),
-                about=job.about,
-                conversions=shared,
-            )
-            steps = GENTLER.items() if variant == "int8" else ()
-            gentler = tuple((change, dataclasses.replace(make, **fields)) for change, fields in steps)
-            yield _Task(f"{job.name}_{variant}.tflite", f"tflite_{variant}", make, variant == "float32", gentler)
-    if "keras" in job.formats:
-        yield _Task(f"{job.name}.keras", "keras", KerasFile(job.classes, name=job.name), exact=True)
-    if "onnx" in job.formats:
-        yield _Task(f"{job.name}.onnx", "onnx", Onnx(job.classes, name=job.name), exact=True)
-    if "openvino" in job.formats:
-        yield _Task(f"{job.name}_openvino", "openvino", OpenVino(job.classes, name=job.name), exact=True)
+def _details(job: ExportJob) -> Details:
+    return Details(
+        job.name, job.classes, representative=job.representative, calibration=_calibrating(job), about=job.about,
+        kind=job.kind,
+    )  # fmt: skip
 
 
 def _load_model(file: Path) -> Any:
@@ -218,7 +195,7 @@ def _load_model(file: Path) -> Any:
 
 
 def _calibrating(job: ExportJob) -> int:
-    """How many of the representative pictures calibrate: half at most where the others are to be judged by."""
+    """How many of the representative pictures calibrate: 100, or half (10 to 100) if the others are evidence."""
     if job.representative is None or job.representative_labels is None:
         return CALIBRATION
     return min(CALIBRATION, max(_FEWEST, len(np.load(job.representative, mmap_mode="r")) // 2))
@@ -234,13 +211,18 @@ def _evidence(job: ExportJob, model: Any, *, scores_are_there: threading.Event) 
         return np.load(job.reference_scores)
 
     chosen = np.linspace(0, len(job.encoded) - 1, num=min(len(job.encoded), MOST_ENCODED), dtype=int)
-    encoded = [servable_bytes(job.encoded[index], value_range=job.value_range) for index in chosen]
+    how = _kind(job, pixels).encoded
+    encoded = [] if how is None else [how.bytes_of(job.encoded[index]) for index in chosen]
     places = chosen.tolist() if len(job.encoded) == len(pixels) else None
-    return _Evidence(pixels, np.load(job.labels), beside(scores), gate.Encoded(encoded, places), _further(job))
+    return _Evidence(pixels, np.load(job.labels), beside(scores), EncodedTest(encoded, places), _further(job))
+
+
+def _kind(job: ExportJob, examples: Any) -> Kind:
+    return job.kind or kinds.of_model(examples.shape, str(examples.dtype), {}, where=job.test_pixels)
 
 
 def _further(job: ExportJob) -> tuple[Any, Any, Any] | None:
-    """Pixels and labels of validation and of the training pictures that don't calibrate, and whether they trained."""
+    """Validation pictures and training pictures that don't calibrate: pixels, labels, whether the model saw them."""
     parts = []
     if job.validation_pixels is not None and job.validation_labels is not None:
         parts.append((np.load(job.validation_pixels), np.load(job.validation_labels), False))
@@ -250,47 +232,48 @@ def _further(job: ExportJob) -> tuple[Any, Any, Any] | None:
     if not any(len(labels) for _, labels, _ in parts):
         return None
     learned = np.concatenate([np.full(len(labels), trained) for _, labels, trained in parts])
-    return np.concatenate([one for one, _, _ in parts]), np.concatenate([one for _, one, _ in parts]), learned
+    all_pixels = np.concatenate([pixels for pixels, _, _ in parts])
+    return all_pixels, np.concatenate([labels for _, labels, _ in parts]), learned
 
 
 def _in_batches(ask: Callable[[Any], Any], pixels: Any) -> Any:
     return np.concatenate([np.asarray(ask(pixels[start : start + 64])) for start in range(0, len(pixels), 64)])
 
 
-def _opened(path: Path, task: _Task, evidence: _Evidence) -> Artifact:
-    """Open it for one thread: checking goes on beside other work, where more would wait for each other."""
-    opened = open_artifact(path, threads=1)
-    if task.format == "saved_model":
+def _opened(path: Path, kind: FullFormat, evidence: _Evidence) -> Artifact:
+    """Open it with one thread: other artefacts are checked at the same time, and more threads would block them."""
+    opened = kind.open(path, threads=1)
+    if not kind.threaded:
         evidence.opened[path] = opened
     return opened
 
 
 def _make_and_check(
-    task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence, tell: Callable[[str], None]
+    kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidence, tell: Callable[[str], None]
 ) -> ArtifactResult:
-    """One artefact with the gate's verdict; of several ways to make it the best.
+    """One artefact with the gate's verdict, made in the best of several ways.
 
-    It is made in the next way while the best so far is refused for what it changes. Where that only seems too much and
-    may be chance, it ends as soon as the next way can't be told from the best by these pictures.
+    The next way is tried while the best so far is refused by its counts, or is doubtful. If it is only doubtful, the
+    search ends at the first way that changes neither significantly more nor significantly fewer answers than the best.
     """
-    best = first = _attempt(task, job, model=model, evidence=evidence, folder=job.directory)
+    name = kind.file_name(job.name)
+    nouns = _kind(job, evidence.pixels)
+    best = first = _attempt(kind, job, model=model, evidence=evidence, folder=job.directory)
     tries = [_tried("as it is", first)]
-    for number, (change, make) in enumerate(task.gentler):
+    for number, (change, gentler) in enumerate(kind.attempts()):
         if best.judged is None or not (best.judged.reason or best.judged.doubtful):
             break
         if number == 0:
-            tell(f"  {task.name}: {_of_try(first)}; it is made in other ways, and the best is kept")
-        one = _attempt(
-            dataclasses.replace(task, make=make), job, model=model, evidence=evidence,
-            folder=job.directory / f"{_TRY}{number}",
-        )  # fmt: skip
-        tell(f"  {task.name}: {change}: {_of_try(one)}")
-        tries.append(_tried(change, one))
-        same = one.judged is not None and not differ(one.changed, best.changed)
+            tell(f"  {name}: {_of_try(first, nouns)}; it is made in other ways, and the best is kept")
+        folder = job.directory / f"{_TRY}{number}"
+        attempt = _attempt(gentler, job, model=model, evidence=evidence, folder=folder)
+        tell(f"  {name}: {change}: {_of_try(attempt, nouns)}")
+        tries.append(_tried(change, attempt))
+        same = attempt.judged is not None and not differ(attempt.changed, best.changed)
         settled = same and not best.judged.reason
-        if _rank(one) < _rank(best):
-            note = f"{change}, since otherwise {first.result.reason or _of_try(first)}"
-            best = dataclasses.replace(one, result=dataclasses.replace(one.result, note=note))
+        if _rank(attempt) < _rank(best):
+            note = f"{change}, since otherwise {first.result.reason or _of_try(first, nouns)}"
+            best = dataclasses.replace(attempt, result=dataclasses.replace(attempt.result, note=note))
         if settled:
             break
     result = _kept(best.result, job.directory)
@@ -300,14 +283,14 @@ def _make_and_check(
 
 
 def _rank(one: _Attempt) -> tuple[bool, int, float]:
-    """The lower the better: released, then few changed answers, then little loss."""
+    """A sort key, lower is better: released first, then fewer changed answers, then a smaller loss of accuracy."""
     if one.judged is None:
         return (True, len(one.changed) if one.changed is not None else 1 << 60, 0.0)
     return (not one.result.released, one.judged.counts.changed, one.judged.loss)
 
 
 def _tried(way: str, one: _Attempt) -> dict[str, Any]:
-    """A way to make it, for the report."""
+    """One attempt, as plain data for the report."""
     counts = None if one.judged is None else one.judged.counts
     return {
         "way": way,
@@ -318,17 +301,17 @@ def _tried(way: str, one: _Attempt) -> dict[str, Any]:
     }
 
 
-def _of_try(one: _Attempt) -> str:
+def _of_try(one: _Attempt, nouns: Nouns) -> str:
     seconds = f"{one.result.seconds:.1f} s"
     if one.judged is None:
         return f"{one.result.reason}, {seconds}"
     counts = one.judged.counts
     share = 1 - counts.changed / counts.pictures
-    return f"same answer on {100 * share:.1f}% of {counts.pictures:,} pictures, {seconds}"
+    return f"same answer on {100 * share:.1f}% of {counts.pictures:,} {nouns.many}, {seconds}"
 
 
 def _kept(result: ArtifactResult, directory: Path) -> ArtifactResult:
-    """The artefact of the best way, moved to where the first one lies."""
+    """The best attempt's result, its artefact moved from the attempt's folder into the job's directory."""
     if not result.path.parent.name.startswith(_TRY) or result.path.parent.parent != directory:
         return result
     path = directory / result.path.name
@@ -336,45 +319,63 @@ def _kept(result: ArtifactResult, directory: Path) -> ArtifactResult:
     return dataclasses.replace(result, path=path)
 
 
-def _attempt(task: _Task, job: ExportJob, *, model: Any, evidence: _Evidence, folder: Path) -> _Attempt:
+def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidence, folder: Path) -> _Attempt:
     start = time.perf_counter()
-    result = ArtifactResult(name=task.name, format=task.format, path=folder / task.name, released=False, reason="")
+    name = kind.file_name(job.name)
+    result = ArtifactResult(
+        name=name, format=kind.name, path=folder / name, released=False, reason="", mobile=kind.mobile
+    )
     try:
         folder.mkdir(exist_ok=True)
-        path = Path(task.make(model, folder))
-        result = dataclasses.replace(result, name=path.name, path=path, seconds=time.perf_counter() - start)
-        if not can_open(path):
-            reason = f"kt cannot run a {path.suffix or 'file without a suffix'} to check it"
-            return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.size_of(path)))
-        verdict = gate.check(
-            _opened(path, task, evidence),
+        path = kind.make(model, folder, details=_details(job))
+        keep_kind(path, _kind(job, evidence.pixels))  # before it is opened, since it may say what the input is
+        result = dataclasses.replace(result, name=path.name, path=path, mobile=kind.on_phones(path))
+        result = dataclasses.replace(result, seconds=time.perf_counter() - start)
+        if reason := _not_openable(path, kind):
+            return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.bytes_of(path)))
+        artifact = _opened(path, kind, evidence)
+        verdict = gate.judge_artifact(
+            artifact,
             evidence.scores(),
             labels=evidence.labels,
             pixels=evidence.pixels,
             classes=job.classes,
-            exact=task.exact,
+            exact=kind.exact,
             tolerance=job.tolerance,
-            encoded=evidence.encoded,
-            further=None if task.exact else evidence.answered(model),
+            further=None if kind.exact else evidence.answered(model),
+            also=lambda scores: kind.also_checks(artifact, scores, pixels=evidence.pixels, encoded=evidence.encoded),
             timed=False,
+            nouns=_kind(job, evidence.pixels),
         )
-    except Exception as error:  # noqa: BLE001 - one exporter that fails must not lose the others' artefacts
+    except Exception as error:  # noqa: BLE001 - one format that fails must not lose the others' artefacts
         traceback.print_exc()
         return _Attempt(dataclasses.replace(result, reason=_one_line(error)))
     result = dataclasses.replace(result, seconds=time.perf_counter() - start)
     if isinstance(verdict, str):
-        return _Attempt(dataclasses.replace(result, reason=verdict, bytes=gate.size_of(path)))
+        return _Attempt(dataclasses.replace(result, reason=verdict, bytes=gate.bytes_of(path)))
     judged = verdict.judged
-    found = {name: getattr(verdict, name) for name in _MEASURED}
-    found["evidence"] = None if judged is None else judged.as_json()
-    return _Attempt(dataclasses.replace(result, **found), judged, verdict.changed)
+    figures = {name: getattr(verdict, name) for name in _MEASURED}
+    figures["evidence"] = None if judged is None else judged.as_json()
+    return _Attempt(dataclasses.replace(result, **figures), judged, verdict.changed)
 
 
-def _with_latency(result: ArtifactResult, evidence: _Evidence) -> ArtifactResult:
-    """With the milliseconds for one picture, where it can be asked."""
+def _not_openable(path: Path, kind: FullFormat) -> str:
+    """Why the written artefact can't be opened, or "" if it can."""
+    if not path.exists():
+        return f"{path.name} was not written, though its exporter gives that path"
+    if kind.opens(path):
+        return ""
+    if kind.name != "custom":
+        return f"its own `opens` does not know {path.name}, which its `make` wrote"
+    what = path.suffix or ("folder that is no SavedModel" if path.is_dir() else "file without a suffix")
+    return f"kt cannot run a {what} to check it"
+
+
+def _with_latency(kind: FullFormat, result: ArtifactResult, evidence: _Evidence) -> ArtifactResult:
+    """The result with the milliseconds for one picture, unless the artefact could not be checked."""
     if result.images is None:
         return result
-    artifact = evidence.opened.get(result.path) or open_artifact(result.path)
+    artifact = evidence.opened.get(result.path) or kind.open(result.path)
     return dataclasses.replace(result, latency_ms=gate.latency(artifact, evidence.pixels))
 
 
@@ -383,21 +384,21 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, KtError) else f"{type(error).__name__}: {text}"[:300]
 
 
-def _summary(result: ArtifactResult) -> str:
+def _summary(result: ArtifactResult, nouns: Nouns) -> str:
     figures = [size(result.bytes)] if result.bytes else []
     if result.latency_ms is not None:
-        figures.append(f"{result.latency_ms:.1f} ms a picture")
+        figures.append(f"{result.latency_ms:.1f} ms a {nouns.one}")
     if result.largest_score_difference is not None:
         figures.append(f"largest difference {result.largest_score_difference:.1g}")
-    told = (result.evidence or {}).get("told")
+    doubt = (result.evidence or {}).get("told")
     figures += [result.note] if result.note else []
-    figures += [told] if told else []
+    figures += [doubt] if doubt else []
     end = "released" if result.released else f"NOT released: {result.reason}"
     return f"  {result.name}: {', '.join([*figures, end])}"
 
 
 def _job_file(scores_are_there: threading.Event) -> Path:
-    """The job's file, once the parent names it; ends this process where the parent ends without."""
+    """Wait until the parent names the job's file, and give it; end this process if the parent ends before."""
     line = sys.stdin.readline()
     if not line:
         sys.exit(0)
@@ -407,12 +408,12 @@ def _job_file(scores_are_there: threading.Event) -> Path:
         with Path(asked["log"]).open("w", encoding="utf-8") as log:
             os.dup2(log.fileno(), 2)
     os.environ.update(asked["environment"])
-    tempfile.tempdir = None  # it is looked up anew
+    tempfile.tempdir = None  # so that it is looked up again
     return Path(asked["job"])
 
 
 def _listen(scores_are_there: threading.Event) -> None:
-    """The parent has one more thing to say; then its end is this process's."""
+    """Wait for the parent's line that the scores are written; end this process when the parent ends."""
     if sys.stdin.readline():
         scores_are_there.set()
         sys.stdin.read()
@@ -421,7 +422,7 @@ def _listen(scores_are_there: threading.Event) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, and says what happened
-    # What Keras, TensorFlow or an exporter of the recipe's own prints must not be taken for progress.
+    # Output that Keras, TensorFlow or the recipe's own exporter prints must not be mistaken for progress.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     there = threading.Event()
     job_file = _job_file(there)
@@ -431,4 +432,4 @@ if __name__ == "__main__":
     except Exception as error:  # noqa: BLE001 - the parent shows the last line of the log
         traceback.print_exc()
         sys.exit(_one_line(error))
-    gc.freeze()  # nothing is searched for circles at the end, while the parent waits
+    gc.freeze()  # at exit Python doesn't search for reference cycles, while the parent waits

@@ -1,7 +1,7 @@
-"""Whether an export that answers a little otherwise may be released: judged by counts of pictures, with their chance.
+"""Decides whether an export that changes some answers may be released, by counts of pictures and their intervals.
 
 An export that rounds (int8, float16, one of the recipe's own) changes a few answers. On a small test split one changed
-answer is several points of accuracy, so a share alone says little: what counts is what chance leaves open.
+answer is several points of accuracy, so a share alone says little: the confidence interval decides.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from kt.kinds.kind import Nouns
+
 CONFIDENCE = 0.95
-"""Level of the intervals."""
+"""Confidence level of the intervals."""
 
 SHOWN = 0.1
-"""What is seen is taken as shown where it would come about by chance in fewer cases than this share."""
+"""Significance level: an effect counts as shown if chance would produce it in a smaller share of cases than this."""
 
 LEAST_LIMIT, OF_TOLERANCE = 0.04, 4.0
-"""An export may answer otherwise on this share of pictures, or on so many times the tolerance where that is more."""
+"""The share of answers that an export may change: the first, or the second times the tolerance if that is more."""
 
 _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 _MOST = 10_000_000
@@ -27,11 +29,11 @@ _MOST = 10_000_000
 
 @dataclass(frozen=True)
 class Counts:
-    """What was seen: pictures, of these with another answer than the trained model's; and of those that never trained.
+    """Counts of pictures on which an export and the trained model were compared.
 
-    pictures: that were asked in all: test, validation, and pictures of train that did not calibrate. changed: of these
-    with another top class. unseen: of these, from test and validation. lost, gained: of the unseen, those that the
-    trained model answers rightly and the export wrongly, and the reverse.
+    pictures: all of them: test, validation, and training pictures that did not calibrate. changed: of these, with
+    another top class than the trained model's. unseen: of these, from test and validation, so never trained on. lost:
+    of the unseen, those that the trained model classifies correctly and the export doesn't. gained: the reverse.
     """
 
     pictures: int
@@ -43,14 +45,15 @@ class Counts:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the counts say.
+    """The conclusion from the counts.
 
-    reason: why it may not be released, or "". changed_interval: of the share of changed answers (Clopper-Pearson).
-    loss: of accuracy on unseen pictures, as a share, negative for a gain. loss_interval: paired (Agresti and Min,
-    Simple improved confidence intervals for comparing matched proportions, 2005), and no higher than the share of
-    changed answers can be, since only a changed answer can lose. known: whether it is surely within the tolerance.
-    doubtful: it seems to lose more than the tolerance, though that may be chance. more_needed: pictures that would have
-    to come so that it is known, if they change as these do; None where it is known, or none would do.
+    reason: why the export may not be released, or "". changed_interval: of the share of changed answers
+    (Clopper-Pearson). loss: of accuracy on unseen pictures, as a share, negative for a gain. loss_interval: paired
+    (Agresti and Min, Simple improved confidence intervals for comparing matched proportions, 2005), cut at the upper
+    end of changed_interval, since only a changed answer can lose. known: whether the whole interval of the loss is
+    within the tolerance. doubtful: the measured loss is above the tolerance, though that may be chance. more_needed:
+    how many further pictures would make it known, if their answers change as often; None if it is known already, or if
+    no number would do. nouns: what was counted.
     """
 
     counts: Counts
@@ -62,14 +65,15 @@ class Judgement:
     known: bool
     doubtful: bool
     more_needed: int | None
+    nouns: Nouns
 
     @property
     def told(self) -> str:
-        """What a person should know of how sure this is, in a few words; empty where the loss is known to be small."""
+        """How uncertain the loss is, in words for a person; empty if it is known to be small, or refused."""
         if self.known or self.reason:
             return ""
         more = "" if self.more_needed is None else f"; about {self.more_needed:,} more would tell"
-        are = "pictures are" if self.counts.pictures != 1 else "picture is"
+        are = f"{self.nouns.many} are" if self.counts.pictures != 1 else f"{self.nouns.one} is"
         most = f"{100 * self.tolerance:g} point{'s' if self.tolerance != 0.01 else ''}"
         return (
             f"{self.counts.pictures:,} {are} too few to know that it loses no more than {most}: up to "
@@ -90,10 +94,10 @@ class Judgement:
         }
 
 
-def count(
+def count_changes(
     answers: npt.NDArray[Any], reference: npt.NDArray[Any], *, labels: npt.NDArray[Any], learned: npt.NDArray[np.bool_]
 ) -> Counts:
-    """Counts of answers `[N]` beside the trained model's; learned `[N]`: whether the model trained on the picture."""
+    """Compare answers `[N]` with the trained model's; learned `[N]`: whether the model was trained on the picture."""
     unseen = ~learned
     right, was_right = (answers == labels) & unseen, (reference == labels) & unseen
     return Counts(
@@ -105,13 +109,13 @@ def count(
     )
 
 
-def judge(counts: Counts, *, tolerance: float) -> Judgement:
-    """What the counts say of an export that may lose `tolerance` of accuracy, a share.
+def judge(counts: Counts, *, tolerance: float, nouns: Nouns) -> Judgement:
+    """Judge an export that may lose `tolerance` of accuracy, a share. nouns: what was counted.
 
-    It is refused where it is shown that it answers otherwise on more than `max(4%, 4 * tolerance)` of the pictures, or
-    that it loses more than the tolerance. Shown: were it just at the limit, as much would be seen in fewer than one
-    case of ten. A loss is not shown where no more than the tolerance of all answers changed, for only a changed answer
-    can lose.
+    It is refused if it is shown to change more than `max(4%, 4 * tolerance)` of the answers, or to lose more than the
+    tolerance. Shown means: if the true share were just at the limit, a count as high as this one would occur in fewer
+    than one case of ten. A loss does not count as shown if the share of changed answers is within the tolerance, since
+    only a changed answer can lose.
     """
     share = counts.changed / counts.pictures
     net = counts.lost - counts.gained
@@ -126,7 +130,7 @@ def judge(counts: Counts, *, tolerance: float) -> Judgement:
         reason = f"it loses {_points(loss)} of accuracy (tolerance {100 * tolerance:g})"
     elif share > limit and _chance(counts.changed, counts.pictures, limit) < SHOWN:
         reason = (
-            f"it answers otherwise than the trained model on {counts.changed:,} of {counts.pictures:,} pictures "
+            f"it answers otherwise than the trained model on {counts.changed:,} of {counts.pictures:,} {nouns.many} "
             f"({100 * share:.1f}%; at most {100 * limit:g}% may change)"
         )
     known = interval[1] <= tolerance + 1e-9
@@ -140,13 +144,14 @@ def judge(counts: Counts, *, tolerance: float) -> Judgement:
         known=known,
         doubtful=loses,
         more_needed=None if known else _more_needed(counts, loss=loss, tolerance=tolerance),
+        nouns=nouns,
     )
 
 
 def differ(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:
-    """Whether it is shown that one way changes more answers than the other, or fewer; `[N]`, the same pictures.
+    """Whether two ways differ significantly in how many answers they change (McNemar's exact test).
 
-    McNemar's exact test.
+    one, other: `[N]`, whether the answer changed, for the same pictures.
     """
     first, second = int((one & ~other).sum()), int((other & ~one).sum())
     if first + second == 0:
@@ -155,7 +160,7 @@ def differ(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:
 
 
 def _chance(seen: int, pictures: int, share: float) -> float:
-    """How often so many pictures or more come about where that is their share."""
+    """The probability of seeing `seen` or more of `pictures` if the true share is `share` (binomial)."""
     return float(stats.binom.sf(seen - 1, pictures, min(share, 1.0)))
 
 
@@ -174,11 +179,11 @@ def _paired_interval(counts: Counts) -> tuple[float, float]:
 
 
 def _more_needed(counts: Counts, *, loss: float, tolerance: float) -> int | None:
-    """How many more pictures would make the loss known, if they change as these do; the shorter of two ways."""
+    """How many more pictures would make the loss known if they change as often as these; the smaller of two bounds."""
     share, ways = counts.changed / counts.pictures, []
     if share < tolerance:
         low, high = counts.pictures, _MOST
-        while low < high:  # the number from which on the share of changed answers alone is surely small enough
+        while low < high:  # the smallest number with which the interval of the changed share is within the tolerance
             middle = (low + high) // 2
             enough = _share_interval(ceil(share * middle), middle)[1] <= tolerance
             low, high = (low, middle) if enough else (middle + 1, high)
@@ -186,12 +191,12 @@ def _more_needed(counts: Counts, *, loss: float, tolerance: float) -> int | None
     if counts.unseen and loss < tolerance:
         apart = (counts.lost + counts.gained + 1) / (counts.unseen + 2)
         ways.append(ceil(_Z**2 * apart / (tolerance - max(loss, 0.0)) ** 2) - counts.unseen)
-    found = min((number for number in ways if 0 < number < _MOST), default=None)
-    return None if found is None else _rounded(found)
+    fewest = min((number for number in ways if 0 < number < _MOST), default=None)
+    return None if fewest is None else _rounded(fewest)
 
 
 def _rounded(number: int) -> int:
-    """Up to two digits, for it is an estimate."""
+    """Round up to two significant digits, since it is an estimate."""
     step = int(10 ** max(0, len(str(number)) - 2))
     return -(-number // step) * step
 

@@ -17,6 +17,6 @@ def to_text(classes: Sequence[str]) -> bytes:
 
 
 def from_text(text: bytes) -> tuple[str, ...]:
-    """The reverse of `to_text`; a file without a last line break, or from Windows, is read too."""
+    """The reverse of `to_text`; it also reads a file without a final line break, or with Windows line breaks."""
     lines = [line.removesuffix("\r") for line in text.decode().split("\n")]
     return tuple(lines[:-1] if lines[-1] == "" else lines)

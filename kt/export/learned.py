@@ -1,4 +1,4 @@
-"""Whether a model has learned anything: what answers as one that knows nothing is not to be released."""
+"""Decides whether a model has learned anything: a model that is no better than chance is not released."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,20 +9,24 @@ from scipy import stats
 
 from kt.errors import ReleaseError
 from kt.export.job import ArtifactResult
+from kt.kinds.kind import Nouns
 
-REMEDY = (
-    "look at labels, preprocessing and lr, compare with a linear probe (kt advise), or add pictures; --force releases "
-    "it all the same"
-)
+
+def remedy(nouns: Nouns) -> str:
+    """What to do where a model has learned nothing."""
+    return (
+        f"look at labels, preprocessing and lr, compare with a linear probe (kt advise), or add {nouns.many}; --force "
+        "releases it all the same"
+    )
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What the test pictures say of it.
+    """The verdict from the test pictures.
 
-    verdict: "no" for a model that answers all with one class, or that surely is no good and not surely better than
-    chance; "unknown" where there are too few pictures to tell. reason: in words; empty for "yes". chance: the balanced
-    accuracy of one who knows nothing. forced: whether it may be released all the same.
+    verdict: "no" for a model that gives every picture the same class, or whose interval reaches down to chance and not
+    up to halfway between chance and 1; "unknown" if there are too few pictures to decide. reason: in words; empty for
+    "yes". chance: the balanced accuracy of guessing. forced: whether it may be released all the same.
     """
 
     verdict: Literal["yes", "no", "unknown"]
@@ -40,25 +44,27 @@ class Learned:
         return asdict(self)
 
 
-def learned(test: Mapping[str, Any], things: Sequence[int], *, force: bool = False) -> Learned:
-    """Judge a model by its figures on the test split, the result of `kt.evaluate`.
+def learned(test: Mapping[str, Any], things: Sequence[int], *, nouns: Nouns, force: bool = False) -> Learned:
+    """Judge a model by its figures on the test split, the result of `kt.heads.classification.measure`.
 
-    things: how many different things the test pictures of each class show. The interval of the balanced accuracy is
-    that of the report, or that of a share of as many things, whichever is wider. Its ends decide: the model has learned
-    something where it lies above chance, and nothing where it reaches down to chance and not up to half way from there
-    to always right; else nobody knows.
+    things: the number of groups (different things) that the test pictures of each class show. nouns: what these are
+    called. The interval of the balanced accuracy is at least as wide as the report's, and as that of a share of as many
+    groups. "yes": the whole interval is above chance. "no": it reaches down to chance, and not up to halfway between
+    chance and 1. Otherwise "unknown".
     """
     matrix = np.asarray(test["confusion_matrix"])
     present = matrix.sum(axis=1) > 0
     classes = int(present.sum())
     if classes < 2:
-        return Learned("unknown", "the test pictures are of one class, so nobody knows whether it has learned", 1.0)
+        return Learned(
+            "unknown", f"the test {nouns.many} are of one class, so nobody knows whether it has learned", 1.0
+        )
     chance = 1 / classes
     if (matrix.sum(axis=0) > 0).sum() == 1:
         answer = test["per_class"][int(matrix.sum(axis=0).argmax())]["label"]
         return Learned(
             "no",
-            f"every test picture was answered with {answer!r}: the model has found nothing to tell the classes by",
+            f"every test {nouns.one} was answered with {answer!r}: the model has found nothing to tell the classes by",
             chance,
             force,
         )
@@ -68,14 +74,12 @@ def learned(test: Mapping[str, Any], things: Sequence[int], *, force: bool = Fal
         return Learned("yes", "", chance)
     if high < (1 + chance) / 2:
         return Learned("no", f"nothing shows that the model is better than chance: {figures}", chance, force)
-    pictures = int(test["images"])
-    return Learned(
-        "unknown", f"{pictures} test pictures are too few to know whether the model has learned: {figures}", chance
-    )
+    few = f"{int(test['images'])} test {nouns.many}"
+    return Learned("unknown", f"{few} are too few to know whether the model has learned: {figures}", chance)
 
 
 def _interval(test: Mapping[str, Any], things: Any) -> tuple[float, tuple[float, float]]:
-    """The balanced accuracy, and its interval, at least as wide as that of a share of so many things (Jeffreys)."""
+    """The balanced accuracy and its interval, at least as wide as that of a share of as many groups (Jeffreys)."""
     accuracy = float(test["balanced_accuracy"])
     low, high = (test.get("intervals") or {}).get("balanced_accuracy") or (accuracy, accuracy)
     number = len(things) ** 2 / (1 / np.maximum(things, 1)).sum()
@@ -84,17 +88,17 @@ def _interval(test: Mapping[str, Any], things: Any) -> tuple[float, tuple[float,
 
 
 def withhold(artifacts: Sequence[ArtifactResult], found: Learned) -> tuple[ArtifactResult, ...]:
-    """The artefacts, none of them released where the model has learned nothing."""
+    """The artefacts; if the model has learned nothing, none of them is marked as released."""
     if not found.withheld:
         return tuple(artifacts)
     return tuple(
-        replace(one, released=False, reason="the model has learned nothing") if one.released else one
-        for one in artifacts
+        replace(artifact, released=False, reason="the model has learned nothing") if artifact.released else artifact
+        for artifact in artifacts
     )
 
 
-def refuse_untaught(told: Mapping[str, Any] | None, artifacts: Sequence[Any]) -> None:
-    """Raise ReleaseError where artefacts were withheld, or would be. told: `learned` of a `report.json`."""
+def refuse_untaught(told: Mapping[str, Any] | None, artifacts: Sequence[Any], *, nouns: Nouns) -> None:
+    """Raise ReleaseError if artefacts were withheld, or would be. told: `learned` of a `report.json`."""
     if told and told["verdict"] == "no" and not told["forced"] and artifacts:
         reason = str(told["reason"])
-        raise ReleaseError(f"{reason[:1].upper()}{reason[1:]}. Nothing was released; {REMEDY}.")
+        raise ReleaseError(f"{reason[:1].upper()}{reason[1:]}. Nothing was released; {remedy(nouns)}.")

@@ -1,9 +1,9 @@
-"""TFLite Metadata: what MediaPipe Tasks, ML Kit and Android's model binding want to know of a model, inside its file.
+"""TFLite Metadata: a model's description inside its file, for MediaPipe Tasks, ML Kit and Android's model binding.
 
-The description is a FlatBuffers buffer in the model, the labels are a zip behind it, which interpreters ignore. Nothing
-that is kept up writes it: tflite-support is gone, and MediaPipe 1.2's own writer lacks a compiled part. So the tables
-are written here after version 1.5.0 of the published schema (metadata_schema.fbs, identifier M001), and the tests hold
-the result against MediaPipe's reader of that schema.
+The description is a FlatBuffers buffer in the model; the labels are a zip behind the model, which interpreters ignore.
+No maintained package writes it: tflite-support is gone, and MediaPipe 1.2's own writer lacks a compiled part. So the
+tables are written here after version 1.5.0 of the published schema (metadata_schema.fbs, identifier M001), and the
+tests read the result with MediaPipe's reader of that schema.
 """
 
 import enum
@@ -15,16 +15,18 @@ from typing import Any
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers.number_types import Float32Flags, Int8Flags, Uint32Flags  # type: ignore[import-untyped]
 from flatbuffers.table import Table  # type: ignore[import-untyped]
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 from kt.export.about import About
 from kt.export.labels import LABELS, to_text
+from kt.kinds.kind import Kind
+from kt.kinds.pictures.kind import Pictures
 
 UNRELEASED = "not released yet"
-"""The version of a file that `stamp` has not given one; its length is the room for that."""
+"""The version text of a file before `stamp` writes one; its length is the room for the version."""
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -50,11 +52,11 @@ _FIELDS = {
     "Stats": ("max", "min"),
     "AssociatedFile": ("name", "description", "type", "locale", "version"),
 }
-"""The schema's tables that are used, each with its fields in the schema's order; later ones that stay empty are cut."""
+"""The schema's tables that are used, each with its fields in the schema's order; unused last fields are left out."""
 
 
 class _Kind(enum.IntEnum):
-    """The schema's enumerations, one byte each; what a union holds is told by such a byte too."""
+    """The schema's enumerations, one byte each; the type of a union's content is such a byte too."""
 
     AXIS_LABELS = 2  # AssociatedFileType: a name a line, one for each score
     RGB = 1  # ColorSpaceType
@@ -64,26 +66,24 @@ class _Kind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class _Filled:
-    """One table of the schema and what its fields hold; None and empty text are left out of the file."""
+    """One table of the schema with its fields' values; None and empty text are left out of the file."""
 
     table: str
     values: dict[str, Any]
 
 
-def embed(
-    content: bytes, *, name: str, classes: tuple[str, ...], image_size: tuple[int, int], about: About | None = None
-) -> bytes:
+def embed(content: bytes, *, name: str, classes: tuple[str, ...], kind: Kind, about: About | None = None) -> bytes:
     """The same model with its metadata and its labels: `unzip -p model.tflite labels.txt` gives them, one a line.
 
-    content: a model of one picture, RGB in 0 to 255, that answers with a score for each class. Class names in other
-    languages lie beside, as `labels_de.txt`. Raises ReleaseError where they don't fit the classes.
+    content: a model that takes one picture, RGB in 0 to 255, and gives a score for each class. Class names in other
+    languages are added to the zip, such as `labels_de.txt`. Raises ReleaseError if they don't fit the classes.
     """
     about = about or About()
     about.check(classes)
     files: dict[str | None, str] = {None: LABELS, **{locale: f"labels_{locale}.txt" for locale in about.translations}}
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_written(_model(name, about=about, image_size=image_size, files=files)), np.uint8)
+    buffer.data = np.frombuffer(_written(_model(name, about=about, kind=kind, files=files)), np.uint8)
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
@@ -96,24 +96,27 @@ def embed(
 
 
 def stamp(file: Path, version: int) -> None:
-    """Write a release's version into a file of `embed`, in place: nothing else moves. Other files stay as they are."""
+    """Write a release's version into a file made by `embed`, in place: nothing else moves. Other files don't change."""
     content = bytearray(file.read_bytes())
     data = _description_in(content)
     if data is None or (place := _room_for_version(data)) is None:
         return
     text = str(version).encode()
-    whole = len(text).to_bytes(4, "little") + text + b"\0"  # what FlatBuffers' strings are
+    whole = len(text).to_bytes(4, "little") + text + b"\0"  # a string in FlatBuffers' format
     data[place : place + len(whole)] = np.frombuffer(whole, np.uint8)
     file.write_bytes(content)
 
 
-# ---------------------------------------------------------------------------------------------------- what is described
+# ------------------------------------------------------------------------------------------------------ the description
 
 
-def _model(name: str, *, about: About, image_size: tuple[int, int], files: dict[str | None, str]) -> _Filled:
+def _model(name: str, *, about: About, kind: Kind, files: dict[str | None, str]) -> _Filled:
     graph = _Filled(
         "SubGraphMetadata",
-        {"input_tensor_metadata": [_pixels(image_size)], "output_tensor_metadata": [_scores(about, files)]},
+        {
+            "input_tensor_metadata": [_pixels(kind) if isinstance(kind, Pictures) else _features(kind)],
+            "output_tensor_metadata": [_scores(about, files)],
+        },
     )
     return _Filled(
         "ModelMetadata",
@@ -129,12 +132,26 @@ def _model(name: str, *, about: About, image_size: tuple[int, int], files: dict[
     )
 
 
-def _pixels(image_size: tuple[int, int]) -> _Filled:
-    height, width = image_size
+def _features(kind: Kind) -> _Filled:
+    return _Filled(
+        "TensorMetadata",
+        {
+            "name": kind.takes,
+            "description": f"One of the {kind.many}: {kind.in_words()}.",
+            "content": _Filled(
+                "Content",
+                {"content_properties_type": _Kind.FEATURE, "content_properties": _Filled("FeatureProperties", {})},
+            ),
+        },
+    )
+
+
+def _pixels(kind: Pictures) -> _Filled:
+    height, width = kind.image_size
     size = _Filled("ImageSize", {"width": width, "height": height})
     image = _Filled("ImageProperties", {"color_space": _Kind.RGB, "default_size": size})
-    # (pixel - 0) / 1: preprocessing is inside the model. Readers demand the entry for float inputs and may skip it for
-    # uint8 ones, where model binding would otherwise take its own default.
+    # (pixel - 0) / 1, since preprocessing is inside the model. Readers demand the entry for float inputs. For uint8
+    # inputs readers may skip it, but without it model binding would take its own default.
     unchanged = _Filled("NormalizationOptions", {"mean": [0.0], "std": [1.0]})
     return _Filled(
         "TensorMetadata",
@@ -180,7 +197,7 @@ def _scores(about: About, files: dict[str | None, str]) -> _Filled:
     )
 
 
-# ------------------------------------------------------------------------------------------------- written and found
+# -------------------------------------------------------------------------------------------------- written and read
 
 
 def _written(filled: _Filled) -> bytes:
@@ -190,7 +207,7 @@ def _written(filled: _Filled) -> bytes:
 
 
 def _table(builder: Any, filled: _Filled) -> int:
-    """Write a table and give its place; what lies outside of it (text, lists, other tables) is written before."""
+    """Write a table and give its offset; values outside of the table (text, lists, other tables) are written before."""
     kept = {name: value for name, value in filled.values.items() if value is not None and value != ""}
     placed = {
         name: value if isinstance(value, int | float) else _outside(builder, value) for name, value in kept.items()
@@ -222,7 +239,7 @@ def _outside(builder: Any, value: Any) -> int:
 
 
 def _description_in(content: bytearray) -> Any:
-    """The metadata's bytes as a view into the model's, None where it has none of kt's schema."""
+    """The metadata's bytes as a view into the model's; None if it has no metadata of this schema."""
     model = schema.Model.GetRootAs(content)
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == _NAME:
@@ -232,9 +249,10 @@ def _description_in(content: bytearray) -> Any:
 
 
 def _room_for_version(data: Any) -> int | None:
-    """Where the version's text lies in the metadata, from its length on; None where `embed` has left no room for it.
+    """The offset of the version's text in the metadata, length field first; None if `embed` left no room for it.
 
-    Behind a text that `stamp` wrote the rest of UNRELEASED still stands: so it can be told, and written over once more.
+    After a text that `stamp` wrote, the rest of UNRELEASED remains, by which the place is recognised and can be
+    overwritten again.
     """
     root = Table(data, int.from_bytes(bytes(data[:4]), "little"))
     field = root.Offset(4 + 2 * _FIELDS["ModelMetadata"].index("version"))
@@ -242,6 +260,6 @@ def _room_for_version(data: Any) -> int | None:
         return None
     place = int(root.Indirect(root.Pos + field))
     length, room = int.from_bytes(bytes(data[place : place + 4]), "little"), UNRELEASED.encode()
-    there = bytes(data[place + 4 : place + 4 + len(room)])
-    stamped = there[:length].isdigit() and length < len(room) - 1 and there[length + 1 :] == room[length + 1 :]
-    return place if stamped or there == room else None
+    content = bytes(data[place + 4 : place + 4 + len(room)])
+    stamped = content[:length].isdigit() and length < len(room) - 1 and content[length + 1 :] == room[length + 1 :]
+    return place if stamped or content == room else None

@@ -1,4 +1,4 @@
-"""Puts what passed the gate into `saved_models/<name>/<version>/`: the whole version at once, or nothing."""
+"""Puts artefacts that passed the gate into `saved_models/<name>/<version>/`: the whole version at once, or nothing."""
 
 import errno
 import shutil
@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kt.console import warn
+from kt.base.console import warn
+from kt.base.files import replace_json, sync
+from kt.base.scratch import scratch
 from kt.errors import EnvironmentProblem, KtError, one_line
-from kt.export import tensorflow_serving
+from kt.export import formats
 from kt.export.job import ArtifactResult
-from kt.export.lock import changing
-from kt.files import replace_json, sync
-from kt.scratch import scratch
+from kt.releases import tensorflow_serving
+from kt.releases.lock import changing
 
 _PARTIAL = ".partial-"
 
@@ -29,12 +30,13 @@ def release(
     """Copy the released artefacts into the next version and give its folder, or None if none was released.
 
     The SavedModel's content lies at the version's root, where TensorFlow Serving looks; other artefacts lie beside it,
-    and `kt.json` holds `card` with the results under "artifacts" (refused ones too, with the reason). It is written
-    beside and renamed, so a crash leaves no half version. The files for TensorFlow Serving in `saved_models` follow.
+    and `kt.json` holds `card` with the results under "artifacts" (refused ones too, with the reason). The version is
+    written into a temporary folder and renamed, so a crash leaves no half version. The files for TensorFlow Serving in
+    `saved_models` are updated afterwards.
 
-    before: called with the folder that the version becomes next, when all but the renaming is done; called again in the
-    rare case that another run took that number. What it raises takes the release back. Raises EnvironmentProblem when
-    the version cannot be written.
+    before: called with the version's future folder when everything but the renaming is done; called again in the rare
+    case that another run took that number. If it raises, nothing is released. Raises EnvironmentProblem if the version
+    cannot be written.
     """
     released = [result for result in results if result.released]
     if not released:
@@ -52,7 +54,7 @@ def release(
 
 
 def _tell_servers(saved_models: Path) -> None:
-    """Name the new version in the files for TensorFlow Serving; what goes wrong with these takes no release away."""
+    """Name the new version in the files for TensorFlow Serving; a failure here warns, and the release stands."""
     try:
         with changing(saved_models):
             for line in tensorflow_serving.left_alone(tensorflow_serving.write_files(saved_models)):
@@ -74,11 +76,11 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 def _fill(partial: Path, released: Sequence[ArtifactResult]) -> None:
     partial.mkdir()
     for result in released:
-        _copy(result.path, place(partial, result))
+        _copy(result.path, place_release(partial, result))
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A file or a folder. What goes wrong is told as it is: shutil.copytree gathers errors and loses their kinds."""
+    """Copy a file or a folder. Not by shutil.copytree, which gathers errors into one and loses their kinds."""
     if not source.is_dir():
         shutil.copyfile(source, target)
         return
@@ -87,21 +89,21 @@ def _copy(source: Path, target: Path) -> None:
         _copy(path, target / path.name)
 
 
-def place(folder: Path, result: ArtifactResult) -> Path:
-    """Where a released artefact lies in its version folder: the SavedModel is the folder itself."""
-    return folder if result.format == "saved_model" else folder / result.path.name
+def place_release(folder: Path, result: ArtifactResult) -> Path:
+    """Where a released artefact lies in its version folder, which is itself the SavedModel."""
+    return formats.place(folder, result.path.name, format_name=result.format)
 
 
 def _as_released(result: ArtifactResult) -> dict[str, Any]:
     """The result with its path as seen from the version folder; a refused artefact has none there."""
-    inside = str(place(Path(), result)) if result.released else None
+    inside = str(place_release(Path(), result)) if result.released else None
     return {**result.as_json(), "path": inside}
 
 
 def _renamed(partial: Path, before: Callable[[Path], object]) -> Path:
-    """Take the lowest integer above all versions; a run that takes it first sends this one to the next.
+    """Rename the folder to the lowest integer above all versions; if another run takes that first, to the next one.
 
-    The phone files are told their number before it is theirs: what is visible as a version never changes.
+    The phone files get their version number before the renaming, so that a visible version never changes.
     """
     folder = partial.parent
     while True:
@@ -122,8 +124,6 @@ def _renamed(partial: Path, before: Callable[[Path], object]) -> Path:
 
 
 def _stamp(folder: Path, version: int) -> None:
-    if files := sorted(folder.glob("*.tflite")):
-        from kt.export.metadata import stamp  # TensorFlow, which a release without phone files does without
-
-        for file in files:
-            stamp(file, version)
+    for path in sorted(folder.iterdir()):
+        if (kind := formats.format_of(path)) is not None:
+            kind.stamp(path, version)

@@ -1,4 +1,4 @@
-"""Folds of pictures, class by class and in whole groups: to judge a classifier, and to choose its strength."""
+"""Stratified folds of pictures in whole groups, to evaluate a classifier and to choose C."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from kt.console import unwarned
+from kt.base.console import unwarned
 from kt.errors import DataError
 
 Ints = npt.NDArray[np.int64]
@@ -16,17 +16,17 @@ Folds = list[tuple[Ints, Ints]]
 FOLDS = 5
 
 ENOUGH = 1000
-"""Pictures on which C is chosen, at most; a draw of them where there are more."""
+"""The most pictures that C is chosen on; if there are more, a random sample of this size is used."""
 
 _ATTEMPTS = 20
-"""Shuffles that are tried: with few groups, one may hold all of a class out at once."""
+"""The number of shuffles that are tried: with few groups, a shuffle may hold out all of a class at once."""
 
 
 def folds_of(labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, folds: int = FOLDS, seed: int = 0) -> Folds:
-    """Train and held-out indices of each fold, class by class in equal shares, groups whole.
+    """Train and held-out indices of each fold, stratified by class, with whole groups.
 
-    There are fewer folds where a class has fewer groups. Raises DataError where a class has a single one, for then it
-    could not be learnt while it is held out.
+    There are fewer folds if a class has fewer groups. Raises DataError if a class has a single group, because it could
+    not be learnt while the group is held out.
     """
     labels = np.asarray(labels, np.int64)
     names = _names(labels, groups)
@@ -34,18 +34,18 @@ def folds_of(labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, fold
     scarce = [label for label, count in independent.items() if count < 2]
     if scarce:
         raise DataError(
-            f"Class {scarce[0]} (counting from 0) has a single independent picture, so nothing can be cross-validated; "
-            "add pictures of it. (Copies, and pictures of one group, count as one.)"
+            f"Class {scarce[0]} (counting from 0) has a single independent example, so nothing can be cross-validated; "
+            "add examples of it. (Copies, and examples of one group, count as one.)"
         )
     for attempt in range(_ATTEMPTS):
-        found = _split(labels, names, folds=min(folds, *independent.values()), seed=seed + 1000 * attempt)
-        if sum(len(held_out) for _, held_out in found) == len(labels):
-            return found
-    raise DataError("The groups of pictures can't be shared out so that every class is learnt; split them up.")
+        split = _split(labels, names, folds=min(folds, *independent.values()), seed=seed + 1000 * attempt)
+        if sum(len(held_out) for _, held_out in split) == len(labels):
+            return split
+    raise DataError("The groups of examples can't be shared out so that every class is learnt; split them up.")
 
 
 def folds_to_choose_by(labels: Ints, groups: Sequence[str] | None, *, seed: int) -> Folds:
-    """Folds on which C is chosen: a class with a single group is always learnt and never held out; maybe none."""
+    """The folds to choose C on; possibly none. A class with a single group is always learnt and never held out."""
     random, places = np.random.default_rng(seed), np.arange(len(labels))
     if len(labels) > ENOUGH:
         places = np.sort(random.choice(len(labels), ENOUGH, replace=False))
@@ -61,14 +61,14 @@ def folds_to_choose_by(labels: Ints, groups: Sequence[str] | None, *, seed: int)
 
 
 def _split(labels: Ints, names: npt.NDArray[np.str_], *, folds: int, seed: int) -> Folds:
-    """Stratified folds of whole groups; those whose training part lacks a class are left out."""
-    # Where every picture is on its own, the same folds come a hundred times sooner without groups.
+    """Stratified folds of whole groups. Folds whose training part lacks a class are left out."""
+    # If every picture is its own group, the splitter without groups gives the same folds a hundred times faster.
     alone = len(np.unique(names)) == len(names)
     splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-    with unwarned("The least populated class"):  # which may have fewer pictures than folds where its groups are large
-        found = list(splitter.split(np.zeros(len(labels)), labels, None if alone else names))
-    everything = set(labels.tolist())
-    return [(train, held) for train, held in found if len(held) and set(labels[train].tolist()) == everything]
+    with unwarned("The least populated class"):  # it may have fewer pictures than there are folds
+        split = list(splitter.split(np.zeros(len(labels)), labels, None if alone else names))
+    classes = set(labels.tolist())
+    return [(train, held) for train, held in split if len(held) and set(labels[train].tolist()) == classes]
 
 
 def _names(labels: Ints, groups: Sequence[str] | None) -> npt.NDArray[np.str_]:

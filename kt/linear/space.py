@@ -1,4 +1,4 @@
-"""The space that a classifier is fitted in: features standardised, in no more coordinates than there are pictures."""
+"""The space that a classifier is fitted in: standardised features, in at most as many coordinates as pictures."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,19 +6,19 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 OF_MEAN, OF_MIDDLE = 0.05, 0.1
-"""The floor of a feature's scale, in shares of its mean and of the median of all features' standard deviations."""
+"""The floor of a feature's scale, as shares of its mean and of the median of all features' standard deviations."""
 
 
 class Space:
-    """Features standardised (`_scale`), and in as few coordinates as hold them all; and the way back."""
+    """Standardised features (`scale_of`), in as few coordinates as represent them exactly, and the way back."""
 
     def __init__(self, rows: Floats) -> None:
-        self._mean, self._scale = rows.mean(axis=0), _scale(rows)
+        self._mean, self._scale = rows.mean(axis=0), scale_of(rows)
         standard = (rows - self._mean) / self._scale
-        # The basis, `[D, coordinates]`, as the product of `standard.T` and what turns it, which is never computed.
+        # The two factors of the basis `[D, coordinates]`; their product is never computed.
         self._turned: tuple[Floats, Floats] | None = None
         self.inside: Floats = standard
-        if rows.shape[1] > rows.shape[0]:
+        if rows.shape[1] > rows.shape[0] and standard.any():  # a fold may hold copies of a single picture
             values, vectors = np.linalg.eigh(standard @ standard.T)
             kept = values > 1e-10 * values.max()
             roots = np.sqrt(values[kept])
@@ -34,24 +34,24 @@ class Space:
         return np.asarray(standard @ own.T @ turn)
 
     def relevance(self, weights: Floats) -> Floats:
-        """The weights of the standardised features, `[D, C]`, of those inside."""
+        """The weights of the standardised features, `[D, C]`, from weights in this space."""
         if self._turned is None:
             return weights
         own, turn = self._turned
         return np.asarray(own.T @ (turn @ weights))
 
     def outside(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """The weights and bias that give, from the features as they are, what these give inside."""
+        """The weights and bias for the original features that give the same scores as these in this space."""
         turned = self.relevance(weights) / self._scale[:, None]
         return turned, bias - self._mean @ turned
 
 
-def _scale(rows: Floats) -> Floats:
-    """What each feature is divided by: its standard deviation, with a floor.
+def scale_of(rows: Floats) -> Floats:
+    """The divisor of each feature: its standard deviation, with a floor; infinite if it varies only by rounding.
 
-    The floor is a share of the feature's mean and of the middle feature's deviation. What varies less would get weights
-    so large that a rare picture, or the rounding of an export, decides: without it a probe on 7,488 features lost 26
-    points as int8. Infinite for a feature that does not vary but for rounding.
+    The floor combines a share of the feature's mean with a share of the median deviation of all features. Without it, a
+    feature that varies less would get a weight so large that a rare picture, or the rounding of an export, decides the
+    result: a probe on 7,488 features lost 26 points as int8.
     """
     means, deviations = np.abs(rows.mean(axis=0)), rows.std(axis=0)
     varies = deviations > 1e-6 * max(deviations.max(), means.max())

@@ -1,10 +1,13 @@
-"""What a recipe is, and how one is loaded, changed from the command line and described (standard library only).
+"""What a recipe is, and how it is loaded, changed from the command line and described (standard library only).
 
-A recipe is a Python file with one object named `recipe`. Its mistakes are found here, at load, before any data is read.
+A recipe is a Python file with one object named `recipe`. Its mistakes are found when it is loaded, before any data is
+read.
 """
 
-from kt.recipe.definition import ALL, EXPORTS, TOP, LinearProbe, Phase, Recipe, Step, depths_of, epochs_of
+from kt.recipe.contracts import Adaptation, Answers, Objective, ObjectiveWithLayers, Step
+from kt.recipe.definition import ALL, TOP, AdaptedProbe, LinearProbe, Phase, Recipe, depths_of, epochs_of
 from kt.recipe.description import describe
+from kt.recipe.exports import EXPORTS, Format
 from kt.recipe.field_types import check_types
 from kt.recipe.loading import Loaded, is_recipe, load, load_text, summary_of
 from kt.recipe.settings import override
@@ -13,8 +16,14 @@ __all__ = [
     "ALL",
     "EXPORTS",
     "TOP",
+    "Adaptation",
+    "AdaptedProbe",
+    "Answers",
+    "Format",
     "LinearProbe",
     "Loaded",
+    "Objective",
+    "ObjectiveWithLayers",
     "Phase",
     "Recipe",
     "Step",

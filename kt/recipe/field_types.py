@@ -1,4 +1,4 @@
-"""Fields held against their annotations, and types and values in the words of an error."""
+"""Checking fields against their annotations, and the words for types and values in errors."""
 
 import contextlib
 import dataclasses
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from kt.errors import RecipeError
+from kt.recipe.contracts import Step
 
 
 def check_types(part: Any) -> None:
-    """Hold every field of a dataclass instance against its annotation.
+    """Check every field of a dataclass instance against its annotation.
 
-    Raises RecipeError that names the field, what was expected and what was found.
+    Raises RecipeError with the field, the expected type and the value.
     """
     for name, expected in field_types(type(part)).items():
         value = getattr(part, name)
@@ -25,7 +26,7 @@ def check_types(part: Any) -> None:
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """The types of the fields that a dataclass is made with, by name."""
+    """The types of a dataclass's fields that its constructor takes, by name."""
     try:
         hints = typing.get_type_hints(cls)
     except (NameError, TypeError) as error:
@@ -59,30 +60,30 @@ def fits(value: Any, expected: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     try:
         return isinstance(value, origin or expected)
-    except TypeError:  # an annotation that can't be asked, such as a protocol in a data source of one's own
+    except TypeError:  # isinstance refuses the annotation, such as a protocol in a user's own data source
         return True
 
 
 def is_part(value: Any) -> bool:
-    """Whether it is a class such as `Classifier` where `Classifier()` was meant, or a class of Keras layers."""
+    """Whether a value is a class, such as `Classifier` or a Keras layer, where an instance was probably meant."""
     return isinstance(value, type) and (
         dataclasses.is_dataclass(value) or (is_keras(value, "Layer") and not is_keras(value, "Model"))
     )
 
 
 def is_keras(kind: type, name: str) -> bool:
-    """Whether a class is Keras's class `name`, such as `Model`, or made of it; Keras need not be loaded."""
+    """Whether a class is Keras's class `name`, such as `Model`, or a subclass of it; Keras need not be loaded."""
     return any(base.__name__ == name and base.__module__.partition(".")[0] == "keras" for base in kind.__mro__)
 
 
 def check_unfinished(value: Any, where: str) -> None:
-    """Raise RecipeError for a function that first has to be called to give the function which is wanted."""
+    """Raise RecipeError for a function that must be called first, such as `last_blocks` instead of `last_blocks(4)`."""
     if example := getattr(value, "call_first", ""):
         raise RecipeError(f"{where} is {value.__name__} itself; call it: {example}.")
 
 
 def check_takes(function: Any, names: Sequence[str], where: str) -> None:
-    """Raise RecipeError where a function can't be called with these arguments, as far as can be told without a call."""
+    """Raise RecipeError if a function's signature does not take these arguments, by position or by name."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions in C
@@ -100,7 +101,7 @@ def check_takes(function: Any, names: Sequence[str], where: str) -> None:
 
 
 def in_words(expected: Any) -> str:
-    """A type as a person says it."""
+    """A type in words, for an error."""
     origin, args = get_origin(expected), get_args(expected)
     if origin in (Union, types.UnionType):
         return " or ".join(in_words(arg) for arg in args)
@@ -109,10 +110,13 @@ def in_words(expected: Any) -> str:
     if origin is tuple and args[-1] is not Ellipsis:
         return f"a tuple of {len(args)} ({', '.join(in_words(arg) for arg in args)})"
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        return f"a list of {in_words(args[0])}"
+        return f"a list of {in_words(args[0])}".replace("of a function", "of functions")
     if Callable in (origin, expected):
         return "a function"
+    if getattr(expected, "_is_protocol", False) and expected is not Step:
+        return f"a {expected.__name__.lower()}"
     plain = {
+        Step: "Phase or LinearProbe",
         int: "an integer",
         float: "a number",
         str: "a string",
@@ -124,7 +128,7 @@ def in_words(expected: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error quotes it, in 60 characters at most."""
+    """A value as an error quotes it, in at most 60 characters."""
     if is_part(value):
         return f"the class {value.__name__}; write {value.__name__}(...)"
     text = repr(value)

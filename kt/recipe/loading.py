@@ -1,4 +1,4 @@
-"""A recipe from its file: run, to have it; or read without running it, to find and list it."""
+"""A recipe from its file: the file is run to load it, or only parsed to find and list it."""
 
 import ast
 import dataclasses
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kt.base.names import is_plain
 from kt.errors import KtError, RecipeError, did_you_mean
-from kt.names import is_plain
-from kt.recipe.definition import LinearProbe, Phase, Recipe
+from kt.recipe.definition import AdaptedProbe, LinearProbe, Phase, Recipe
 from kt.recipe.field_types import is_part, shown
 
 
@@ -22,7 +22,7 @@ from kt.recipe.field_types import is_part, shown
 class Loaded:
     """A recipe with its file: `name` (the file's stem), `description` (its docstring), and its own `run`, if any.
 
-    text: the recipe as Python, where it is in no file yet; `file` then is what it was written for.
+    text: the recipe as Python, if it is in no file yet; then `file` is the folder or table that it was written for.
     """
 
     recipe: Recipe
@@ -34,20 +34,20 @@ class Loaded:
 
 
 def load(file: Path) -> Loaded:
-    """Run a recipe's file and take its `recipe`.
+    """Run a recipe's file and take its `recipe`. No data is read.
 
-    Raises RecipeError with the line of the mistake, whatever it is; nothing of the data is read.
+    Raises RecipeError with the line of the mistake, whatever it is.
     """
     if file.suffix != ".py" or not file.is_file():
         folder = file if file.is_dir() else file.parent
-        there = ", ".join(str(path) for path in sorted(folder.glob("*.py")) if is_recipe(path))
-        raise RecipeError(f"{file} is not a recipe file. There is: {there or 'no recipe in that folder'}.")
+        recipes = ", ".join(str(path) for path in sorted(folder.glob("*.py")) if is_recipe(path))
+        raise RecipeError(f"{file} is not a recipe file. There is: {recipes or 'no recipe in that folder'}.")
     check_name(file.stem, where=str(file))
     module = _execute(file)
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
-        found = "has no object named 'recipe'" if recipe is None else f"has a 'recipe' that is {shown(recipe)}"
-        raise RecipeError(f"{file} {found}; it must end with: recipe = Recipe(...).")
+        mistake = "has no object named 'recipe'" if recipe is None else f"has a 'recipe' that is {shown(recipe)}"
+        raise RecipeError(f"{file} {mistake}; it must end with: recipe = Recipe(...).")
     run = getattr(module, "run", None)
     if run is not None and not callable(run):
         raise RecipeError(f"{file}: run must be a function (recipe, out), not {shown(run)}.")
@@ -55,7 +55,7 @@ def load(file: Path) -> Loaded:
 
 
 def check_name(name: str, *, where: str) -> None:
-    """Raise RecipeError for what can't name a model: it becomes a folder, the beginning of files, part of an address.
+    """Raise RecipeError for a name that a model can't have: it is used for a folder, for files and in addresses.
 
     where: the recipe's file, for the error.
     """
@@ -74,22 +74,22 @@ def check_name(name: str, *, where: str) -> None:
 
 
 LONGEST_NAME = 200
-"""Bytes of a model's name: with what is added to it, the name of a phone file fits the 255 of usual file systems."""
+"""The most bytes of a model's name: with its suffixes, the name of a file for phones fits the usual limit of 255."""
 
 
 def load_text(text: str, *, file: Path, name: str) -> Loaded:
-    """The recipe that a text of Python gives, such as one drawn up for the pictures in `file`."""
+    """The recipe in a text of Python, such as the one that kt writes for the pictures in `file`."""
     module = _execute(Path(f"{name}.py"), text.encode())
     return Loaded(module.recipe, file, name, (module.__doc__ or "").strip(), text=text)
 
 
 def _execute(file: Path, content: bytes | None = None) -> types.ModuleType:
-    # Registered by a name of its own, so that dataclasses in a recipe resolve their annotations.
+    # Registered in sys.modules under its own name, so that dataclasses in a recipe resolve their annotations.
     module = types.ModuleType(f"kt_recipe_{file.stem}")
     module.__file__ = str(file.absolute())
     sys.modules[module.__name__] = module
     try:
-        # Compiled here and not imported, which would leave a __pycache__ and may run a stale one after a quick edit.
+        # Compiled, not imported: an import leaves a __pycache__, and may run a stale one after a quick edit.
         code = compile(file.read_bytes() if content is None else content, module.__file__, "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 - a recipe is a program that its user asked to run
     except KtError as error:
@@ -108,12 +108,13 @@ def _where(file: Path, error: BaseException) -> str:
 
 
 def _explained(error: BaseException, names: Mapping[str, Any]) -> str:
-    """The error as one line; `names` are those of the recipe's module, to find the class whose field is unknown."""
+    """The error as one line. names: those of the recipe's module, to find the class whose field is unknown."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         return error.msg if error.filename == names["__file__"] else f"SyntaxError: {text}"
     if match := re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text):
-        cls = {"Phase": Phase, "LinearProbe": LinearProbe, "Recipe": Recipe, **names}.get(match[1])
+        known_classes = {cls.__name__: cls for cls in (AdaptedProbe, LinearProbe, Phase, Recipe)}
+        cls = {**known_classes, **names}.get(match[1])
         known = [field.name for field in dataclasses.fields(cls)] if cls is not None and is_part(cls) else []
         return f"{match[1]} has no field {match[2]!r}. {did_you_mean(match[2], known) if known else ''}".rstrip()
     if match := re.fullmatch(r"(\w+)\.__init__\(\) missing \d+ required positional arguments?: (.*)", text):
@@ -131,9 +132,9 @@ def summary_of(file: Path) -> str:
 
 
 def is_recipe(file: Path) -> bool:
-    """Whether a Python file assigns `recipe` at its top level, found without running it.
+    """Whether a Python file assigns `recipe` at its top level, without running it.
 
-    A file that is not readable as Python counts too, so that a recipe with a slip in it does not go missing.
+    A file that can't be parsed counts too, so that a recipe with a syntax error is still listed.
     """
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))

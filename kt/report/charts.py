@@ -1,10 +1,11 @@
-"""The report's charts, as SVG that lives inside the page and takes the page's colours, light or dark."""
+"""The report's charts, as SVG inside the page with the page's colours, light or dark."""
 
 import html
 import io
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -15,7 +16,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Colours that no chart would use; in the finished SVG each gives way to a variable of the page's style sheet.
+from kt.base.names import printable
+from kt.kinds.kind import Nouns
+
+# Colours that no chart would use; in the finished SVG each is replaced by a variable of the page's style sheet.
 _INK, _LINE, _FIRST, _SECOND = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {_INK: "var(--ink)", _LINE: "var(--line)", _FIRST: "var(--first)", _SECOND: "var(--second)"}
 
@@ -45,77 +49,83 @@ _STYLE = {
 }
 
 
-def curves(phases: Sequence[Mapping[str, Any]], metric: str, *, best: Mapping[str, Any] | None = None) -> Markup:
-    """One metric of all phases, one after the other on one axis of epochs, in training and in validation.
+History = Mapping[str, Sequence[float | None]]
+"""A list for each metric with a value for each epoch; None where an epoch has none."""
 
-    phases: the report's `phases`, with `history` and `name`. metric: `loss` or `accuracy`. best: the report's `best`,
-    whose epoch gets a mark. Empty where no phase has the metric.
+
+def curves_chart(phases: Sequence[tuple[str, History]], metric: str, *, kept: tuple[str, int] | None = None) -> Markup:
+    """One metric in training and validation, with all phases one after the other on one axis of epochs.
+
+    phases: each with its name. metric: `loss` or `accuracy`. kept: a phase and its epoch, from 1, which gets a mark.
+    Empty if no phase has the metric.
     """
-    borders = [0]
-    for phase in phases:
-        borders.append(borders[-1] + max((len(v) for v in phase.get("history", {}).values()), default=0))
-    train, validation = _joined(phases, metric, borders), _joined(phases, f"val_{metric}", borders)
-    if borders[-1] == 1:  # a linear probe alone: a point is no curve
+    ends = [0]
+    for _, history in phases:
+        ends.append(ends[-1] + max((len(values) for values in history.values()), default=0))
+    histories = [history for _, history in phases]
+    train, validation = _joined(histories, metric, ends), _joined(histories, f"val_{metric}", ends)
+    if ends[-1] == 1:  # a linear probe alone: a point is no curve
         return Markup()
     if not np.isfinite(train).any() and not np.isfinite(validation).any():
         return Markup()
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": metric}):
         figure, axes = _empty()
-        epochs = np.arange(1, borders[-1] + 1)
+        epochs = np.arange(1, ends[-1] + 1)
         axes.plot(epochs, train, color=_SECOND, linestyle=(0, (4, 2)), linewidth=1.6, marker=".", label="training")
         axes.plot(epochs, validation, color=_FIRST, linewidth=2, marker="o", markersize=3.5, label="validation")
-        for border in borders[1:-1]:
-            axes.axvline(border + 0.5, color=_INK, linewidth=0.8, linestyle=":")
-        for phase, start, end in zip(phases, borders, borders[1:], strict=False):
+        for end in ends[1:-1]:
+            axes.axvline(end + 0.5, color=_INK, linewidth=0.8, linestyle=":")
+        names = [printable(name) for name, _ in phases]
+        for name, start, end in zip(names, ends, ends[1:], strict=False):
             if end > start:
-                axes.text((start + end + 1) / 2, 1.02, str(phase.get("name", "")), transform=axes.get_xaxis_transform(),
+                axes.text((start + end + 1) / 2, 1.02, name, transform=axes.get_xaxis_transform(),
                           ha="center", va="bottom", parse_math=False)  # fmt: skip
-        _mark_best(axes, phases, best, borders=borders, values=validation)
-        axes.set_xlim(0.5, borders[-1] + 0.5)
+        if kept and printable(kept[0]) in names:
+            _mark(axes, ends[names.index(printable(kept[0]))] + kept[1], values=validation)
+        axes.set_xlim(0.5, ends[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.set_xlabel("epoch")
         axes.set_title(metric, pad=20)
         axes.legend(loc="best")
-        names = ", then ".join(str(phase.get("name", "")) for phase in phases)
-        return _svg(figure, f"{metric} for each epoch, in training and validation, over the phases {names}", metric)
+        over = ", then ".join(names)
+        return _svg(figure, f"{metric} for each epoch, in training and validation, over the phases {over}", metric)
 
 
-def _joined(phases: Iterable[Mapping[str, Any]], key: str, borders: Sequence[int]) -> np.ndarray[Any, Any]:
-    """A metric of all phases as one row of epochs; NaN, which draws as a gap, where an epoch has none."""
-    row = np.full(borders[-1], np.nan)
-    for phase, start in zip(phases, borders, strict=False):
-        values = [np.nan if value is None else value for value in phase.get("history", {}).get(key, [])]
+def _joined(histories: Iterable[History], key: str, ends: Sequence[int]) -> np.ndarray[Any, Any]:
+    """A metric of all phases as one row of epochs; NaN, which is drawn as a gap, for an epoch without a value."""
+    row = np.full(ends[-1], np.nan)
+    for history, start in zip(histories, ends, strict=False):
+        values = [np.nan if value is None else value for value in history.get(key, ())]
         row[start : start + len(values)] = values
     return row
 
 
-def _mark_best(
-    axes: Any,
-    phases: Sequence[Mapping[str, Any]],
-    best: Mapping[str, Any] | None,
-    *,
-    borders: Sequence[int],
-    values: np.ndarray[Any, Any],
-) -> None:
-    """A ring around the epoch whose weights were kept."""
-    names = [phase.get("name") for phase in phases]
-    if not best or best.get("phase") not in names or not isinstance(best.get("epoch"), int):
-        return
-    epoch = borders[names.index(best["phase"])] + best["epoch"]
+def _mark(axes: Any, epoch: int, *, values: np.ndarray[Any, Any]) -> None:
+    """A ring around the epoch, from 1, whose weights were kept."""
     if 1 <= epoch <= len(values) and np.isfinite(values[epoch - 1]):
         axes.plot(epoch, values[epoch - 1], "o", markersize=10, markerfacecolor="none", markeredgecolor=_FIRST,
                   markeredgewidth=1.6, linestyle="none", label="kept")  # fmt: skip
 
 
-def learning_curve(points: Sequence[Mapping[str, Any]]) -> Markup:
-    """A probe's balanced accuracy against the training pictures of a class that it learned from, with its band.
+@dataclass(frozen=True)
+class CurvePoint:
+    """The balanced accuracy of a probe that learned from `images_per_class` pictures, with its interval, as shares."""
 
-    points: the report's `learning_curve`. Empty with fewer than two points, which are no curve.
+    images_per_class: float
+    balanced_accuracy: float
+    low: float
+    high: float
+
+
+def learning_curve_chart(points: Sequence[CurvePoint], nouns: Nouns) -> Markup:
+    """A probe's balanced accuracy over the number of training pictures of a class, with its interval as a band.
+
+    points: by rising number of pictures. Empty with fewer than two points.
     """
     if len(points) < 2:
         return Markup()
-    pictures, accuracy = [p["images_per_class"] for p in points], [p["balanced_accuracy"] for p in points]
-    low, high = [p["low"] for p in points], [p["high"] for p in points]
+    pictures, accuracy = [p.images_per_class for p in points], [p.balanced_accuracy for p in points]
+    low, high = [p.low for p in points], [p.high for p in points]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning"}):
         figure, axes = _empty()
         axes.fill_between(pictures, low, high, color=_FIRST, alpha=0.18, linewidth=0, label="95% interval")
@@ -124,19 +134,34 @@ def learning_curve(points: Sequence[Mapping[str, Any]]) -> Markup:
         axes.set_xticks(pictures, [f"{n:g}" for n in pictures])
         axes.minorticks_off()
         axes.set_ylim(max(0.0, min(low) - 0.05), min(1.02, max(high) + 0.05))
-        axes.set_xlabel("training pictures of a class")
+        axes.set_xlabel(f"training {nouns.many} of a class")
         axes.set_title("balanced accuracy")
         axes.legend(loc="lower right")
-        words = "; ".join(f"{n:g} pictures {a:.3f}" for n, a in zip(pictures, accuracy, strict=True))
-        return _svg(figure, f"Balanced accuracy of a linear probe by training pictures of a class: {words}", "learning")
+        words = "; ".join(f"{n:g} {nouns.many} {a:.3f}" for n, a in zip(pictures, accuracy, strict=True))
+        label = f"Balanced accuracy of a linear probe by training {nouns.many} of a class: {words}"
+        return _svg(figure, label, "learning")
 
 
-def calibration(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    """How often the model was right against how sure it was, with the number of pictures in each bin below."""
-    filled = [row for row in bins if row["count"]]
+@dataclass(frozen=True)
+class Bin:
+    """Test pictures by their top score, from `lower`, excluded, to `upper`.
+
+    confidence: their mean top score. accuracy: the share that was classified correctly. Both are NaN in an empty bin.
+    """
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def calibration(bins: Sequence[Bin], nouns: Nouns) -> Markup:
+    """The accuracy over the model's confidence, with the number of pictures in each bin below."""
+    filled = [row for row in bins if row.count]
     if not filled:
         return Markup()
-    sure, right = [row["confidence"] for row in filled], [row["accuracy"] for row in filled]
+    sure, right = [row.confidence for row in filled], [row.accuracy for row in filled]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "calibration"}):
         figure = Figure(figsize=(4.6, 4.0), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -146,20 +171,20 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> Markup:
         upper.set_ylim(-0.02, 1.04)
         upper.set_ylabel("share that was right")
         upper.legend(loc="upper left")
-        widths = [row["upper"] - row["lower"] for row in bins]
-        lower.bar([row["lower"] for row in bins], [row["count"] for row in bins], width=[0.9 * w for w in widths],
+        widths = [row.upper - row.lower for row in bins]
+        lower.bar([row.lower for row in bins], [row.count for row in bins], width=[0.9 * w for w in widths],
                   align="edge", color=_FIRST, alpha=0.55)  # fmt: skip
         lower.set_xlim(0, 1)
-        lower.set_ylabel("pictures")
+        lower.set_ylabel(nouns.many)
         lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=2))
         lower.set_xlabel("how sure the model was (top score)")
-        words = "; ".join(f"sure {s:.2f}, right {r:.2f}, {row['count']} pictures"
+        words = "; ".join(f"sure {s:.2f}, right {r:.2f}, {row.count} {nouns.many}"
                           for s, r, row in zip(sure, right, filled, strict=True))  # fmt: skip
         return _svg(figure, f"Calibration: {words}", "calibration")
 
 
-def against_rate(found: Mapping[str, Any]) -> Markup:
-    """A range test: the loss at each rate, with the suggested rate and the recipe's own marked."""
+def against_rate(found: Mapping[str, Any], nouns: Nouns) -> Markup:
+    """A range test: the loss at each rate, with the suggested rate and the recipe's rate marked."""
     rates, first = found["rates"], found["first_loss"]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "rates"}):
         figure = Figure(figsize=(7.2, 3.9), layout="constrained")
@@ -167,7 +192,7 @@ def against_rate(found: Mapping[str, Any]) -> Markup:
         axes.plot(rates, found["batch_losses"], color=_SECOND, linewidth=0.8, alpha=0.55, label="each step's batch")
         axes.plot(rates, found["losses"], color=_FIRST, linestyle="none", marker="o", markersize=2.5, alpha=0.5)
         smoothed = found["smoothed"]
-        axes.plot(rates[: len(smoothed)], smoothed, color=_FIRST, linewidth=2, label="same pictures, smoothed")
+        axes.plot(rates[: len(smoothed)], smoothed, color=_FIRST, linewidth=2, label=f"same {nouns.many}, smoothed")
         axes.axhline(first, color=_INK, linewidth=0.8, linestyle=":", label="before the first step")
         axes.axvline(
             found["lr"], color=_INK, linewidth=1, linestyle=(0, (4, 2)), label=f"lr in the recipe, {found['lr']:g}"
@@ -176,7 +201,7 @@ def against_rate(found: Mapping[str, Any]) -> Markup:
             axes.axvline(found["suggested"], color=_SECOND, linewidth=2, label=f"suggested, {found['suggested']:g}")
         axes.set_xscale("log")
         axes.set_xlim(rates[0], rates[-1])
-        axes.set_ylim(0, 2 * first)  # past twice the first loss it makes no difference how bad a rate is
+        axes.set_ylim(0, 2 * first)  # above twice the first loss a rate is bad in any case
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
         figure.legend(loc="outside lower center", ncols=3)
@@ -185,20 +210,20 @@ def against_rate(found: Mapping[str, Any]) -> Markup:
 
 
 def heatmap(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
-    """The confusion matrix of many classes: each row shaded by its shares, without numbers."""
+    """The confusion matrix of many classes: cells shaded by their share of the row, without numbers."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "confusion", "axes.grid": False}):
         side = 5.5 if len(classes) <= 40 else 7.5
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
-        # Transparent where there is nothing: the page's own ground shows through, light or dark.
+        # Transparent where the count is 0, so that the page's background shows through, light or dark.
         shade = LinearSegmentedColormap.from_list("share", [(0.1, 0.53, 0.8, 0.0), (0.1, 0.53, 0.8, 1.0)])
-        # A square root, so that the few mistakes are seen beside the many right answers.
+        # A square root, so that few mistakes are visible beside many correct predictions.
         axes.imshow(np.sqrt(shares), cmap=shade, vmin=0, vmax=1, interpolation="nearest")
         step = int(np.ceil(len(classes) / 40))
         places = np.arange(0, len(classes), step)
-        names = [_short(str(classes[int(i)]), 18) for i in places]
+        names = [_short(printable(classes[int(i)]), 18) for i in places]
         size = 7 if len(classes) > 25 else 8
         axes.set_xticks(places, names, rotation=90, fontsize=size, parse_math=False)
         axes.set_yticks(places, names, fontsize=size, parse_math=False)
@@ -207,8 +232,8 @@ def heatmap(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
         return _svg(figure, f"Confusion matrix of {len(classes)} classes, rows are the true ones", "confusion")
 
 
-def strategies(rows: Sequence[Mapping[str, Any]], *, baseline: str = "") -> Markup:
-    """Each strategy's figure with its interval, and a dot for each seed; a line at the baseline's figure.
+def strategies_chart(rows: Sequence[Mapping[str, Any]], *, baseline: str = "") -> Markup:
+    """Each strategy's figure with its interval, a mark for each seed, and a line at the baseline's figure.
 
     rows: with `name`, `title`, `balanced_accuracy`, `interval`, and `runs`; those without a figure are left out.
     """
@@ -238,8 +263,10 @@ def strategies(rows: Sequence[Mapping[str, Any]], *, baseline: str = "") -> Mark
         return _svg(figure, f"Balanced accuracy of each strategy with its interval: {words}", "strategies")
 
 
-def learning_curves(points: Sequence[Mapping[str, Any]], titles: Mapping[str, str], *, baseline: str = "") -> Markup:
-    """Balanced accuracy over the number of training pictures, on a logarithmic axis, a line with a band a strategy.
+def learning_curves(
+    points: Sequence[Mapping[str, Any]], titles: Mapping[str, str], nouns: Nouns, *, baseline: str = ""
+) -> Markup:
+    """Balanced accuracy over the number of training pictures, on a logarithmic axis: a line with a band per strategy.
 
     points: with `strategy`, `pictures`, `balanced_accuracy` and `interval`, rising in each strategy.
     """
@@ -259,7 +286,7 @@ def learning_curves(points: Sequence[Mapping[str, Any]], titles: Mapping[str, st
         sizes = sorted({point["pictures"] for point in points})
         axes.set_xticks(sizes, [f"{size}" for size in sizes])
         axes.minorticks_off()
-        axes.set_xlabel("training pictures")
+        axes.set_xlabel(f"training {nouns.many}")
         axes.set_ylabel("balanced accuracy on test")
         axes.legend(loc="best")
         words = "; ".join(f"{titles[p['strategy']]} with {p['pictures']}: {p['balanced_accuracy']:.3f}" for p in points)
@@ -277,11 +304,11 @@ def _empty() -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, label: str, prefix: str) -> Markup:
-    """The figure as an `<svg>` element for a page: no ids that clash, no declarations, colours from the style sheet."""
+    """The figure as an `<svg>` element for a page: with unique ids, no declarations, colours from the style sheet."""
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # matplotlib only measures the letters, and warns where its own font lacks one; the browser draws them.
+        # matplotlib only measures letters, and warns if its own font lacks one; the browser draws them.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
@@ -294,5 +321,5 @@ def _svg(figure: Figure, label: str, prefix: str) -> Markup:
     for sentinel, variable in _VARIABLES.items():
         svg = svg.replace(sentinel, variable)
     svg = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", svg, count=2)
-    svg = svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{html.escape(label)}"', 1)
+    svg = svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{html.escape(printable(label))}"', 1)
     return Markup(svg)  # noqa: S704 - matplotlib escapes what it writes, and the label is escaped here

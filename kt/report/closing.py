@@ -1,123 +1,111 @@
-"""The closing lines of a run in the terminal: how good, what was released, what to type next."""
+"""The closing lines of a run in the terminal: the figures, what was released, and the next command."""
 
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kt.console import shown
-from kt.names import printable
-from kt.report.numbers import change, count, duration, figure, interval, known, percent, size
-from kt.report.worth import last_phase
-
-HEADLINES = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "roc_auc": "ROC-AUC",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}
+from kt.base.console import shown
+from kt.base.names import printable
+from kt.base.numbers import change, duration, figure, interval, known, percent, size
+from kt.base.run_folder import REPORT
+from kt.kinds.kind import Nouns
+from kt.report.entry import Entry
+from kt.report.reported import ReportedRun
+from kt.report.sections import artifacts, headlines, more_pictures, verdicts
 
 
 def summary(results: Mapping[str, Any], page: Path | None = None) -> str:
-    """What a person should know when a run ends, as a few lines of plain text.
+    """The most important results of a run, as a few lines of plain text.
 
     results: as for `write`. page: the report's path, which becomes the last line.
     """
-    lines = [*_figures(results.get("test") or {}), *_cross_validated(results.get("cross_validation") or {})]
-    lines += [_row("note", note) for note in results.get("notes") or []]
-    lines += _last_phase(results)
-    if (results.get("data") or {}).get("rendered"):
+    run = _run_of(results)
+    lines = [*_figures(run), *_cross_validated(run)]
+    lines += [_row("note", note) for note in run.report["notes"].texts()]
+    lines += _last_phase(run)
+    if run.report["data"]["rendered"].flag():
         lines.append(_row("note", "rendered pictures, not photos: these figures say nothing about real ones"))
-    lines += [_artifact(artifact) for artifact in results.get("artifacts") or []]
-    lines.append(_next(results))
+    exported = artifacts.gather(run)
+    lines += [_artifact(artifact, run.nouns) for artifact in (exported.artifacts if exported else ())]
+    lines.append(_next(run))
     if page is not None:
         lines.append(_row("report", shown(page)))
     return "\n".join(lines)
+
+
+def figures(test: Mapping[str, Any], *, kind: str = "") -> str:
+    """The headlines of an evaluation as a few lines of plain text, each with its interval.
+
+    kind: the name of the kind of examples that it was measured on; pictures unless given.
+    """
+    return "\n".join(_figures(_run_of({"test": test, "data": {"kind": kind}})))
+
+
+def _run_of(results: Mapping[str, Any]) -> ReportedRun:
+    return ReportedRun(Entry(results, REPORT))
 
 
 def _row(name: str, text: str) -> str:
     return f"{name:<18} {printable(text)}"
 
 
-def figures(test: Mapping[str, Any]) -> str:
-    """The headlines of an evaluation as a few lines of plain text, each with its interval."""
-    return "\n".join(_figures(test))
-
-
-def _figures(test: Mapping[str, Any]) -> list[str]:
+def _figures(run: ReportedRun) -> list[str]:
     """Each headline with its interval, and what they were measured on."""
-    intervals = test.get("intervals") or {}
+    section = headlines.gather(run)
+    if section is None:
+        return []
     lines = []
-    for key, name in HEADLINES.items():
-        if known(test.get(key)):
-            spread = f"  ({interval(intervals[key])})" if intervals.get(key) else ""
-            lines.append(_row(name, f"{figure(test[key])}{spread}"))
-    if lines:
-        lines.append(_row("measured on", measured_on(test)))
-    return lines
+    for each in section.figures:
+        if each.value is not None:
+            spread = f"  ({interval(each.interval)})" if each.interval else ""
+            lines.append(_row(each.name, f"{figure(each.value)}{spread}"))
+    return [*lines, _row("measured on", section.measured_on)] if lines else []
 
 
-def _cross_validated(found: Mapping[str, Any]) -> list[str]:
-    """What a probe reached where validation is small: balanced accuracy with its interval."""
-    if not known(found.get("balanced_accuracy")):
+def _cross_validated(run: ReportedRun) -> list[str]:
+    """The cross-validated balanced accuracy of a probe with its interval, if validation is small."""
+    crossed = more_pictures.cross_validated_of(run)
+    if crossed is None:
         return []
-    low_to_high = interval((found.get("intervals") or {}).get("balanced_accuracy"))
-    return [
-        _row("cross-validated", f"{figure(found['balanced_accuracy'])}  ({low_to_high})  {cross_validated_on(found)}")
-    ]
+    reached = crossed.figure
+    spread = interval(reached.interval)
+    return [_row("cross-validated", f"{figure(reached.balanced_accuracy)}  ({spread})  {crossed.measured_on}")]
 
 
-def cross_validated_on(found: Mapping[str, Any]) -> str:
-    """What the cross-validated figure is of, `balanced accuracy of a linear probe on 120 pictures of train and ...`."""
-    pictures = count(found.get("images"))
-    return f"balanced accuracy of a linear probe on {pictures} pictures of train and validation"
-
-
-def measured_on(test: Mapping[str, Any]) -> str:
-    """What the figures and their intervals rest on, `800 test pictures of 8 things, 95% bootstrap intervals`."""
-    images, groups = test.get("images"), test.get("groups")
-    of = f" of {count(groups)} thing{'s' if groups != 1 else ''}" if known(groups) and groups != images else ""
-    plural = "s" if images != 1 else ""
-    level = test.get("confidence")
-    return f"{count(images)} test picture{plural}{of}" + (f", {level:.0%} bootstrap intervals" if known(level) else "")
-
-
-def _last_phase(results: Mapping[str, Any]) -> list[str]:
-    """Whether the last phase was worth it, where its weights were kept; where not, a note says so."""
-    phases, best = results.get("phases") or [], results.get("best") or {}
-    found = last_phase(phases, best)
-    if found is None or phases[-1]["name"] != best.get("phase"):
+def _last_phase(run: ReportedRun) -> list[str]:
+    """Whether the last phase was worth it, if its weights were kept; if not, a note says so already."""
+    section = verdicts.gather(run)
+    if section is None or section.last_phase is None or not section.last_phase.kept:
         return []
-    _, headline, figures = found
-    return [_row("training", f"{headline}. {figures.partition(' Best validation loss')[0]}")]
+    return [_row("training", f"{section.last_phase.headline}. {section.last_phase.gain}")]
 
 
-def _artifact(artifact: Mapping[str, Any]) -> str:
-    """One artefact in a line: released with size and speed, or refused and why."""
-    name = str(artifact.get("name") or artifact.get("format") or "artefact")
-    if not artifact.get("released"):
-        return _row("refused", f"{name}: {artifact.get('reason') or 'no reason given'}")
-    facts = [size(artifact.get("bytes"))]
-    if known(artifact.get("latency_ms")):
-        facts.append(f"{artifact['latency_ms']:.1f} ms a picture")
-    if known(artifact.get("agreement")):
-        facts.append(f"same answer on {percent(artifact['agreement'])}")
-    if known(artifact.get("accuracy_change")):
-        moved = change(artifact["accuracy_change"])
+def _artifact(artifact: artifacts.ReportedArtifact, nouns: Nouns) -> str:
+    """One artefact in a line: released with size and speed, or refused with the reason."""
+    if not artifact.released:
+        return _row("refused", f"{artifact.name}: {artifact.reason or 'no reason given'}")
+    facts = [size(artifact.bytes)]
+    if known(artifact.latency_ms):
+        facts.append(f"{artifact.latency_ms:.1f} ms a {nouns.one}")
+    if known(artifact.agreement):
+        facts.append(f"same answer on {percent(artifact.agreement)}")
+    if known(artifact.accuracy_change):
+        moved = change(artifact.accuracy_change)
         facts.append("accuracy unchanged" if moved[0].isdigit() else f"accuracy {moved}")
-    if artifact.get("note"):
-        facts.append(str(artifact["note"]))
-    if (artifact.get("evidence") or {}).get("told"):
-        facts.append(str(artifact["evidence"]["told"]))
-    return _row("released", f"{name}: {', '.join(facts)}, {artifact.get('path') or ''}".rstrip(", "))
+    if artifact.note:
+        facts.append(artifact.note)
+    if artifact.evidence and artifact.evidence.told:
+        facts.append(artifact.evidence.told)
+    return _row("released", f"{artifact.name}: {', '.join(facts)}, {artifact.path}".rstrip(", "))
 
 
-def _next(results: Mapping[str, Any]) -> str:
-    """What to type now."""
-    took = f" after {duration(results['seconds'])}" if known(results.get("seconds")) else ""
-    released_to = results.get("released_to")
+def _next(run: ReportedRun) -> str:
+    """The next command, or why nothing was released."""
+    report = run.report
+    seconds, released_to = report["seconds"].number_or_none(), report["released_to"].text()
+    took = f" after {duration(seconds)}" if seconds is not None else ""
     if not released_to:
-        why = "the report says why" if results.get("artifacts") else "the recipe exports nothing"
+        why = "the report says why" if report["artifacts"] else "the recipe exports nothing"
         return _row("released", f"nothing{took}; {why}")
-    return _row("try it", f"kt predict {shlex.quote(shown(Path(str(released_to)).parent))} photo.jpg")
+    return _row("try it", f"kt predict {shlex.quote(shown(Path(released_to).parent))} {run.nouns.file}")

@@ -1,6 +1,6 @@
-"""Gathers what a run found into the content of `report.json`, whose keys docs/report.md explains."""
+"""Gathers a run's results into the content of `report.json`, whose keys docs/report.md explains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,18 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from kt.console import shown
+from kt.base.backend import running
+from kt.base.console import shown
+from kt.base.environment import machine, versions
+from kt.data.sources import place_field
 from kt.data.splits import Splits
-from kt.environment import machine, versions
-from kt.evaluate import evaluate
+from kt.errors import RecipeError
 from kt.export import ArtifactResult
-from kt.export.learned import REMEDY, Learned
-from kt.export.release import place
-from kt.model import Built
+from kt.export.learned import Learned, remedy
+from kt.export.release import place_release
+from kt.heads.classification.measure import evaluate
+from kt.kinds.kind import Nouns
+from kt.learnability import Scarcity
+from kt.network.model import Built
 from kt.recipe import Recipe, describe
 from kt.report.worth import below_its_probe
-from kt.scarcity import Scarcity
-from kt.train import Best, PhaseResult
+from kt.training import Best, PhaseResult
+
+ADDED = ("format", "wrongest")
+"""Keys that are added when `report.json` is written."""
 
 
 def compose(
@@ -35,40 +42,46 @@ def compose(
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
+    resumed: Sequence[Mapping[str, Any]] = (),
     scarce: Scarcity | None = None,
     learned: Learned | None = None,
 ) -> dict[str, Any]:
-    """The whole content of `report.json`, as plain data; the run ends here.
+    """The whole content of `report.json`, as plain data. The run's time ends here.
 
-    told: what the training step has to tell besides, keys of `report.json`; its `notes` come first. learned: whether
-    the model has learned anything, where that was judged.
+    told: further keys of `report.json` from the training step; its `notes` come first. learned: whether the model has
+    learned anything, if that was judged. Raises RecipeError for a key of `told` that the run itself writes.
     """
-    found, scarce = versions(), scarce or Scarcity()
+    installed, scarce = versions(), scarce or Scarcity()
     validation = _validation(splits, best, seed=recipe.seed)
-    warnings = [*_untaught(learned), *below_its_probe(validation, asdict(scarce))]
-    return {
-        "kt": found.get("kt-transfer", "unknown"),
+    warnings = _untaught(learned, splits.kind)
+    if not any(phase.adapted_to for phase in phases if phase.name == best.phase):
+        warnings += below_its_probe(validation, asdict(scarce))
+    before = {
+        "kt": installed.get("kt-transfer", "unknown"),
         "recipe": {
             "name": origin.name,
             "file": str(origin.file) if origin.file else None,
             "description": origin.description.partition("\n")[0],
             "settings": list(origin.settings),
             "data": origin.data,
+            "pictures": _pictures(recipe.data),
             "resolved": describe(recipe),
         },
         "command": origin.command,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+        "resumed": [*resumed],
         "seed": recipe.seed,
-        "backend": _backend(),
+        "backend": running(),
         "mixed_precision": origin.mixed_precision,
-        "versions": found,
+        "versions": installed,
         "machine": machine(),
         "data": _data(splits),
         "weights": {**asdict(built.pretrained.source), "preprocessing": built.pretrained.preprocessing},
         "phases": [asdict(phase) for phase in phases],
         "best": best.figures(),
-        **told,
+    }
+    after = {
         "notes": [*warnings, *_unknown(learned), *told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best)],
         **asdict(scarce),
         "warnings": warnings,
@@ -79,34 +92,56 @@ def compose(
         "version": int(released_to.name) if released_to else None,
         "released_to": shown(released_to) if released_to else None,
     }
+    _check_told(told, own=(*before, *after, *ADDED))
+    return {**before, **told, **after}
+
+
+def _pictures(source: object) -> str | None:
+    """The absolute path of the folder or table that was read, so that it can be found from any folder."""
+    field = place_field(source)
+    return None if field is None else str(Path(getattr(source, field)).expanduser().absolute())
+
+
+def _check_told(told: Mapping[str, Any], *, own: Collection[str]) -> None:
+    """Raise RecipeError for keys that both the run and the training step write, since one would replace the other."""
+    both = [repr(key) for key in told if key in own and key != "notes"]
+    if both:
+        single = len(both) == 1
+        raise RecipeError(
+            f"The training step tells {', '.join(both)}, {'a key' if single else 'keys'} that the run itself writes "
+            f"into report.json; expected keys of its own, besides 'notes'. Give {'it' if single else 'them'} another "
+            "name in Trained(told=...)."
+        )
 
 
 def placed(artifacts: Sequence[ArtifactResult], released_to: Path | None) -> list[dict[str, Any]]:
-    """The artefacts as plain data, each with the path where it is now: released, or still in the run."""
+    """The artefacts as plain data, each with its present path: released, or still in the run."""
     return [
-        {**one.as_json(), "path": shown(place(released_to, one) if one.released and released_to else one.path)}
-        for one in artifacts
+        {
+            **each.as_json(),
+            "path": shown(place_release(released_to, each) if each.released and released_to else each.path),
+        }
+        for each in artifacts
     ]
 
 
 def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> dict[str, Any]:
-    """What a version folder's `kt.json` says of the model: its name, classes, picture size and test figures."""
+    """The content of a version folder's `kt.json`: the model's name, classes, picture size and test figures."""
     return {
         "name": name,
         "description": description.partition("\n")[0],
         "classes": list(splits.classes),
-        "image_size": list(splits.image_size),
         "data": splits.origin,
         "rendered": splits.rendered,
-        "value_range": splits.value_range.to_json() if splits.value_range else None,
+        **_of_kind(splits),
         "test": {key: test[key] for key in ("images", "accuracy", "balanced_accuracy", "log_loss", "intervals")},
     }
 
 
-def _backend() -> str:
-    import keras
-
-    return str(keras.backend.backend())
+def _of_kind(splits: Splits) -> dict[str, Any]:
+    """What an example is; size and range are null where it is no picture."""
+    told = splits.kind.to_json()
+    return {"kind": told["kind"], "image_size": told.get("image_size"), "value_range": told.get("value_range")}
 
 
 def _data(splits: Splits) -> dict[str, Any]:
@@ -119,17 +154,16 @@ def _data(splits: Splits) -> dict[str, Any]:
         "rendered": splits.rendered,
         "digest": splits.digest,
         "classes": list(splits.classes),
-        "image_size": list(splits.image_size),
-        "value_range": splits.value_range.to_json() if splits.value_range else None,
+        **_of_kind(splits),
         "batch_size": splits.batch_size,
         "counts": counts,
-        "skipped": [asdict(one) for one in splits.skipped],
+        "skipped": [asdict(picture) for picture in splits.skipped],
         "notes": [*splits.facts, *splits.notes],
     }
 
 
 def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
-    """Says so where a later phase did not help."""
+    """A note for each later phase that did not help."""
     names = [phase.name for phase in phases]
     useless = names[names.index(best.phase) + 1 :]
     return [
@@ -139,33 +173,21 @@ def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
     ]
 
 
-def _untaught(found: Learned | None) -> list[str]:
-    """Says so where the model has learned nothing, and what to do."""
-    if found is None or found.verdict != "no":
+def _untaught(learned: Learned | None, nouns: Nouns) -> list[str]:
+    """A warning if the model has learned nothing, with what to do."""
+    if learned is None or learned.verdict != "no":
         return []
-    return [f"{found.reason}; {'it may be released all the same, as asked' if found.forced else REMEDY}"]
+    return [f"{learned.reason}; {'it may be released all the same, as asked' if learned.forced else remedy(nouns)}"]
 
 
-def _unknown(found: Learned | None) -> list[str]:
-    """Says so where the test pictures can't tell whether the model has learned anything."""
-    return [found.reason] if found and found.verdict == "unknown" else []
+def _unknown(learned: Learned | None) -> list[str]:
+    """A note if the test pictures can't show whether the model has learned anything."""
+    return [learned.reason] if learned and learned.verdict == "unknown" else []
 
 
 def _validation(splits: Splits, best: Best, *, seed: int) -> dict[str, Any] | None:
-    """The figures of the kept weights on validation, where the training step told what they answer."""
+    """The figures of the kept weights on validation; None if the training step gave no scores."""
     if best.scores is None:
         return None
     part = splits.validation
     return evaluate(best.scores, part.labels, splits.classes, groups=part.groups, seed=seed)
-
-
-def data_line(splits: Splits) -> str:
-    """What was read, in one line for the terminal."""
-    counts = ", ".join(f"{len(part)} {name}" for name, part in splits.parts().items())
-    height, width = splits.image_size
-    return f"data: {splits.origin}; {counts}; {len(splits.classes)} classes, {height}x{width} px"
-
-
-def weights_line(source: Any) -> str:
-    """Which weights, and where from, in one line for the terminal."""
-    return f"weights: {source.name} from {source.origin}" + (f" ({source.note})" if source.note else "")

@@ -1,4 +1,4 @@
-"""From pictures to scores for any interface: decoded in worker threads as `kt predict` decodes them, then batched."""
+"""From pictures to scores for any interface: decoded in worker threads, as by `kt predict`, then batched."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kt.data.images import read_rgb, resize
 from kt.errors import DataError
+from kt.kinds.pictures.images import read_rgb, resize
 from kt.serve.batching import Pixels, Scores
 from kt.serve.metrics import Metrics
 from kt.serve.refusal import invalid
@@ -18,26 +18,26 @@ from kt.serve.workers import TookTooLong, Workers
 
 T = TypeVar("T")
 
-_SMALL = 2**16  # bytes of a request that are read in less time than a thread takes to be woken
-_LARGE = 2**22  # bytes from which one request is read at a time: as Python's lists, it may take twenty times its size
+_SMALL = 2**16  # bytes of a request up to which reading it takes less time than waking a thread
+_LARGE = 2**22  # bytes above which requests are read one at a time: as Python lists one may take twenty times its size
 _READING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores `[N, C]`, with the classes that they belong to."""
+    """Scores `[N, C]` and their classes."""
 
     scores: Scores
     classes: tuple[str, ...]
 
     @property
     def labels(self) -> list[str]:
-        """The label of each picture."""
+        """The label with the highest score of each picture."""
         return [self.classes[index] for index in self.scores.argmax(axis=1)]
 
 
 class Answering:
-    """Answers pictures and pixels within the limits. For one event loop."""
+    """Gives the scores of pictures or pixels, within the limits. For one event loop."""
 
     def __init__(self, limits: Limits, *, threads: int, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
@@ -53,16 +53,16 @@ class Answering:
 
     @property
     def stuck(self) -> bool:
-        """Whether a thread is at work that was given up, and can't be ended."""
+        """Whether a thread is stuck in work that was given up; it can't be ended."""
         return self._decoders.stuck + self._readers.stuck > 0
 
     def close(self) -> None:
-        """End the worker threads, but for those that are stuck."""
+        """End the worker threads, except those that are stuck."""
         self._decoders.close()
         self._readers.close()
 
     async def read(self, work: Callable[[], T], *, size: int) -> T:
-        """The result of reading a request of so many bytes, without holding up the event loop."""
+        """The result of reading a request of this size in bytes, without blocking the event loop."""
         if size <= _SMALL:
             return work()
         try:
@@ -76,7 +76,7 @@ class Answering:
     async def answer(self, servable: Servable, signature: str, given: "Sequence[bytes] | Pixels") -> Answer:
         """Scores for encoded pictures (`serving_default`) or for pixels of the model's size (`pixels`).
 
-        Raises Refusal for more than the limits allow, for what cannot be read, and where the queue is full.
+        Raises Refusal for more than the limits allow, for a picture that can't be read, and if the queue is full.
         """
         self.check_count(len(given))
         queue = servable.queues[signature]
@@ -97,7 +97,7 @@ class Answering:
             raise invalid(f"The request holds {count} pictures; at most {self._limits.instances} are answered at once")
 
     async def _decoded(self, servable: Servable, given: Sequence[Any]) -> list[Pixels]:
-        """The pictures of a request; few of them wait at a time, so that a large request lets small ones pass."""
+        """The decoded pictures of a request. Only a few of them queue at a time, so that small requests can pass."""
         turn = asyncio.Semaphore(self._window)
 
         async def decoded(index: int, data: bytes) -> Pixels:
@@ -116,7 +116,7 @@ def _decode(servable: Servable, data: bytes, limits: Limits) -> Pixels:
 
 
 async def _all(work: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:
-    """Every result; if one fails, those that are not at work yet are not begun."""
+    """All results; if one fails, work that has not begun is cancelled."""
     if len(work) == 1:
         return [await work[0]]
     tasks = [asyncio.ensure_future(each) for each in work]

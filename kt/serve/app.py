@@ -1,4 +1,4 @@
-"""The REST side as an ASGI application: TensorFlow Serving's addresses, health, metrics, and what the page shows."""
+"""The REST interface as an ASGI application: TensorFlow Serving's addresses, health, metrics, facts for the page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from kt.names import json_text
+from kt.base.names import json_text
 from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
 from kt.serve.gatekeeper import Gatekeeper
 from kt.serve.intake import Intake
 from kt.serve.metrics import Metrics
-from kt.serve.refusal import HTTP_STATUS, Refusal, invalid, plain
+from kt.serve.refusal import HTTP_STATUS, Refusal, invalid, plain_reason
 from kt.serve.servable import NO_REGRESSION
 from kt.serve.settings import Settings
 from kt.serve.store import ModelStore
 
 
 class Service:
-    """What answers, for whichever interface asks: the models, the workers, the counters, the gatekeeper."""
+    """The parts that both interfaces share: the models, the workers, the counters, the gatekeeper."""
 
     def __init__(self, models: ModelStore, settings: Settings, metrics: Metrics) -> None:
         self.models, self.settings, self.metrics = models, settings, metrics
@@ -34,7 +34,7 @@ class Service:
 
 
 def create_app(service: Service, *, pages: Sequence[BaseRoute] = ()) -> Starlette:
-    """The application. `pages` are further routes, for people; they are open to those who have no key."""
+    """The application. pages: further routes, for people; they need no key."""
     interface = _Interface(service)
     routes: list[BaseRoute] = [
         Route("/v1/{rest:path}", interface.models, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
@@ -67,13 +67,13 @@ class _Interface:
                 raise invalid(NO_REGRESSION)
             body, answering = await request.body(), self._service.answering
             read = rest.predict_request if where.verb == "predict" else rest.classify_request
-            asked = await answering.read(lambda: read(body), size=len(body))
-            request.state.pictures = len(asked.given)
-            answer = await answering.answer(servable, asked.signature, asked.given)
-        return _json(rest.predictions(answer, asked) if where.verb == "predict" else rest.classifications(answer))
+            query = await answering.read(lambda: read(body), size=len(body))
+            request.state.pictures = len(query.given)
+            answer = await answering.answer(servable, query.signature, query.given)
+        return _json(rest.predictions(answer, query) if where.verb == "predict" else rest.classifications(answer))
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
-        """200 as soon as every model answers, for whoever restarts or balances servers."""
+        """200 if every model answers and pictures can be decoded; for load balancers and process managers."""
         if not self._models.ready:
             return _json({"status": "no version of a model can be served"}, code=503)
         if not self._service.answering.ready:
@@ -81,7 +81,7 @@ class _Interface:
         return _json({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
-        """What Prometheus reads."""
+        """The metrics for Prometheus."""
         text = self._service.metrics.text(self._models)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -117,5 +117,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = f"There is nothing at {plain(request.scope['path'])}" if error.status_code == 404 else error.detail
+    text = f"There is nothing at {plain_reason(request.scope['path'])}" if error.status_code == 404 else error.detail
     return JSONResponse({"error": text}, error.status_code, error.headers)

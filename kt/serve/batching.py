@@ -1,7 +1,7 @@
 """Dynamic batching: pictures of several requests go through the model together, as TensorFlow Serving batches them.
 
-A queue belongs to one signature of one version of one model, so these never mix; a few threads serve all
-queues in turn.
+A queue belongs to one signature of one version of one model, so these never mix. A few threads serve all queues in
+turn.
 """
 
 import threading
@@ -25,7 +25,7 @@ Scores = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Row:
-    """One picture, and where its scores go."""
+    """One picture, and the future of its scores."""
 
     pixels: Pixels
     answer: "Future[Scores]"
@@ -33,7 +33,10 @@ class _Row:
 
 
 class BatchQueue:
-    """What waits for one signature of one version; `run` gives scores `[N, C]` for pixels `[N, H, W, 3]`."""
+    """The pictures that wait for one signature of one version.
+
+    run: gives scores `[N, C]` for pixels `[N, H, W, 3]`.
+    """
 
     def __init__(self, scheduler: "BatchScheduler", run: Callable[[Pixels], Scores]) -> None:
         self.run = run
@@ -44,7 +47,7 @@ class BatchQueue:
 
     @contextmanager
     def room(self, count: int) -> Iterator[None]:
-        """Keep room for so many pictures while they are decoded, wait, and are answered; refuse where there is none."""
+        """Reserve room for `count` pictures until they are answered. Raises Refusal if there is none."""
         most = self._scheduler.batching.room
         if count > most:
             raise invalid(f"Task size {count} is larger than maximum input batch size {most}")
@@ -59,20 +62,20 @@ class BatchQueue:
                 self._taken -= count
 
     def add(self, pictures: Sequence[Pixels]) -> "list[Future[Scores]]":
-        """The scores of each picture, when they come."""
+        """The future scores of each picture."""
         rows = [_Row(pixels, Future()) for pixels in pictures]
         self._scheduler.add(self, rows)
         return [row.answer for row in rows]
 
 
 class BatchScheduler:
-    """Threads that run batches. `observe` is told the size of each batch before it runs."""
+    """Threads that run batches. observe: is called with the size of each batch before it runs."""
 
     def __init__(self, batching: Batching, *, observe: Callable[[int], None]) -> None:
         self.batching = batching
         self._observe = observe
         self._changed = threading.Condition()
-        self._waiting: deque[BatchQueue] = deque()  # only queues with rows, so that an unloaded version leaves no trace
+        self._waiting: deque[BatchQueue] = deque()  # only queues with rows, so that it holds no unloaded version
         self._closing = self._hurrying = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{index}", daemon=True)
@@ -82,7 +85,7 @@ class BatchScheduler:
             thread.start()
 
     def add(self, queue: BatchQueue, rows: Sequence[_Row]) -> None:
-        """Put rows behind what waits in the queue."""
+        """Append rows to the queue."""
         with self._changed:
             if self._closing:
                 raise Refusal(Code.UNAVAILABLE, "The server is shutting down")
@@ -92,13 +95,13 @@ class BatchScheduler:
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """From now on, run what waits without waiting for more: the server is to end."""
+        """From now on, run waiting pictures at once, without waiting for more: the server is stopping."""
         with self._changed:
             self._hurrying = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Run what waits, then end the threads."""
+        """Run the waiting pictures, then end the threads."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -109,7 +112,7 @@ class BatchScheduler:
         while (batch := self._next()) is not None:
             queue, rows = batch
             _answer(queue, rows, observe=self._observe)
-            del batch, queue, rows  # the thread would else keep an unloaded version until the next batch
+            del batch, queue, rows  # otherwise the thread would hold an unloaded version until the next batch
 
     def _next(self) -> tuple[BatchQueue, list[_Row]] | None:
         """Wait for a batch that is full or has waited long enough; None at the end."""
@@ -133,7 +136,7 @@ class BatchScheduler:
         rows = [queue.rows.popleft() for _ in range(count)]
         self._waiting.remove(queue)
         if queue.rows:
-            self._waiting.append(queue)  # behind the others: one busy model doesn't starve them
+            self._waiting.append(queue)  # behind the others, so that one busy model doesn't starve them
         return rows
 
 

@@ -1,4 +1,4 @@
-"""In front of the application: limits, key, rate, and one log line a request."""
+"""The middleware in front of the application: limits, key, rate, and one log line a request."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kt.names import printable
+from kt.base.names import printable
 from kt.serve.gatekeeper import Gatekeeper
-from kt.serve.intake import Held, Intake, check_size
+from kt.serve.intake import Held, Intake, check_body_size
 from kt.serve.metrics import Metrics
 from kt.serve.refusal import HTTP_STATUS, Code, Refusal, invalid
 
@@ -23,7 +23,7 @@ _DRAIN_SECONDS = 1.0
 
 
 class Door:
-    """An ASGI middleware: reads each request's body whole, within the limits, before anything works on it."""
+    """An ASGI middleware that reads each request's whole body, within the limits, before the application runs."""
 
     def __init__(self, app: ASGIApp, intake: Intake, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
         self._app, self._intake, self._gatekeeper, self._metrics = app, intake, gatekeeper, metrics
@@ -41,14 +41,14 @@ class Door:
             if refusal.code is not Code.TOO_SLOW and not exchange.body_read and not _waits_for_leave(scope):
                 exchange.body_read = await _drain(receive)
             await exchange.refuse(HTTP_STATUS[refusal.code], refusal.message)
-        except asyncio.CancelledError:  # the server ends, and has waited long enough
+        except asyncio.CancelledError:  # the server stops, and its grace is over
             await exchange.refuse(503, "The server is shutting down")
         except Exception as error:
             exchange.error = repr(error)
             log.exception("request failed", extra={"path": scope["path"]})
             await exchange.refuse(500, "Internal error; the server's log tells more")
         finally:
-            self._tell(exchange)
+            self._log(exchange)
 
     async def _admit(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -63,7 +63,7 @@ class Door:
         limits = self._intake.limits
         if self._requests >= limits.requests:
             raise Refusal(Code.UNAVAILABLE, f"More than {limits.requests} requests at once; try again later")
-        check_size(int(headers.get(b"content-length", b"0")), limits)
+        check_body_size(int(headers.get(b"content-length", b"0")), limits)
         self._requests += 1
         try:
             with self._intake.held() as held:
@@ -74,7 +74,7 @@ class Door:
             self._requests -= 1
 
     async def _body(self, receive: Receive, held: Held) -> bytes:
-        """The whole body, within the time that it may take to arrive."""
+        """The whole body. Raises Refusal if it does not arrive in time."""
         body, more = bytearray(), True
         async with self._intake.arriving():
             while more:
@@ -87,7 +87,8 @@ class Door:
                 more = message.get("more_body", False)
         return bytes(body)
 
-    def _tell(self, exchange: "_Exchange") -> None:
+    def _log(self, exchange: "_Exchange") -> None:
+        """Count and log a request."""
         seconds = time.monotonic() - exchange.begun
         scope = exchange.scope
         kind = scope["path"].rpartition(":")[2].rpartition("/")[2].lower()
@@ -106,7 +107,7 @@ class Door:
 
 
 class _Exchange:
-    """One request with its answer: remembers the status, and answers with an error where nothing was said yet."""
+    """One request with its answer: remembers the status, and sends an error unless an answer has begun."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope, self._send = scope, send
@@ -127,7 +128,7 @@ class _Exchange:
         self.error = self.error or message
         body = json.dumps({"error": message}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if not self.body_read or status == 413:  # it would be kept for a body that may never come
+        if not self.body_read or status == 413:  # otherwise the connection would wait for a body that may never come
             headers.append((b"connection", b"close"))
         if status in (429, 503):
             headers.append((b"retry-after", b"1"))
@@ -138,28 +139,28 @@ class _Exchange:
 
 
 def _waits_for_leave(scope: Scope) -> bool:
-    """Whether the client sends its body only when told to go on, as curl does with a large one."""
+    """Whether the client sends its body only after a go-ahead (`Expect`), as curl does with a large one."""
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
 def _once(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """Give the body that was read already, then whatever the connection says."""
-    given = False
+    """A `receive` that gives the body that was read already, then the connection's further messages."""
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
 async def _drain(receive: Receive) -> bool:
-    """Read on for a moment what nobody wants: closed at once, a connection takes the answer with it into the void.
+    """Read and drop the rest of the body for a moment; True if all of it came.
 
-    True where all has come.
+    If the connection was closed at once, the client could lose the answer.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):

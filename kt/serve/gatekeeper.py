@@ -1,4 +1,4 @@
-"""Who is answered: the key, and how often one client may ask. The same for REST and gRPC."""
+"""Checks of the key, the host and the rate of requests, for REST and gRPC alike."""
 
 import hmac
 import ipaddress
@@ -7,7 +7,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from kt.serve.refusal import Code, Refusal, plain
+from kt.serve.refusal import Code, Refusal, plain_reason
 from kt.serve.settings import Settings
 
 
@@ -23,30 +23,30 @@ class Gatekeeper:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def check_rate(self, client: str) -> None:
-        """Count a request of a client."""
+        """Count a request of a client. Raises Refusal if it has sent too many."""
         if self._rate is not None and not self._limiter.hit(self._rate, client):
             raise Refusal(
                 Code.RESOURCE_EXHAUSTED, f"More than {self._rate.amount} requests a second; try again in a second"
             )
 
     def check_host(self, header: bytes) -> None:
-        """Refuse a request that was meant for another server, going by its Host header.
+        """Refuse a request whose Host header names another server.
 
-        A web page can have its own name lead to this machine, and then read what a server answers that listens for
-        this machine alone (DNS rebinding); but the browser tells the page's name.
+        A web page can make its own name resolve to this machine, and then read the answers of a server that listens
+        for this machine alone (DNS rebinding). The browser sends the page's name in the Host header.
         """
         if self._any_host or not header:  # every browser sends one
             return
         name = _bare(header.decode("latin-1"))
         if name in self._hosts or is_loopback(name) or (not self._local and _is_address(name)):
             return
-        shown = plain(name, most=80)
+        shown = plain_reason(name, most=80)
         raise Refusal(
             Code.PERMISSION_DENIED, f"This server does not answer for the host {shown}; --allow-host {shown} allows it"
         )
 
     def check_key(self, *, authorization: bytes, api_key: bytes) -> None:
-        """Compare what came as `Authorization: Bearer KEY` or `X-API-Key: KEY`, in a time that tells nothing."""
+        """Compare the key of `Authorization: Bearer KEY` or `X-API-Key: KEY`, in constant time."""
         if not self._key:
             return
         scheme, _, token = authorization.partition(b" ")
@@ -58,7 +58,7 @@ class Gatekeeper:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address stands for this machine alone."""
+    """Whether a host's name or address means this machine alone."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -74,7 +74,7 @@ def _is_address(host: str) -> bool:
 
 
 def _bare(host: str) -> str:
-    """A host as it stands in a header or an option, without port, brackets and the dot at the end."""
+    """A host from a header or an option, without port, brackets and the dot at the end."""
     host = host.strip().lower()
     bare = host[1:].partition("]")[0] if host.startswith("[") else host
     if bare.count(":") == 1:

@@ -28,7 +28,7 @@ from kt.serve.answering import Answer
 from kt.serve.app import Service
 from kt.serve.batching import Pixels
 from kt.serve.intake import Held
-from kt.serve.refusal import Code, Refusal, invalid, plain
+from kt.serve.refusal import Code, Refusal, invalid, plain_reason
 from kt.serve.servable import FROM_BYTES, FROM_PIXELS, NO_REGRESSION, SIGNATURES, Servable
 from kt.serve.wire import check_parts
 
@@ -37,20 +37,20 @@ log = logging.getLogger("kt.serve")
 _SIGNATURE_DEF = "signature_def"
 
 _PARTS, _PARTS_A_PICTURE = 10_000, 500
-"""Parts that a message may have: an example of many features has some hundred."""
+"""The most parts of a message, and further parts for each picture: an example of many features has several hundred."""
 
 
 _PREDICTIONS, _MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 
 
 async def start(service: Service) -> Any:
-    """A server that listens on the settings' gRPC port; raises EnvironmentProblem where that is taken."""
+    """Start a server on the settings' gRPC port. Raises EnvironmentProblem if the port is taken."""
     settings = service.settings
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", settings.limits.body_bytes),
             ("grpc.server_handshake_timeout_ms", int(settings.limits.header_seconds * 1000)),
-            ("grpc.so_reuseport", 0),  # otherwise two servers would share a port without a word
+            ("grpc.so_reuseport", 0),  # otherwise two servers would silently share a port
         ],
         maximum_concurrent_rpcs=settings.limits.requests,
     )
@@ -82,7 +82,7 @@ async def start(service: Service) -> Any:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a method does: its kind for the counters, the message that it takes, and what answers that."""
+    """A method: its kind for the counters, the message that it takes, and the function that answers."""
 
     kind: str
     takes: Any
@@ -90,10 +90,10 @@ class _Answer:
 
 
 def _handler(service: Service, answer: _Answer) -> Any:
-    """A method that reads its message itself, when the key is known to be right and there is room for the message.
+    """A method that reads its message itself, once the key is checked and there is room for the message.
 
-    For a handler of one message gRPC reads that first, of anybody, as many at once as come. The bytes on the wire are
-    the same.
+    In a handler of one message gRPC would read it first, from any client and any number at once. The bytes on the wire
+    are the same.
     """
 
     async def behaviour(_: Any, context: Any) -> Any:
@@ -105,7 +105,7 @@ def _handler(service: Service, answer: _Answer) -> Any:
 
 
 class _Call:
-    """One call: admits it, counts and logs it, and turns a Refusal into the call's status."""
+    """One call: checks, counts and logs it, and turns a Refusal into the call's status."""
 
     def __init__(self, service: Service, context: Any, kind: str) -> None:
         self._service, self._context, self._kind = service, context, kind
@@ -142,7 +142,7 @@ class _Call:
             log.info("request", extra=extra | ({"error": problem} if problem else {}))
 
     def _end(self, status: str, message: str) -> None:
-        """Answer with an error. Not by `abort`: what that raises goes round in circles with what the request sent."""
+        """Answer with an error. Not by `abort`: its exception forms a reference cycle that holds the request."""
         self._context.set_code(grpc.StatusCode[status])
         self._context.set_details(message)
 
@@ -157,7 +157,7 @@ class _Call:
         )
 
     async def _message(self, takes: Any, held: Held) -> Any:
-        """The request, read within the limits, looked at, and parsed."""
+        """The request, read within the limits, checked and parsed."""
         data = await self._service.intake.message(held, self._context.read)
         if data is grpc.aio.EOF:
             raise invalid("The call came without a message")
@@ -165,7 +165,7 @@ class _Call:
         return await self.read(lambda: _parsed(takes, data, most=most), size=len(data))
 
     async def read(self, work: Callable[[], Any], *, size: int) -> Any:
-        """The result of reading a request, or a part of it, of so many bytes."""
+        """The result of reading a request, or a part of it. size: in bytes."""
         return await self._service.answering.read(work, size=size)
 
 
@@ -178,7 +178,7 @@ def _parsed(takes: Any, data: bytes, *, most: int) -> Any:
 
 
 class _Predictions:
-    """Predict, Classify and GetModelMetadata; Regress says what TensorFlow Serving says of such a model."""
+    """Predict, Classify and GetModelMetadata; Regress gives TensorFlow Serving's error for such a model."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -187,18 +187,18 @@ class _Predictions:
         most = self._service.settings.limits.instances
         with _using(self._service, request.model_spec) as servable:
             signature = _signature(request.model_spec)
-            asked_for = set(request.output_filter)
+            wanted = set(request.output_filter)
             size = request.ByteSize()
             given = await call.read(partial(_given, servable, signature, request.inputs, most=most), size=size)
             del request  # its pictures are in `given`
             call.pictures = len(given)
             answer = await self._service.answering.answer(servable, signature, given)
         outputs = _outputs(answer)
-        if unknown := sorted(asked_for - set(outputs)):
+        if unknown := sorted(wanted - set(outputs)):
             raise invalid(f"output tensor alias not found in signature: {unknown[0]}")
         return predict_pb2.PredictResponse(
             model_spec=_spec(servable, signature),
-            outputs={name: outputs[name] for name in asked_for or set(outputs)},
+            outputs={name: outputs[name] for name in wanted or set(outputs)},
         )
 
     async def classify(self, call: _Call, request: Any) -> Any:
@@ -223,7 +223,7 @@ class _Predictions:
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         if unknown := [field for field in request.metadata_field if field != _SIGNATURE_DEF]:
-            raise invalid(f"Metadata field {plain(unknown[0], most=80)} is not supported")
+            raise invalid(f"Metadata field {plain_reason(unknown[0], most=80)} is not supported")
         with _using(self._service, request.model_spec) as servable:
             response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec(servable, ""))
             signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
@@ -232,7 +232,7 @@ class _Predictions:
 
 
 class _Models:
-    """GetModelStatus. What is served is told by the folders, so HandleReloadConfigRequest is not implemented."""
+    """GetModelStatus. The folders define what is served, so HandleReloadConfigRequest is not implemented."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -254,7 +254,7 @@ class _Models:
 
 
 def _client(context: Any) -> str:
-    """The address without the port, from such as `ipv4:127.0.0.1:4711`."""
+    """The client's address without the port, from a peer such as `ipv4:127.0.0.1:4711`."""
     return str(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]") or "unknown"
 
 
@@ -283,10 +283,10 @@ def _signature(spec: Any) -> str:
 
 
 def _given(servable: Servable, signature: str, inputs: Any, *, most: int) -> "Sequence[bytes] | Pixels":
-    """The one input of a signature. Its shape is checked first: a few bytes can claim a tensor of many gigabytes."""
+    """The input of a signature. Its shape is checked first: a few bytes can claim a tensor of many gigabytes."""
     name = SIGNATURES[signature]
     if set(inputs) != {name}:
-        sent = plain(",".join(sorted(inputs)), most=80)
+        sent = plain_reason(",".join(sorted(inputs)), most=80)
         raise invalid(f"input size does not match signature: sent {{{sent}}}, required {{{name}}}")
     tensor = inputs[name]
     shape = [int(side.size) for side in tensor.tensor_shape.dim]
@@ -294,7 +294,7 @@ def _given(servable: Servable, signature: str, inputs: Any, *, most: int) -> "Se
     dtype = tf.uint8 if signature == FROM_PIXELS else tf.string
     if tensor.dtype != dtype.as_datatype_enum or len(shape) != len(expected) or shape[1:] != expected[1:]:
         sent = types_pb2.DataType.Name(tensor.dtype) if tensor.dtype in types_pb2.DataType.values() else tensor.dtype
-        raise invalid(f"Input {name} is {sent} {plain(str(shape), most=80)}; expected {dtype.name} {expected}")
+        raise invalid(f"Input {name} is {sent} {plain_reason(str(shape), most=80)}; expected {dtype.name} {expected}")
     if not 0 < shape[0] <= most:
         raise invalid(f"Input {name} holds {shape[0]} pictures; 1 to {most} are answered at once")
     return _pixels(tensor, shape) if signature == FROM_PIXELS else _strings(tensor, shape[0])
@@ -305,7 +305,7 @@ def _strings(tensor: Any, count: int) -> list[bytes]:
     if not 0 < len(values) <= count:
         raise invalid(f"Input image_bytes is no tensor: it has {len(values)} values for {count} pictures")
     pictures = [bytes(value) for value in values]
-    return pictures + pictures[-1:] * (count - len(pictures))  # the last one fills a tensor, as TensorFlow has it
+    return pictures + pictures[-1:] * (count - len(pictures))  # the last value fills a tensor, as in TensorFlow
 
 
 def _pixels(tensor: Any, shape: list[int]) -> Pixels:
@@ -325,7 +325,7 @@ def _pixels(tensor: Any, shape: list[int]) -> Pixels:
 
 
 def _outputs(answer: Answer) -> dict[str, Any]:
-    """The outputs as TensorFlow Serving writes them: value by value, since some clients read nothing else."""
+    """The outputs as TensorFlow Serving writes them: as single values, since some clients read nothing else."""
     count, num_classes = answer.scores.shape
     names = [name.encode() for name in answer.classes]
     return {
@@ -342,7 +342,7 @@ def _tensor(dtype: int, shape: list[int], *, string_val: Sequence[bytes] = (), f
 
 
 def _pictures(given: Any, *, most: int) -> list[bytes]:
-    """The picture of each example, or the context's where an example has none; nothing is copied but that."""
+    """The picture of each example, or the context's if an example has none; a shared picture is copied only once."""
     kind = given.WhichOneof("kind")
     if kind is None:
         raise invalid("Input is empty")

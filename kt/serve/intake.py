@@ -1,4 +1,4 @@
-"""What has arrived of requests, or is still to arrive: how many bytes are held, for both interfaces together."""
+"""Limits on incoming requests: the bytes that are held and the time to arrive, for both interfaces together."""
 
 import asyncio
 import time
@@ -10,31 +10,34 @@ from kt.serve.refusal import Code, Refusal
 from kt.serve.settings import Limits
 
 _AT_ONCE = 4
-"""Messages of gRPC that are read at once: it tells no size before all of a message is there, so each may be as large
-as a message can be. A large one keeps its place until it is answered, since it is in memory more than once."""
+"""The most gRPC messages that are read at once.
+
+gRPC gives no size before a message is complete, so each may have the largest size. A large message keeps its place
+until it is answered, since it is in memory more than once.
+"""
 
 _LARGE = 2**22
 
 _PATIENCE = 2.0
-"""Seconds a message may take to arrive while others wait for its place."""
+"""Seconds that a message may take to arrive while others wait for its place."""
 
 _LAST_SECONDS = 1.0
-"""Seconds that are left for a request to arrive when the server ends."""
+"""Seconds that a request has to arrive once the server stops."""
 
 
 class Held:
-    """The bytes of one request; more than the limits allow raises Refusal."""
+    """The count of one request's bytes."""
 
     def __init__(self, intake: "Intake") -> None:
         self._intake, self.bytes = intake, 0
         self.place: asyncio.Semaphore | None = None
 
     def add(self, count: int) -> None:
-        """Count bytes that have arrived."""
+        """Count bytes that have arrived. Raises Refusal for more than the limits allow."""
         self.bytes += count
         self._intake.bytes += count
         limits = self._intake.limits
-        check_size(self.bytes, limits)
+        check_body_size(self.bytes, limits)
         if self._intake.bytes > limits.all_bodies_bytes:
             raise Refusal(Code.UNAVAILABLE, "The bodies of all requests together are too large; try again later")
 
@@ -45,14 +48,14 @@ class Held:
             self.place = None
 
 
-def check_size(size: int, limits: Limits) -> None:
-    """Refuse a body of so many bytes, or that says it has so many."""
+def check_body_size(size: int, limits: Limits) -> None:
+    """Refuse a body that is too large. size: in bytes, as counted or as its header says."""
     if size > limits.body_bytes:
         raise Refusal(Code.TOO_LARGE, f"The request's body has more than {limits.body_bytes:,} bytes")
 
 
 class Intake:
-    """Counts what is held, and sets each request a time to arrive in. For one event loop."""
+    """Counts the bytes that requests hold, and limits the time that each has to arrive. For one event loop."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -74,7 +77,7 @@ class Intake:
 
     @asynccontextmanager
     async def arriving(self) -> AsyncIterator[None]:
-        """The time in which a request has to arrive; Refusal where it doesn't."""
+        """Limit the time for a request to arrive within the block. Raises Refusal if it takes too long."""
         seconds = _LAST_SECONDS if self._closing else self.limits.body_seconds
         try:
             async with asyncio.timeout(seconds) as deadline:
@@ -91,15 +94,15 @@ class Intake:
             ) from None
 
     def close(self) -> None:
-        """Wait no longer than a second for what has not arrived yet."""
+        """From now on, wait at most a second for requests to arrive."""
         self._closing = True
         until = asyncio.get_running_loop().time() + _LAST_SECONDS
         for deadline in self._deadlines:
-            with suppress(RuntimeError):  # it has just come to its end
+            with suppress(RuntimeError):  # it has just expired
                 deadline.reschedule(until)
 
     async def message(self, held: Held, read: "Callable[[], Coroutine[Any, Any, Any]]") -> Any:
-        """A message of gRPC, read when there is a place for it; one that dawdles gives its place to one that waits."""
+        """A gRPC message, read once there is a place for it. A slow one loses its place if another one waits."""
         async with self.arriving():
             await self._place()
             held.place = self._places

@@ -1,23 +1,23 @@
-"""Structured logs: one JSON object a line on standard error, for a person's eyes and for a collector."""
+"""Structured logs: one JSON object a line on standard error, readable for people and for log collectors."""
 
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from kt.names import json_text
+from kt.base.names import json_text
 
 _MOST = 1000
-"""Characters of a value: what a client sends, such as a name of a megabyte, is cut."""
+"""The most characters of a value: longer ones, such as a name of a megabyte that a client sends, are cut."""
 
 _NOT_EXTRA = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line: time, level, message, and whatever `extra` it was logged with."""
+    """Formats a record as one line: time, level, message, and the `extra` that it was logged with."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without a line break."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -34,7 +34,7 @@ def _cut(value: Any) -> Any:
 
 
 def to_standard_error() -> None:
-    """Send what the server and its libraries log to standard error, once."""
+    """Send the logs of the server and its libraries to standard error, each line once."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name, level in (("kt.serve", logging.INFO), ("uvicorn", logging.WARNING), ("grpc", logging.WARNING)):

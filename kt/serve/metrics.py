@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, seconds, pictures, batches, and which version answers."""
+"""Metrics for Prometheus: requests, seconds, pictures, batches, and which version answers."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """One server's counters, in a registry of their own. Names of models are those served, never what a client says."""
+    """One server's counters, in their own registry. Model labels are names of served models, never a client's text."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -32,7 +32,7 @@ class Metrics:
         )
 
     def request(self, interface: str, kind: str, *, status: str, seconds: float) -> None:
-        """Count an answered request; `kind` is one of a few words."""
+        """Count an answered request. kind: one of a few words."""
         self._requests.labels(interface, kind, status).inc()
         self._seconds.labels(interface, kind).observe(seconds)
 
@@ -41,7 +41,7 @@ class Metrics:
         self._pictures.labels(servable.name, str(servable.version)).inc(count)
 
     def batch(self, size: int) -> None:
-        """Count a batch of so many pictures."""
+        """Count a batch. size: its number of pictures."""
         self._batches.observe(size)
 
     def text(self, store: "ModelStore") -> bytes:

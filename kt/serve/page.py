@@ -1,4 +1,4 @@
-"""The page at `/` of the server: static files that need nothing from elsewhere, and headers that allow no more."""
+"""The page at `/` of the server: static files that load nothing from elsewhere, and headers that forbid it."""
 
 import mimetypes
 from pathlib import Path
@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    # blob: the photo that is being asked about, which never leaves the browser for that
+    # blob: shows the chosen photo from the browser's own memory
     "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
@@ -18,14 +18,14 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-"""Of every file of the page: only its own scripts, styles and requests, no frame around it, the camera at most."""
+"""The headers of every file of the page: only its own scripts, styles and requests, no frames, only the camera."""
 
 _FILES = Path(__file__).parent / "page"
-_TYPES = mimetypes.MimeTypes(filenames=())  # what the machine's own tables call JavaScript may be something else
+_TYPES = mimetypes.MimeTypes(filenames=())  # the machine's own tables may have another type for JavaScript
 
 
 def page_routes() -> list[Route]:
-    """`/`, and `/page/...` for what it loads; read now, so that an update on the disk can't mix two versions."""
+    """`/`, and `/page/...` for the files that it loads; all are read now, so that an update can't mix two versions."""
     return [_route(file) for file in sorted(_FILES.iterdir())]
 
 

@@ -1,14 +1,14 @@
-"""Why a request is not answered, in the codes that TensorFlow Serving has for both of its interfaces."""
+"""Refused requests, with the codes that TensorFlow Serving uses in both of its interfaces."""
 
 from enum import Enum
 
-from kt.names import printable
+from kt.base.names import printable
 
 _MOST_SHOWN = 350
 
 
 class Code(Enum):
-    """A canonical code by its gRPC name, with the HTTP status that stands for it."""
+    """A canonical code by its gRPC name; `HTTP_STATUS` has the HTTP status of each."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     FAILED_PRECONDITION = "FAILED_PRECONDITION"
@@ -27,30 +27,31 @@ HTTP_STATUS = {
     Code.UNAUTHENTICATED: 401,
     Code.PERMISSION_DENIED: 403,
     Code.NOT_FOUND: 404,
-    Code.TOO_SLOW: 408,  # TensorFlow Serving, which waits for ever, has no code for it
-    Code.TOO_LARGE: 413,  # nor for this
+    Code.TOO_SLOW: 408,  # TensorFlow Serving has no code for it: it waits for ever
+    Code.TOO_LARGE: 413,  # TensorFlow Serving has no code for it
     Code.RESOURCE_EXHAUSTED: 429,
     Code.UNAVAILABLE: 503,
 }
 
 
 class Refusal(Exception):  # noqa: N818 - the server is right, the request isn't
-    """A request that gets an error for an answer: its code, and one line that the client reads.
+    """A request is answered with an error: a code, and one line for the client.
 
-    The line may quote what was sent, cut and with what can't be printed escaped: it goes into headers, logs and JSON.
+    The line may quote the request. It is cut, and unprintable characters are escaped, because it goes into headers,
+    logs and JSON.
     """
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
-        self.code, self.message = code, plain(message)
+        self.code, self.message = code, plain_reason(message)
 
 
-def plain(text: str, *, most: int = _MOST_SHOWN) -> str:
-    """Text of a stranger's, for one line: cut, and without line breaks, escapes or halves of characters."""
+def plain_reason(text: str, *, most: int = _MOST_SHOWN) -> str:
+    """A client's text for one line: cut, and without line breaks, escape sequences or lone surrogates."""
     shown = printable(text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
 def invalid(message: str) -> Refusal:
-    """What TensorFlow Serving calls an invalid argument: 400."""
+    """A refusal of TensorFlow Serving's kind "invalid argument", status 400."""
     return Refusal(Code.INVALID_ARGUMENT, message)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface: its addresses, its JSON in row and column format, its errors in its words."""
+"""TensorFlow Serving's REST interface: its addresses, its JSON in row and column format, and its error messages."""
 
 import base64
 import json
@@ -22,8 +22,10 @@ _LOOK = re.compile(_WHICH + r"(?:/(?P<verb>metadata))?", re.IGNORECASE)
 _NO_NAME = re.compile(r"/v1/models/?", re.IGNORECASE)
 
 _MOST_LISTS = 4_000_000
+"""The most lists of a request, more than any number of pictures needs: each takes some hundred bytes of memory."""
+
 _MOST_TEXTS = 100_000
-"""Objects and texts of a request, past what any number of pictures needs: each takes a few hundred bytes of memory."""
+"""The most objects and texts of a request: each takes a few hundred bytes of memory."""
 
 _SHOWN = 80
 _WHITESPACE = b"\t\n\v\f\r "
@@ -31,7 +33,7 @@ _WHITESPACE = b"\t\n\v\f\r "
 
 @dataclass(frozen=True)
 class Address:
-    """What a path asks for: `verb` is predict, classify, regress, metadata or status."""
+    """The parts of a path. verb: predict, classify, regress, metadata or status."""
 
     name: str
     version: int | None
@@ -40,26 +42,26 @@ class Address:
 
 
 def address(method: str, path: str) -> Address:
-    """Read a path as TensorFlow Serving reads it; raises Refusal for one that it doesn't know."""
-    found = _ASK.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
-    if found is None:
+    """Parse a path as TensorFlow Serving does. Raises Refusal for an unknown one."""
+    match = _ASK.fullmatch(path) if method == "POST" else _LOOK.fullmatch(path) if method == "GET" else None
+    if match is None:
         if method == "GET" and _NO_NAME.fullmatch(path):
             raise invalid("Missing model name in request.")
         raise invalid(f"Malformed request: {method} {path}")
-    version = found["version"]
-    if version is not None and len(version) > 18:  # past what the 64 bits of a version hold
+    version = match["version"]
+    if version is not None and len(version) > 18:  # more than the 64 bits of a version hold
         raise invalid(f"Failed to convert version: {version[:_SHOWN]} to numeric.")
     return Address(
-        found["name"],
+        match["name"],
         int(version) if version is not None else None,
-        found["label"],
-        (found["verb"] or "status").lower(),
+        match["label"],
+        (match["verb"] or "status").lower(),
     )
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a body asks: a signature, and its input, encoded pictures or pixels; `rows` tells row from column format."""
+    """The content of a body: a signature, and its input, encoded pictures or pixels. rows: row or column format."""
 
     signature: str
     given: "Sequence[bytes] | Pixels"
@@ -67,7 +69,7 @@ class Request:
 
 
 def predict_request(body: bytes) -> Request:
-    """Read the body of a predict request; raises Refusal with the reason."""
+    """Read the body of a predict request. Raises Refusal with the reason if it is not valid."""
     document = _document(body)
     signature = _signature(document)
     name = SIGNATURES[signature]
@@ -97,7 +99,7 @@ def classify_request(body: bytes) -> Request:
 
 
 def predictions(answer: Answer, request: Request) -> dict[str, Any]:
-    """The answer to a predict request, in the format in which it was asked."""
+    """The answer to a predict request, in the request's format."""
     columns = {
         "label": answer.labels,
         "scores": [_numbers(row) for row in answer.scores],
@@ -116,7 +118,7 @@ def classifications(answer: Answer) -> dict[str, Any]:
 
 
 def status(states: Sequence[VersionStatus]) -> dict[str, Any]:
-    """The states of versions."""
+    """The states of versions, as JSON."""
     return {
         "model_version_status": [
             {
@@ -130,7 +132,7 @@ def status(states: Sequence[VersionStatus]) -> dict[str, Any]:
 
 
 def metadata(servable: Servable) -> dict[str, Any]:
-    """The signatures of a version."""
+    """The signatures of a version, as JSON."""
     signatures = {
         name: json_format.MessageToDict(
             signature, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -204,7 +206,7 @@ def _inputs(inputs: Any, name: str) -> Any:
 
 
 def _is_named(item: Any) -> bool:
-    """Whether an object names inputs: all do but the one form of binary values."""
+    """Whether an object names inputs; an object `{"b64": ...}` is a binary value instead."""
     return isinstance(item, dict) and not _is_base64(item)
 
 
@@ -229,7 +231,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _from_base64(text: str) -> bytes:
-    """As TensorFlow Serving reads it: white space is skipped; padding is whole or left out, and may be of dots."""
+    """Decode as TensorFlow Serving does: white space is skipped; padding is complete or absent, and may be dots."""
     try:
         letters = text.encode("ascii").translate(None, _WHITESPACE)
         bare = letters.rstrip(b"=.")
@@ -241,7 +243,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _pixels(values: list[Any]) -> Pixels:
-    # As objects first: NumPy would make room for the longest text in every place, or cut 1.5 to 1.
+    # As objects first: otherwise NumPy would allocate the longest text for every element, or truncate 1.5 to 1.
     try:
         objects = np.array(values, dtype=object)
     except ValueError as error:
@@ -249,8 +251,8 @@ def _pixels(values: list[Any]) -> Pixels:
     flat = objects.reshape(-1)
     kinds = set(map(type, flat))
     if kinds - {int}:
-        found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise invalid(f"Input pixels must be whole numbers in lists of one shape; there is: {found}")
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise invalid(f"Input pixels must be whole numbers in lists of one shape; there is: {names}")
     if kinds and not 0 <= min(flat) <= max(flat) <= 255:
         raise invalid(f"Input pixels must be 0 to 255; there is {str(min(flat) if min(flat) < 0 else max(flat))[:20]}")
     return objects.astype(np.uint8)
@@ -269,12 +271,12 @@ def _feature(example: Any, context: Any) -> bytes:
 
 
 def _numbers(row: Any) -> list[float]:
-    """Float32 as the shortest decimal that gives it back: 0.2, not 0.20000000298."""
+    """Float32 numbers as the shortest decimals that give them back: 0.2, not 0.20000000298."""
     return [float(str(value)) for value in row]
 
 
 def _value(value: Any, problem: str, *, what: str = "JSON Value") -> str:
-    """An error that quotes the value, though not a megabyte of it."""
+    """An error that quotes the beginning of a value."""
     text = repr(value) if isinstance(value, (str, int, float, bool, type(None))) else _outline(value)
     return f"{what}: {text[:_SHOWN]} {problem}"
 

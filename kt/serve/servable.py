@@ -1,4 +1,4 @@
-"""One version of a model, opened and warmed up: what it takes, what it gives, and who uses it now."""
+"""One version of a model, opened and warmed up, with its signatures and the number of its users."""
 
 import logging
 import threading
@@ -12,37 +12,42 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from kt.data.images import resize
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.released import checked_card
+from kt.kinds.pictures.images import resize
+from kt.kinds.pictures.kind import Pictures
+from kt.predict.scorer import choose
+from kt.releases.released import checked_card
 from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
-from kt.serve.scorer import choose
 
 log = logging.getLogger("kt.serve")
 
 FROM_BYTES = "serving_default"
 FROM_PIXELS = "pixels"
 SIGNATURES = {FROM_BYTES: "image_bytes", FROM_PIXELS: "pixels"}
-"""What a model of kt answers: each signature with the name of its one input."""
+"""The signatures of kt's models, each with the name of its one input."""
 
 _PREDICT = "tensorflow/serving/predict"
 NO_REGRESSION = f"Expected regression signature method_name to be tensorflow/serving/regress. Was: {_PREDICT}"
-"""What TensorFlow Serving answers where a regression is asked of a classifier."""
+"""TensorFlow Serving's error for a regression request to a classifier."""
 
 
 class Servable:
-    """A version of a model. Opening it answers a first batch, so that the first client doesn't wait for that.
+    """A version of a model. Opening it runs a first batch of each size, so that the first client doesn't wait for it.
 
-    Raises ReleaseError for what cannot be opened, or answers what it should not.
+    Raises ReleaseError if it can't be opened or gives invalid scores.
     """
 
     def __init__(self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler, engine: str) -> None:
         self.name, self.version, self.folder = name, version, folder
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
-        self.image_size = self._artifact.image_size
-        self.value_range = self._artifact.value_range
+        kind = self._artifact.kind
+        if not isinstance(kind, Pictures):
+            raise ReleaseError(
+                f"{folder} takes {kind.many}; kt serve answers for pictures. TensorFlow Serving takes it."
+            )
+        self.image_size, self.value_range = kind.image_size, kind.value_range
         self.card = _card(folder)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
@@ -57,7 +62,7 @@ class Servable:
 
     @contextmanager
     def in_use(self) -> Iterator["Servable"]:
-        """Hold it for the time of a request: what is held is not released."""
+        """Hold it for the time of a request, so that it is not released meanwhile."""
         with self._lock:
             self._users += 1
         try:
@@ -83,7 +88,7 @@ class Servable:
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    """What is known of the model; it answers without that."""
+    """The version's card; empty if it is damaged, since the model works without it."""
     try:
         return checked_card(folder)
     except ReleaseError as error:
@@ -97,7 +102,7 @@ def _sizes(largest: int) -> list[int]:
 
 
 def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> dict[str, Any]:
-    """The SavedModel's own signatures; for TFLite, which has none of these, what a SavedModel of it would have."""
+    """The SavedModel's own signatures; for a TFLite file, which has none, those that its SavedModel would have."""
     file = folder / "saved_model.pb"
     if file.is_file():
         saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
@@ -112,8 +117,8 @@ def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> di
         "classes": _tensor_info("classes", types_pb2.DT_STRING, [-1, num_classes]),
     }
     return {
-        name: meta_graph_pb2.SignatureDef(inputs={SIGNATURES[name]: given}, outputs=outputs, method_name=_PREDICT)
-        for name, given in inputs.items()
+        name: meta_graph_pb2.SignatureDef(inputs={SIGNATURES[name]: info}, outputs=outputs, method_name=_PREDICT)
+        for name, info in inputs.items()
     }
 
 

@@ -19,7 +19,7 @@ import uvicorn
 from starlette.routing import BaseRoute
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kt.console import tell
+from kt.base.console import tell
 from kt.errors import EnvironmentProblem, ReleaseError
 from kt.serve.app import Service, create_app
 from kt.serve.batching import BatchScheduler
@@ -32,17 +32,17 @@ log = logging.getLogger("kt.serve")
 
 _MOST_CONNECTIONS = 2048
 _LAST_SECONDS = 3.0
-"""After the grace for requests: what is left then is ended with the process."""
+"""Seconds after the grace period; then the process ends, even if requests are still unanswered."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRoute] = ()) -> None:
-    """Serve the models in the folders until SIGINT or SIGTERM; requests in work are answered before it returns.
+    """Serve the models in the folders until SIGINT or SIGTERM. Requests in work are answered before it returns.
 
-    That takes at most the settings' grace and a few seconds: then, or at a second signal, the process is ended with
-    whatever is still at work in it. Raises ReleaseError where no version of a model can be opened, EnvironmentProblem
-    where a port is taken.
+    That takes at most the settings' grace period and a few seconds. After that, or at a second signal, the process
+    ends, and requests that are still in work are lost. Raises ReleaseError if no version of a model can be opened,
+    EnvironmentProblem if a port is taken.
     """
     with listening(settings) as listener, opened(folders, settings) as service:
         asyncio.run(_until_signal(service, listener, pages))
@@ -53,11 +53,11 @@ def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRo
 
 @contextlib.contextmanager
 def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
-    """The models in the folders, opened and watched, with what answers for them."""
+    """The service of the models in the folders, which are opened and watched for changes."""
     metrics = Metrics()
-    found = find_models(folders)
+    by_name = find_models(folders)
     scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
-    models = ModelStore(found, scheduler, engine=settings.engine)
+    models = ModelStore(by_name, scheduler, engine=settings.engine)
     try:
         models.refresh()
         _check_all_serve(models)
@@ -82,7 +82,7 @@ def _check_all_serve(models: ModelStore) -> None:
 
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket | None]:
-    """The REST port, taken before anything is loaded."""
+    """The socket of the REST port, opened before anything is loaded; None if REST is off."""
     if not settings.port:
         yield None
         return
@@ -109,7 +109,7 @@ async def _until_signal(service: Service, listener: socket.socket | None, pages:
         last.daemon = True
         last.start()
 
-    # Not by the loop's own handlers, which Windows has not.
+    # Not by the loop's own handlers, which Windows lacks.
     before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled)) for number in _SIGNALS}
     try:
         await answer_until(stop, service, listener=listener, pages=pages)
@@ -121,7 +121,7 @@ async def _until_signal(service: Service, listener: socket.socket | None, pages:
 async def answer_until(
     stop: asyncio.Event, service: Service, *, listener: socket.socket | None, pages: Sequence[BaseRoute] = ()
 ) -> None:
-    """Answer on the listener and the gRPC port until `stop` is set and what is in work then is answered."""
+    """Answer on the listener and the gRPC port until `stop` is set and the requests in work are answered."""
     ends: list[Callable[[], Awaitable[None]]] = []
     try:
         if service.settings.grpc_port:
@@ -143,14 +143,14 @@ def _too_late() -> None:
 
 
 def _end_process() -> None:
-    """With 0, and without waiting for threads: one that decodes can't be told to stop."""
+    """End the process with code 0 and without waiting for threads: a thread that decodes can't be stopped."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 async def _rest(service: Service, listener: socket.socket, pages: Sequence[BaseRoute]) -> Callable[[], Awaitable[None]]:
-    """Answer on the listener; gives what ends that."""
+    """Answer REST requests on the listener; gives a function that ends it."""
     config = uvicorn.Config(
         create_app(service, pages=pages),
         http=_patient_for(service.settings.limits.header_seconds),
@@ -176,7 +176,7 @@ async def _rest(service: Service, listener: socket.socket, pages: Sequence[BaseR
 
 
 async def _grpc(service: Service) -> Callable[[], Awaitable[None]]:
-    """Answer on the gRPC port; gives what ends that."""
+    """Answer on the gRPC port; gives a function that ends it."""
     from kt.serve.grpc_server import start
 
     server = await start(service)
@@ -188,7 +188,7 @@ async def _grpc(service: Service) -> Callable[[], Awaitable[None]]:
 
 
 def grpc_is_installed() -> bool:
-    """Whether gRPC can be served: its extra brings both packages."""
+    """Whether both packages of the extra for gRPC are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("grpc", "tensorflow_serving"))
 
 
@@ -201,7 +201,7 @@ def _say_ready(service: Service) -> None:
     if not settings.api_key and not is_loopback(settings.host):
         log.warning("anybody who reaches this address is answered; --api-key-file asks for a key")
     log.info("ready", extra={**at, "models": {name: service.models.loaded(name) for name in service.models.names}})
-    with contextlib.suppress(OSError, ValueError):  # nobody may read it
+    with contextlib.suppress(OSError, ValueError):  # standard output may be closed
         tell(_for_a_person(service))
 
 
@@ -216,7 +216,7 @@ def _for_a_person(service: Service) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the caller, who ends gRPC too and exits with 0."""
+    """Leaves signals to the caller, which ends gRPC too and exits with 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -224,14 +224,14 @@ class _Server(uvicorn.Server):
 
 
 def _patient_for(seconds: float) -> type[H11Protocol]:
-    """Uvicorn's protocol, made to wait only so long for a request's head; by itself it would wait for ever."""
+    """Uvicorn's protocol with a time limit for a request's head; by itself it waits for ever."""
 
     class Patient(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            # asyncio does so only for sockets made with this protocol's number; without, each answer waits 40 ms.
+            # asyncio sets it only for sockets made with this protocol's number; without it, each answer waits 40 ms.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._deadline = self.loop.call_later(seconds, self._too_slow)
 

@@ -1,4 +1,4 @@
-"""What `kt serve` can be told: where it listens, how it batches, and what it refuses."""
+"""The settings of `kt serve`: where it listens, how it batches, and its limits."""
 
 import os
 from dataclasses import dataclass, field
@@ -9,10 +9,11 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Batching:
-    """Named and meant as in TensorFlow Serving's batching parameters.
+    """TensorFlow Serving's batching parameters, with the same names and meanings.
 
-    A batch goes to the model when it has `max_batch_size` pictures, or when its first one has waited for
-    `batch_timeout_micros`; at 0, whenever one of `num_batch_threads` is free, so that batches grow with the load.
+    A batch goes to the model when it has `max_batch_size` pictures, or when its first picture has waited for
+    `batch_timeout_micros`. With a timeout of 0 it goes whenever one of `num_batch_threads` is free, so that batches
+    grow with the load.
     """
 
     max_batch_size: int = 8
@@ -22,18 +23,18 @@ class Batching:
 
     @property
     def room(self) -> int:
-        """Pictures that may be on their way at once for one signature of one version; more are refused (503)."""
+        """The most pictures in work for one signature of one version; more are refused (503)."""
         return self.max_batch_size * self.max_enqueued_batches
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may ask for.
+    """Upper limits for requests, each with the status of a refusal.
 
-    body_bytes: of one request (413). pixels: of one picture, as its header claims them; of a large photo those of the
-    reduced size at which it is decoded. instances: pictures a request. requests: in work at once (503). rate: requests
-    a second for one client (429), 0 for any number. header_seconds, body_seconds: for a request's head and body to
-    arrive (408). decode_seconds: for a picture to be decoded (400).
+    body_bytes: of one request (413). pixels: of one picture, by its header; for a large photo, those of the reduced
+    size at which it is decoded (400). instances: pictures in one request (400). requests: in work at once (503). rate:
+    requests a second from one client (429), 0 for no limit. header_seconds, body_seconds: until a request's head and
+    body have arrived (408). decode_seconds: for decoding one picture (400).
     """
 
     body_bytes: int = 64 * MIB
@@ -47,17 +48,18 @@ class Limits:
 
     @property
     def all_bodies_bytes(self) -> int:
-        """Bytes that the bodies of all requests may take together."""
+        """The most bytes of the bodies of all requests together."""
         return 8 * self.body_bytes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it; a port that is 0 is not listened on, and without an `api_key` every client is answered.
+    """All settings. A port of 0 is not opened. Without an `api_key` every client is answered.
 
-    engine: `tensorflow` asks the SavedModel; `litert` the float32 TFLite file beside it, which the gate found equal.
-    hosts: names that a request's Host header may have beside those of this machine; without any, and where `host` is
-    reached from elsewhere, every name. grace_seconds: for requests in work when the server ends.
+    engine: `tensorflow` runs the SavedModel, `litert` the float32 TFLite file beside it, which the gate found equal.
+    hosts: names that a request's Host header may have besides those of this machine; if none are given and `host` can
+    be reached from elsewhere, every name is allowed. grace_seconds: the time for requests in work when the server
+    stops.
     """
 
     host: str = "127.0.0.1"

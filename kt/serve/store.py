@@ -1,8 +1,7 @@
-"""The models that are served: the newest version of each and those that labels point to, reloaded as folders change.
+"""The models that are served: the newest version of each and those with a label, reloaded when folders change.
 
-A new version is opened and warmed up beside the old one, then takes over; the old one is released when the last request
-that uses it is answered. A version that cannot be opened is told in the log and in its status, and the one before it
-goes on.
+A new version is opened and warmed up beside the old one, then takes over. The old one is released once the last request
+that uses it is answered. If a version can't be opened, the log and its status say so, and the earlier version stays.
 """
 
 import gc
@@ -13,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kt.base.names import printable
 from kt.errors import KtError, ReleaseError, one_line
-from kt.export.versions import models, version_labels, versions
-from kt.names import printable
+from kt.releases.versions import models, version_labels, versions
 from kt.serve.batching import BatchScheduler
 from kt.serve.refusal import Code, Refusal, invalid
 from kt.serve.servable import Servable
@@ -27,7 +26,7 @@ LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version's state, in TensorFlow Serving's words, and why it failed where it did."""
+    """A version's state, in TensorFlow Serving's words, and its error if it failed."""
 
     version: int
     state: str
@@ -41,15 +40,15 @@ class _Model:
     retired: list[Servable] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     states: dict[int, VersionStatus] = field(default_factory=dict)
-    failed: dict[int, object] = field(default_factory=dict)  # with what the folder was like, to try again if it changes
+    failed: dict[int, object] = field(default_factory=dict)  # with the folder's state, to try again once it changes
 
 
 def find_models(folders: Sequence[Path]) -> dict[str, Path]:
-    """Model folders by name. A folder that holds versions is a model; one that holds models stands for all of them.
+    """Model folders by name. A folder that holds versions is a model; one that holds models means all of them.
 
-    Raises ReleaseError where there is none, or two have one name.
+    Raises ReleaseError if there is no model, or if two have the same name.
     """
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders:
         named = [folder] if versions(folder) else [folder / name for name in models(folder)]
         if not named:
@@ -61,28 +60,28 @@ def find_models(folders: Sequence[Path]) -> dict[str, Path]:
             if printable(name) != name or ":" in name:
                 log.error("a model is left out: no address can have its name", extra={"model": printable(model)})
                 continue
-            if found.setdefault(name, model).resolve() != model.resolve():
-                raise ReleaseError(f"{found[name]} and {model} have one name; rename one of the folders.")
-    if not found:
+            if by_name.setdefault(name, model).resolve() != model.resolve():
+                raise ReleaseError(f"{by_name[name]} and {model} have one name; rename one of the folders.")
+    if not by_name:
         names = ", ".join(printable(folder) for folder in folders)
         raise ReleaseError(f"No model in {names} can be served: rename folders with control characters or ':'.")
-    return found
+    return by_name
 
 
 class ModelStore:
-    """Opens versions and hands them out; `close` ends the thread that watches the folders."""
+    """Opens versions and gives them to requests; `close` ends the thread that watches the folders."""
 
     def __init__(self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str) -> None:
         self._scheduler, self._engine = scheduler, engine
         self._models = {name: _Model(folder) for name, folder in folders.items()}
-        self._lock = threading.Lock()  # for what requests read; loading happens outside of it
+        self._lock = threading.Lock()  # guards what requests read; loading happens outside of it
         self._loading = threading.Lock()
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
 
     @property
     def names(self) -> list[str]:
-        """The models, in order of their names."""
+        """The names of the models, sorted."""
         return sorted(self._models)
 
     @property
@@ -91,30 +90,30 @@ class ModelStore:
         return all(model.available for model in self._models.values())
 
     def hurry(self) -> None:
-        """Let no picture wait for others any more."""
+        """From now on, run waiting pictures at once."""
         self._scheduler.hurry()
 
     def watch(self, seconds: float) -> None:
-        """Look at the folders every so many seconds, in a thread."""
+        """Check the folders for changes in a thread. seconds: between two checks."""
         self._watcher = threading.Thread(target=self._watch, args=(seconds,), name="model-store", daemon=True)
         self._watcher.start()
 
     def close(self) -> None:
-        """End the watching."""
+        """End the thread that watches the folders."""
         self._closing.set()
         if self._watcher is not None:
             self._watcher.join()
 
     @contextmanager
     def using(self, name: str, *, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
-        """Hold a version for the time of a request: one by number or label, or the newest there is.
+        """Hold a version for the time of a request: by its number or label, or else the newest one.
 
-        Version 0 is the newest too, as ovmsclient means it (TensorFlow Serving would look for a version 0, and kt's
-        versions begin at 1). Raises Refusal with TensorFlow Serving's words where there is none.
+        Version 0 means the newest too, as ovmsclient uses it; TensorFlow Serving would look for a version 0, but kt's
+        versions begin at 1. Raises Refusal with TensorFlow Serving's message if there is no such version.
         """
         with self._lock:
             use = self._find(name, version=version or None, label=label).in_use()
-            servable = use.__enter__()  # under the lock: between finding and holding it could be released
+            servable = use.__enter__()  # under the lock, because it could be released between finding and holding it
         try:
             yield servable
         finally:
@@ -132,7 +131,7 @@ class ModelStore:
         return model.available[max(model.available) if version is None else version]
 
     def status(self, name: str, *, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """The state of one version, or of all that were served since the start, newest first."""
+        """The state of one version, or of all versions since the start, newest first."""
         with self._lock:
             model = self._models.get(name)
             if model is not None and label is not None:
@@ -147,7 +146,7 @@ class ModelStore:
             return [states[each] for each in sorted(states, reverse=True) if version in (None, each)]
 
     def labels(self, name: str) -> dict[str, int]:
-        """What each label of a model stands for."""
+        """The version that each label of a model stands for."""
         with self._lock:
             return dict(self._models[name].labels)
 
@@ -157,7 +156,7 @@ class ModelStore:
             return sorted(self._models[name].available)
 
     def refresh(self) -> None:
-        """Bring what is served in line with the folders, once."""
+        """Bring the served versions up to date with the folders, once."""
         with self._loading:
             for name, model in self._models.items():
                 self._refresh(name, model)
@@ -170,11 +169,11 @@ class ModelStore:
                 log.error("cannot look at the models' folders", extra={"error": one_line(error)})
 
     def _refresh(self, name: str, model: _Model) -> None:
-        there = versions(model.folder)
+        existing = versions(model.folder)
         labels = self._labels_of(name, model)
-        wanted = {version for version in labels.values() if self._opened(name, model, version, there)}
-        for version in reversed(there):  # down from the newest, past those that can't be opened
-            if self._opened(name, model, version, there):
+        wanted = {version for version in labels.values() if self._opened(name, model, version, existing)}
+        for version in reversed(existing):  # the newest that can be opened
+            if self._opened(name, model, version, existing):
                 wanted.add(version)
                 break
         with self._lock:
@@ -192,12 +191,12 @@ class ModelStore:
             log.error("labels cannot be read; they stay as they were", extra={"model": name, "error": str(error)})
             return model.labels
 
-    def _opened(self, name: str, model: _Model, version: int, there: Sequence[int]) -> bool:
-        """Whether the version answers, after opening it where that is to be done."""
+    def _opened(self, name: str, model: _Model, version: int, existing: Sequence[int]) -> bool:
+        """Whether the version answers; it is opened first if it is new."""
         if version in model.available:
             return True
         folder = model.folder / str(version)
-        if version not in there or model.failed.get(version) == (seen := _looks(folder)):
+        if version not in existing or model.failed.get(version) == (seen := _state_of(folder)):
             return False
         self._set_state(model, VersionStatus(version, LOADING))
         try:
@@ -219,12 +218,12 @@ class ModelStore:
             model.states[status.version] = status
 
     def _release(self, name: str, model: _Model) -> None:
-        """Let go of retired versions that no request uses any more."""
+        """Release retired versions that no request uses any more."""
         with self._lock:
             free = [servable.version for servable in model.retired if servable.idle]
             model.retired = [servable for servable in model.retired if not servable.idle]
             for version in free:
-                if version not in model.available:  # a label may have called it back meanwhile
+                if version not in model.available:  # it may have been opened again for a label meanwhile
                     model.states[version] = VersionStatus(version, END)
         if free:
             collect()  # TensorFlow's loaded models are full of reference cycles
@@ -232,20 +231,20 @@ class ModelStore:
 
 
 def collect() -> None:
-    """Free circles of objects, and look no more at what is there to stay.
+    """Free reference cycles, and exclude all present objects from later garbage collection.
 
-    Beside TensorFlow's million objects Python would look for circles every quarter of a million new ones, however much
-    memory those hold, and stand still for that.
+    TensorFlow has a million objects. If Python counted them, it would run a full collection only after a quarter of a
+    million new objects, however much memory these hold, and each full collection would pause the server.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
-def _looks(folder: Path) -> object:
-    """What tells whether a folder has changed: names, sizes and times."""
+def _state_of(folder: Path) -> object:
+    """The names, sizes and times of a folder's files, which show whether it has changed."""
     try:
         files = [(str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*"))]
-    except OSError:  # it changes under our eyes
+    except OSError:  # it is changing now
         return None
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]

@@ -1,7 +1,7 @@
-"""A look at a protobuf message before it is parsed: two bytes on the wire can become fifty in memory.
+"""Checking a protobuf message before it is parsed: two bytes on the wire can become fifty in memory.
 
 Parsing a body of 32 MB that consists of empty parts (examples, sides of a shape, names of outputs) takes more than a
-gigabyte. So the parts are counted first, which stops at the first that is too many.
+gigabyte. So the parts are counted first, and a message with too many is refused.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from kt.serve.refusal import invalid
 
 _DEEPEST = 12  # a classify request goes down eight
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_GROWING = {  # what takes one byte on the wire and four or eight in memory
+_GROWING = {  # types that take one byte on the wire and four or eight in memory
     FieldDescriptor.TYPE_BOOL,
     FieldDescriptor.TYPE_ENUM,
     FieldDescriptor.TYPE_INT32,
@@ -23,15 +23,15 @@ _GROWING = {  # what takes one byte on the wire and four or eight in memory
     FieldDescriptor.TYPE_UINT32,
     FieldDescriptor.TYPE_UINT64,
 }
-_PIXELS = "tensorflow.TensorProto.int_val"  # these are expected to be many
+_PIXELS = "tensorflow.TensorProto.int_val"  # many of these are expected
 
 
 def check_parts(data: bytes, descriptor: Any, *, most: int) -> None:
-    """Raise Refusal for a message of more parts than that, all levels together, or that is no such message."""
-    _Look(data, most).into(0, len(data), descriptor, depth=0)
+    """Raise Refusal for a message with more than `most` parts on all levels together, or for a malformed one."""
+    _Counter(data, most).into(0, len(data), descriptor, depth=0)
 
 
-class _Look:
+class _Counter:
     def __init__(self, data: bytes, most: int) -> None:
         self._data, self._most, self._seen = data, most, 0
 
@@ -81,7 +81,7 @@ class _Look:
 
 @cache
 def _parts(descriptor: Any) -> dict[int, tuple[Any, bool]]:
-    """For each field that is a message or may grow: its descriptor, and whether its bytes count one by one."""
+    """For each field that is a message or may grow: its descriptor, and whether each of its bytes counts as a part."""
     return {
         field.number: (field.message_type, field.type in _GROWING and field.full_name != _PIXELS)
         for field in descriptor.fields

@@ -1,8 +1,8 @@
-"""Threads for work that would hold up the event loop, such as decoding pictures; one that is stuck is replaced.
+"""Threads for work that would block the event loop, such as decoding pictures; a stuck thread is replaced.
 
-A thread can't be stopped from outside. So work that takes longer than it may is given up: whoever waits for it is told,
-another thread takes the place, and the one that is stuck leaves when it comes back. At most `_MOST_STUCK` are replaced;
-beyond that, or until one comes back, no work is taken.
+A thread can't be stopped from outside. So work that takes too long is given up: its caller gets an error, another
+thread takes its place, and the stuck thread ends once its work is done. At most `_MOST_STUCK` threads are replaced.
+Beyond that, no work is taken until one of them is done.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class _Job:
 
 
 class Workers:
-    """So many threads; they are daemons, so that one that is stuck can't keep the process from ending."""
+    """A number of worker threads. They are daemons, so that a stuck one can't keep the process from ending."""
 
     def __init__(self, threads: int, *, seconds: float, name: str) -> None:
         self._wanted, self._seconds, self._name = threads, seconds, name
@@ -49,7 +49,7 @@ class Workers:
 
     @property
     def stuck(self) -> int:
-        """How many threads are at work that was given up."""
+        """How many threads are stuck in work that was given up."""
         return self._stuck
 
     @property
@@ -58,7 +58,7 @@ class Workers:
         return self._threads > self._stuck
 
     async def do(self, work: Callable[[], T]) -> T:
-        """The result of the work; TookTooLong where it was given up, Refusal where every thread is stuck."""
+        """The result of the work. Raises TookTooLong if it was given up, Refusal if every thread is stuck."""
         if not self.available:
             raise _all_stuck()
         job = _Job(work)
@@ -66,13 +66,13 @@ class Workers:
         try:
             result: T = await asyncio.wrap_future(job.result)
         finally:
-            # An error that comes back holds this frame, and so the job that holds the error: a circle, which would keep
-            # what was sent in memory until Python looks for circles.
+            # An error holds this frame, and so the job, which holds the error: a reference cycle that would keep the
+            # request in memory until Python's garbage collection.
             del job
         return result
 
     def close(self) -> None:
-        """End the threads once they have done what waits; those that are stuck are left."""
+        """End the threads after the waiting work; stuck threads are left."""
         self._closing.set()
         for _ in range(self._threads):
             self._jobs.put(None)
@@ -89,19 +89,19 @@ class Workers:
                 job.begun = time.monotonic()
                 self._running.add(job)
             try:
-                tell = partial(job.result.set_result, job.work())
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-                tell = partial(job.result.set_exception, error)
-            if not self._goes_on(job, tell):
+                deliver = partial(job.result.set_result, job.work())
+            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+                deliver = partial(job.result.set_exception, error)
+            if not self._goes_on(job, deliver):
                 return
-            del job, tell  # a picture would else be kept until the next
+            del job, deliver  # otherwise a picture would be kept until the next job
 
-    def _goes_on(self, job: _Job, tell: Callable[[], None]) -> bool:
-        """Tell the outcome, if anybody still waits for it; False where another thread has taken this one's place."""
+    def _goes_on(self, job: _Job, deliver: Callable[[], None]) -> bool:
+        """Deliver the outcome unless the work was given up; False if another thread has taken this one's place."""
         with self._lock:
             self._running.discard(job)
             if not job.given_up:
-                tell()
+                deliver()
                 return True
             self._stuck -= 1
             if self._threads - self._stuck <= self._wanted:

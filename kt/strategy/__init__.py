@@ -1,1 +1,1 @@
-"""Work that is made of runs: what to transfer, how much, and whether it helped."""
+"""Strategies of transfer: what to transfer, how much, and whether it helped."""

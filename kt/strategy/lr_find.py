@@ -1,7 +1,7 @@
-"""The learning-rate range test: a phase's rate rises at every step, and where the loss falls best tells the rate.
+"""The learning-rate range test: a phase's rate rises at every step, and the rate of the steepest fall is suggested.
 
-(Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017.) The loss is that of the same training
-pictures after each step, so that what is seen is not the luck of a batch; the test split is never looked at.
+(Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017.) The loss is measured on the same training
+pictures after each step, so that it does not depend on the luck of a batch. The test split is never used.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,31 +20,32 @@ from scipy.ndimage import gaussian_filter1d
 
 import kt
 from kt import freeze
-from kt.batches import Order, training_batches
-from kt.console import progress_bar
+from kt.base.console import progress_bar
+from kt.base.run_folder import STEPS
 from kt.data.splits import Splits
 from kt.errors import RecipeError, TrainingError, did_you_mean
-from kt.features.engine import Engine, Inputs, Work
-from kt.model import Built, build
+from kt.frozen.engine import Engine, Inputs, Work
+from kt.network.model import Built, build
 from kt.recipe import Phase, Recipe
-from kt.train import check_phases, compile_for, seed_everything, train
+from kt.training import check_phases, compile_for, seed_everything, train
+from kt.training.batches import Order, training_batches
 
 FEWEST_STEPS = 20
-"""With fewer steps the rate would jump by more than half a decade at each, and nothing could be told from the curve."""
+"""With fewer steps the rate would jump by more than half a decade at each, and the curve would show nothing."""
 
 DIVERGED = 4.0
-"""The test ends where the loss is so many times what it began with, and above that of guessing."""
+"""The test ends when the loss is this many times the first loss, and above that of guessing."""
 
 MEASURED_ON = 128
-"""Training pictures that are looked at after each step, at most."""
+"""The most training pictures that the loss is measured on after each step."""
 
 LEAST_FALL = 0.02
-"""The share of the first loss by which it must fall for a rate to be suggested."""
+"""A rate is suggested only if the loss falls by at least this share of the first loss."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The rates that are tried: from the lowest to the highest in equal factors, a training step at each."""
+    """The rates to try: from the lowest to the highest by equal factors, one training step at each."""
 
     lowest: float = 1e-7
     highest: float = 10.0
@@ -62,19 +64,20 @@ class Range:
         return np.geomspace(self.lowest, self.highest, self.steps)
 
     def __call__(self, lr: float, steps: int) -> Any:
-        """The Keras schedule that rises to `lr`: with layer-wise rates each block's rises to its own."""
+        """The Keras schedule that rises to `lr`; with layer-wise rates each block's rises to its own."""
         rise = self.highest / self.lowest
         return keras.optimizers.schedules.ExponentialDecay(lr / rise, decay_steps=steps - 1, decay_rate=rise)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a range test found.
+    """The result of a range test.
 
-    rates, losses, batch_losses: one value a step, the loss being that on the same pictures after each step, as in
-    inference, and that on the step's batch, as in training. smoothed: the losses without their small ups and downs.
-    suggested: None where the loss fell at no rate; why says so, or by which rule it was chosen. diverged_at: the rate
-    at which the test ended early. layer_rates: whether blocks have rates of their own.
+    rates, losses, batch_losses: one value a step. A step's loss is measured after it, on the same pictures each time,
+    in inference mode; its batch loss is that of training. smoothed: the losses, smoothed. suggested: None if the loss
+    fell at no rate. why: the reason for that, or the rule of the suggestion. diverged_at: the rate at which the test
+    ended early. layer_rates: whether blocks have their own rates. kind, pictures: the kind and number
+    of training examples. measured_on: how many of them the loss was measured on.
     """
 
     phase: str
@@ -88,33 +91,34 @@ class Found:
     diverged_at: float | None
     layer_rates: bool
     batch_losses: list[float] = field(default_factory=list)
+    kind: str = "pictures"
     pictures: int = 0
     measured_on: int = 0
 
 
-def lr_find(recipe: Recipe, *, phase: str | None = None, over: Range | None = None) -> Found:
-    """Try a range of rates in a phase and suggest one; nothing is kept of it.
+def lr_find(recipe: Recipe, *, phase: str | None = None, over: Range | None = None, out: Path | None = None) -> Found:
+    """Try a range of rates in a phase and suggest one. The trained weights are not kept.
 
-    phase: its name; the last one with a rate unless given. Phases before it are trained first, as in a run, since a
-    rate that suits a new head does not suit one that has learned. Raises RecipeError for a phase that is not there, and
-    TrainingError where the loss is no number from the start.
+    phase: its name; by default the last phase with a rate. Phases before it are trained first, as in a run, since the
+    rate for a new head does not suit a trained one. out: a folder for their checkpoints. Raises RecipeError for an
+    unknown phase, and TrainingError if the loss is not a number from the start.
     """
-    index = _index_of(recipe, phase)
+    index = index_of(recipe, phase)
     seed_everything(recipe.seed)
     splits = recipe.data()
     seed_everything(recipe.seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
     check_phases(recipe, built)
     recipe = dataclasses.replace(recipe, phases=recipe.phases[: index + 1])
     if index:
-        recipe.phases[0].trainable(built.backbone)
-        Engine(built, recipe, splits).work(0)  # what the phases before need and what this one needs, in one pass
-        train(built, dataclasses.replace(recipe, phases=recipe.phases[:index]), splits)
+        Engine(built, recipe, splits).prepare()
+        before = dataclasses.replace(recipe, phases=recipe.phases[:index])
+        train(built, before, splits, steps=out / STEPS if out else None)
     return range_test(built, recipe, splits, index=index, over=over or Range())
 
 
 def told(found: Found, recipe: Recipe, *, name: str, command: str, started: datetime) -> dict[str, Any]:
-    """The content of `lr-find.json`: what was found, how to apply it, and how to find it again."""
+    """The content of `lr-find.json`: the result, how to apply it, and how to repeat the test."""
     values = dataclasses.asdict(found)
     for key in ("losses", "batch_losses"):  # a step that ended the test may have none, and JSON knows no NaN
         values[key] = [value if math.isfinite(value) else None for value in values[key]]
@@ -134,60 +138,65 @@ def told(found: Found, recipe: Recipe, *, name: str, command: str, started: date
 
 
 def range_test(built: Built, recipe: Recipe, splits: Splits, *, index: int, over: Range) -> Found:
-    """The range test of one phase from the model's weights as they are, which are the same again afterwards."""
-    phase = recipe.phases[index]
-    assert isinstance(phase, Phase)
-    phase.trainable(built.backbone)
+    """The range test of one phase from the model's present weights, which are restored afterwards."""
     work = Engine(built, recipe, splits).work(index)
+    with freeze.under(recipe.phases[index].trainable, built.backbone):
+        return _tested(built, recipe, splits, index=index, work=work, over=over)
+
+
+def _tested(built: Built, recipe: Recipe, splits: Splits, *, index: int, work: Work, over: Range) -> Found:
+    phase: Any = recipe.phases[index]
     keras.utils.set_random_seed(recipe.seed + index)
     rising = dataclasses.replace(phase, lr=over.highest, schedule=over)
     compile_for(work.model, recipe, rising, steps=over.steps, backbone=built.backbone)
-    looked_at = _looked_at(work.train, splits)
+    probed = _fixed_batches(work.train, splits)
     batches = _whole_batches(work, recipe, splits, seed=(recipe.seed, index))
     kept = built.model.get_weights()
     try:
         with freeze.inference_where_frozen(built.backbone):
-            first = _loss(work.model, looked_at)
+            first = _loss(work.model, probed)
             if not math.isfinite(first):
                 raise TrainingError(
                     f"The loss in phase {phase.name!r} is {first} before the first step, so no rate can "
-                    f"mend it; look at the head's loss, and at the pictures."
+                    f"mend it; look at the head's loss, and at the {splits.kind.many}."
                 )
             limit = max(DIVERGED * first, math.log(len(splits.classes)))
-            losses, of_batches = _rise(work.model, batches, looked_at, over=over, limit=limit)
+            losses, batch_losses = _rise(work.model, batches, probed, over=over, limit=limit)
     finally:
         built.model.set_weights(kept)
-    measured_on = sum(len(labels) for _, labels in looked_at)
-    found = _found(phase, over, first, losses, diverged=not losses[-1] <= limit)
-    return dataclasses.replace(found, batch_losses=of_batches, pictures=len(splits.train), measured_on=measured_on)
+    measured_on = sum(len(labels) for _, labels in probed)
+    result = _result(phase, over, first, losses, diverged=not losses[-1] <= limit)
+    return dataclasses.replace(
+        result, batch_losses=batch_losses, kind=splits.kind.name, pictures=len(splits.train), measured_on=measured_on
+    )
 
 
 Batch = tuple[npt.NDArray[Any], ...]
 
 
 def _rise(
-    model: Any, batches: Iterator[Batch], looked_at: Sequence[Batch], *, over: Range, limit: float
+    model: Any, batches: Iterator[Batch], probed: Sequence[Batch], *, over: Range, limit: float
 ) -> tuple[list[float], list[float]]:
-    """The loss on the same pictures after each step, and on the batch of the step, until it is past the limit."""
+    """The loss after each step on the probed batches, and on the step's own batch, until the loss is past the limit."""
     losses: list[float] = []
-    of_batches: list[float] = []
+    batch_losses: list[float] = []
     with progress_bar("rates", over.steps, unit="step") as bar:
         for rate, batch in zip(over.rates(), batches, strict=False):
-            of_batches.append(float(model.train_on_batch(*batch, return_dict=True)["loss"]))
-            losses.append(_loss(model, looked_at))
+            batch_losses.append(float(model.train_on_batch(*batch, return_dict=True)["loss"]))
+            losses.append(_loss(model, probed))
             bar.advance(note=f"rate {rate:.1e}, loss {losses[-1]:.3f}")
             if not losses[-1] <= limit:  # past it, or no number
                 break
-    return losses, of_batches
+    return losses, batch_losses
 
 
-def _loss(model: Any, looked_at: Sequence[Batch]) -> float:
-    """The mean loss over batches of one size, as in inference."""
-    return float(np.mean([model.test_on_batch(*batch, return_dict=True)["loss"] for batch in looked_at]))
+def _loss(model: Any, probed: Sequence[Batch]) -> float:
+    """The mean loss over batches of one size, in inference mode."""
+    return float(np.mean([model.test_on_batch(*batch, return_dict=True)["loss"] for batch in probed]))
 
 
-def _looked_at(inputs: Inputs, splits: Splits) -> list[Batch]:
-    """Training pictures at even steps, at most `MEASURED_ON`, in batches of one size, since each size compiles."""
+def _fixed_batches(inputs: Inputs, splits: Splits) -> list[Batch]:
+    """Evenly spaced training pictures, at most `MEASURED_ON`, in batches of one size, since each size compiles."""
     labels = splits.train.labels
     wanted = min(len(labels), MEASURED_ON)
     count = -(-wanted // splits.batch_size)
@@ -197,7 +206,7 @@ def _looked_at(inputs: Inputs, splits: Splits) -> list[Batch]:
 
 
 def _whole_batches(work: Work, recipe: Recipe, splits: Splits, *, seed: tuple[int, ...]) -> Iterator[Batch]:
-    """Training batches of one size, as in the phase itself, epoch after epoch without end."""
+    """Training batches of one size, otherwise as in the phase itself, epoch after epoch without end."""
     views = len(work.train) // len(splits.train)
     order = Order(len(splits.train), splits.batch_size, seed=seed, views=views)
     pictures = training_batches(order, work, splits.train.labels, recipe=recipe, classes=len(splits.classes))
@@ -207,16 +216,16 @@ def _whole_batches(work: Work, recipe: Recipe, splits: Splits, *, seed: tuple[in
         yield from (batch for batch in pictures.as_numpy_iterator() if len(batch[1]) == size)
 
 
-def _found(phase: Phase, over: Range, first: float, losses: list[float], *, diverged: bool) -> Found:
+def _result(phase: Phase, over: Range, first: float, losses: list[float], *, diverged: bool) -> Found:
     rates = over.rates()[: len(losses)]
-    told = losses[:-1] if diverged else losses
-    if len(told) < FEWEST_STEPS // 4:
+    usable = losses[:-1] if diverged else losses
+    if len(usable) < FEWEST_STEPS // 4:
         raise TrainingError(
             f"Phase {phase.name!r} diverges at once: the loss went from {first:.3g} to {losses[-1]:.3g} at the rate "
             f"{rates[-1]:.1e}, after {len(losses)} steps. Begin lower, such as --from {over.lowest / 1000:.0e}."
         )
-    smoothed = smooth(told, over)
-    suggested, why = suggestion(rates[: len(told)], smoothed, first)
+    smoothed = smooth(usable, over)
+    suggested, why = suggestion(rates[: len(usable)], smoothed, first)
     return Found(
         phase=phase.name,
         lr=phase.lr,
@@ -232,9 +241,9 @@ def _found(phase: Phase, over: Range, first: float, losses: list[float], *, dive
 
 
 def smooth(losses: Sequence[float], over: Range) -> npt.NDArray[np.float64]:
-    """The losses under a bell curve a quarter of a decade wide, which lags behind neither way.
+    """The losses smoothed by a Gaussian a quarter of a decade wide, which does not shift them.
 
-    It is their logarithm that is smoothed, so that the end, where the loss is ten times as high, does not hide a fall.
+    Their logarithms are smoothed, so that the end, where the loss is ten times as high, does not hide a fall.
     """
     decades = math.log10(over.highest / over.lowest)
     logarithms = np.log(np.maximum(losses, 1e-7))
@@ -244,10 +253,10 @@ def smooth(losses: Sequence[float], over: Range) -> npt.NDArray[np.float64]:
 def suggestion(
     rates: npt.NDArray[np.float64], smoothed: npt.NDArray[np.float64], first: float
 ) -> tuple[float | None, str]:
-    """The rate to take, of losses over rates that rise by equal factors, and the rule in words.
+    """The rate to take, and the rule in words. rates: rising by equal factors; smoothed: the losses at them.
 
-    The rate at which the loss falls fastest for each factor of the rate, before it is lowest. None where it does not
-    fall by `LEAST_FALL`.
+    It is the rate of the steepest fall of the loss, over the logarithm of the rate, before the lowest loss. None if the
+    loss does not fall by `LEAST_FALL`.
     """
     lowest = int(np.argmin(smoothed))
     fall = 1 - smoothed[lowest] / first
@@ -262,8 +271,8 @@ def suggestion(
     )
 
 
-def _index_of(recipe: Recipe, name: str | None) -> int:
-    """The place of the phase of that name; without one, of the last that has a rate."""
+def index_of(recipe: Recipe, name: str | None) -> int:
+    """The index of the phase with this name; without a name, of the last phase with a rate."""
     with_rate = {step.name: index for index, step in enumerate(recipe.phases) if isinstance(step, Phase)}
     if not with_rate:
         raise RecipeError("The recipe has no phase with a learning rate: a linear probe needs none.")

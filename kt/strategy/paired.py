@@ -1,9 +1,9 @@
-"""Which of several trained models is better, judged on the same test pictures; and what a learning curve says.
+"""Comparing trained models on the same test pictures, and reading learning curves.
 
-Two things are random in a comparison: which test pictures there happen to be, and the seed of the training. Both are
-drawn again, together for all that is compared (a paired bootstrap), so that what is hard for all cancels out of a
-difference. Drawing both at once errs on the safe side: chance that belongs to one picture under one seed alone counts
-up to three times (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007).
+Two things are random in a comparison: the sample of test pictures, and the seed of the training. Both are resampled
+together for all models (a paired bootstrap), so that pictures that are hard for all models cancel out of a difference.
+Resampling both at once is conservative: the variance of one picture under one seed counts up to three times (Owen, The
+pigeonhole bootstrap, Annals of Applied Statistics 2007).
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kt.evaluate import CONFIDENCE, clusters_of, draw
+from kt.base.metrics import CONFIDENCE
+from kt.heads.classification.measure import clusters_of, draw
 
 RESAMPLES = 2000
 
 BEYOND = 10.0
-"""A learning curve is carried on, as a power law, up to so many times the pictures that it was measured with."""
+"""A learning curve is extrapolated, as a power law, up to this many times the pictures that it was measured with."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,26 +44,26 @@ class Estimate:
         return [float(low), float(high)]
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """The difference; both must come from one `Resamples`, else nothing cancels out."""
+        """The difference; both must come from one `Resamples`, otherwise they are not paired."""
         return Estimate(self.value - other.value, self.draws - other.draws)
 
     def p_value(self) -> float:
-        """How often chance alone brings a difference at least as far from 0, in either direction: 0 to 1."""
+        """The probability, 0 to 1, of a difference at least as far from 0 by chance alone, in either direction."""
         beyond = min(int((self.draws <= 0).sum()), int((self.draws >= 0).sum()))
         return min(1.0, 2 * (beyond + 1) / (len(self.draws) + 1))
 
     def verdict(self) -> Literal["positive", "none", "negative"]:
-        """Of a difference: its sign where the interval leaves out 0, else none."""
+        """The sign of a difference whose interval does not contain 0, else none."""
         low, high = self.interval
         return "positive" if low > 0 else "negative" if high < 0 else "none"
 
 
 class Resamples:
-    """Draws of a test split's groups, class by class as `kt.evaluate` draws them, and of seeds; the same for all.
+    """Resamples of a test split's groups, drawn within each class as in the evaluation, and of seeds; for all models.
 
-    labels: `[N]`. groups: for each picture the thing it shows. seeds: how many there are, at least 1; `seeds - 1` of
-    them are drawn each time, with replacement, for drawing all of so few would show too small a spread (Rao and Wu,
-    Resampling inference with complex survey data, JASA 1988).
+    labels: `[N]`. groups: of each picture. seeds: how many there are, at least 1. Each time `seeds - 1` of them are
+    drawn with replacement, because drawing all of so few would show too small a spread (Rao and Wu, Resampling
+    inference with complex survey data, JASA 1988).
     """
 
     def __init__(
@@ -73,14 +74,14 @@ class Resamples:
         self._seeds = order.integers(seeds, size=(resamples, max(1, seeds - 1)))
 
     def balanced_accuracy(self, right: npt.NDArray[np.bool_]) -> Estimate:
-        """The mean over seeds of the balanced accuracy; right: `[N, seeds]`, whether each model was right on each.
+        """The mean over seeds of the balanced accuracy. right: `[N, seeds]`, whether it was classified correctly.
 
-        Balanced accuracy is the mean recall of the classes that have test pictures, as in `kt.evaluate`.
+        Balanced accuracy is the mean recall of the classes that have test pictures, as in the evaluation.
         """
         hits = right.astype(np.float64)
         clusters = clusters_of(self._labels, self._groups)
         measured = np.mean([hits[pictures].mean(axis=0) for pictures, _, _ in clusters])
-        random = np.random.default_rng(self._seed)  # begins anew for each model, so that all meet the same draws
+        random = np.random.default_rng(self._seed)  # seeded anew for each model, so that all get the same draws
         blocks = []
         for start in range(0, self._resamples, _BLOCK):
             weights = draw(clusters, min(_BLOCK, self._resamples - start), random)
@@ -97,10 +98,10 @@ class Resamples:
 class Match:
     """How many pictures a learner needs for a given accuracy.
 
-    relation: "about" where the curve reaches it; "more than" or "fewer than" all that it was measured with. low, high:
-    a 95% interval; None for an end that lies outside of the measured. carried_on: for "more than", where the curve
-    gets there if it goes on as a power law; None where that is past `BEYOND` times the measured, or where it has no
-    slope.
+    relation: "about" if the curve reaches it; else "more than" the pictures of its last point or "fewer than" those of
+    its first. low, high: a 95% interval; None for an end outside the measured range. carried_on: for "more than", the
+    pictures at which the curve reaches it if it goes on as a power law; None if these are more than `BEYOND` times the
+    measured ones, or if the curve does not rise.
     """
 
     relation: Relation
@@ -123,16 +124,16 @@ class Match:
 def match(pictures: Sequence[int], accuracy: Sequence[Estimate], target: Estimate) -> Match:
     """How many pictures a curve needs to reach `target`.
 
-    pictures: rising, at least 2. accuracy: one for each, from the same `Resamples` as the target. Between two points it
-    goes straight over the logarithm of the pictures, after a dip is ironed out (more pictures can't make a learner
-    worse, but a few test pictures can make it look so).
+    pictures: rising, at least 2. accuracy: one for each, from the same `Resamples` as the target. The curve is linear
+    in the logarithm of the pictures between two points, after dips are removed by isotonic regression: more pictures
+    can't make a learner worse, but a small test split can make it look so.
     """
     rising = np.log(np.asarray(pictures, np.float64))
     values = np.array([[point.value for point in accuracy]])
     (measured,) = _reaches(rising, values, np.array([target.value]))
     draws = _reaches(rising, np.stack([point.draws for point in accuracy], axis=1), target.draws)
     tail = (1 - CONFIDENCE) / 2
-    ends = np.quantile(draws, [tail, 1 - tail], method="closest_observation")  # of infinities there is no mean
+    ends = np.quantile(draws, [tail, 1 - tail], method="closest_observation")  # infinite values can't be interpolated
     low, high = (float(np.exp(end)) if np.isfinite(end) else None for end in ends)
     if measured == np.inf:
         carried_on = _carried_on(rising, ironed(values)[0], target.value)
@@ -143,9 +144,9 @@ def match(pictures: Sequence[int], accuracy: Sequence[Estimate], target: Estimat
 
 
 def ironed(curves: Floats) -> Floats:
-    """The nearest curves, by squares, that never fall: isotonic regression of many at once, `[curves, points]`.
+    """The isotonic regression of many curves at once, `[curves, points]`: the closest curves that never fall.
 
-    By its min-max formula, for scikit-learn's takes a call for each curve.
+    It uses the min-max formula, because scikit-learn needs a call for each curve.
     """
     points = curves.shape[1]
     sums = np.cumsum(np.pad(curves, ((0, 0), (1, 0))), axis=1)
@@ -160,23 +161,24 @@ def ironed(curves: Floats) -> Floats:
 
 
 def _reaches(rising: Floats, curves: Floats, targets: Floats) -> Floats:
-    """The logarithm of the pictures at which each curve first reaches its target; infinite where that lies outside."""
+    """The logarithm of the pictures at which each curve first reaches its target; infinite if outside the range."""
     smooth, rows = ironed(curves), np.arange(len(curves))
     above = np.argmax(smooth >= targets[:, None] - _ROUNDING, axis=1)
     before = np.maximum(above - 1, 0)
     low, high = smooth[rows, before], smooth[rows, above]
     share = np.divide(targets - low, high - low, out=np.ones_like(low), where=high > low)
-    found = rising[before] + np.clip(share, 0, 1) * (rising[above] - rising[before])
-    found[smooth[:, 0] > targets + _ROUNDING] = -np.inf
-    found[smooth[:, -1] < targets - _ROUNDING] = np.inf
-    return np.asarray(found)
+    needed = rising[before] + np.clip(share, 0, 1) * (rising[above] - rising[before])
+    needed[smooth[:, 0] > targets + _ROUNDING] = -np.inf
+    needed[smooth[:, -1] < targets - _ROUNDING] = np.inf
+    return np.asarray(needed)
 
 
 def _carried_on(rising: Floats, smooth: Floats, target: float) -> float | None:
-    """Where a power law reaches the target: error falls with the pictures to some power, from the last point on.
+    """The number of pictures at which a power law reaches the target; None if it is too far away or never reached.
 
-    The power is that of the last three points (Hestness et al., Deep Learning Scaling is Predictable, Empirically,
-    2017). It knows no error that can't be learned away, so it flatters the learner.
+    From the last point of the curve on, the error is a power of the number of pictures. The exponent is fitted to the
+    last three points (Hestness et al., Deep Learning Scaling is Predictable, Empirically, 2017). The law has no
+    irreducible error, so it is optimistic.
     """
     errors = 1 - smooth
     last = slice(-3, None)

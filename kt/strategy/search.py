@@ -1,4 +1,4 @@
-"""`kt run --search 20`: Optuna tries values of rate, depth and dropout, judged on validation alone."""
+"""`kt run --search 20`: Optuna tries values of the rate, the depth and dropout, judged on validation alone."""
 
 import dataclasses
 import time
@@ -8,30 +8,32 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kt import freeze, report
-from kt.console import say, warn
+from kt import freeze
+from kt.base.console import say, warn
+from kt.base.numbers import duration
+from kt.base.run_folder import LOGS, STEPS, TRIALS
 from kt.data.splits import Splits
 from kt.errors import TrainingError
-from kt.goal import LOWER, Goal
+from kt.learnability import scarcity
 from kt.recipe import Phase, Recipe
-from kt.report.numbers import duration
-from kt.run import Trained
-from kt.scarcity import scarcity
+from kt.runs.main import Trained
+from kt.strategy.goal import Goal
+from kt.strategy.trials import timed
 from kt.strategy.validation import Standing, blocks_of, check_validation, fine_tuning, new_model, standing, told_of
-from kt.train import Best, PhaseResult, check_phases, train
+from kt.training import Best, PhaseResult, check_phases, train
 
 FACTOR = 30.0
-"""The rate is sought from so many times below the recipe's to so many times above, on a log scale."""
+"""The rate is searched from the recipe's divided by this to the recipe's times this, on a log scale."""
 
 DROPOUT = 0.6
-"""The dropout is sought from 0 to this."""
+"""The dropout is searched from 0 to this."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """What a trial changes: the fine-tuning rate, how many of the last blocks train, the head's dropout.
+    """What a trial changes: the fine-tuning rate, how many of the last blocks train, and the head's dropout.
 
-    None leaves the recipe's.
+    None leaves the recipe's value.
     """
 
     lr: float | None = None
@@ -46,11 +48,11 @@ class Values:
 AS_WRITTEN = Values()
 
 
-def changed(recipe: Recipe, phase: Phase, values: Values) -> Recipe:
-    """The recipe with the values of a trial. phase: the one that fine-tunes; it is added where the recipe has none."""
+def changed_recipe(recipe: Recipe, phase: Phase, values: Values) -> Recipe:
+    """The recipe with the values of a trial. phase: the one that fine-tunes; it is added if the recipe lacks it."""
     trainable = phase.trainable if values.blocks is None else freeze.last_blocks(values.blocks)
     tuned = dataclasses.replace(phase, lr=phase.lr if values.lr is None else values.lr, trainable=trainable)
-    names = [one.name for one in recipe.phases]
+    names = [step.name for step in recipe.phases]
     phases = list(recipe.phases)
     if phase.name in names:
         phases[names.index(phase.name)] = tuned
@@ -64,7 +66,7 @@ def changed(recipe: Recipe, phase: Phase, values: Values) -> Recipe:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A trial: how it stands, and all that is needed to have its model again."""
+    """A trial: its validation score (`standing`), and all that is needed to restore its model."""
 
     name: str
     recipe: Recipe
@@ -74,13 +76,17 @@ class _Tried:
     best: Best
 
 
+def _folder(name: str) -> str:
+    return name.replace(" ", "_")
+
+
 @dataclass
 class _Sought:
-    """What a search has found so far."""
+    """The state of a search: its trials so far, and the best of them."""
 
     goal: Goal
     splits: Splits
-    logs: Path
+    out: Path
     cached: bool
     started: float = field(default_factory=time.perf_counter)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -88,20 +94,20 @@ class _Sought:
     longest: float = 0.0
 
     def why_stop(self) -> str | None:
-        """The reason for no further trial, if there is one."""
+        """The reason to stop before the next trial, if there is one."""
         if self.won and self.goal.reached(self.won.standing.interval):
             return "the target was reached"
         left = (self.goal.seconds or float("inf")) - (time.perf_counter() - self.started)
         return "the budget was spent" if self.longest > left else None
 
     def try_recipe(self, recipe: Recipe, *, name: str, values: Values = AS_WRITTEN) -> float | None:
-        """Train a recipe and take its figure on validation; None where its loss became no number."""
+        """Train a recipe and give its figure on validation; None if its loss diverged."""
         started, figure = time.perf_counter(), None
         row: dict[str, Any] = {"name": name, **dataclasses.asdict(values)}
         try:
             tried = self._trained(recipe, name=name)
         except TrainingError as error:
-            if self.won is None:  # the recipe as it is
+            if self.won is None:  # the recipe as written
                 raise
             warn(f"{name}: {error}")
             row |= {"figure": None, "interval": None, "verdict": f"failed: {error}"}
@@ -111,6 +117,9 @@ class _Sought:
             if self.won is None or self.goal.better(figure, self.won.standing.figure):
                 self.won = tried
         seconds = time.perf_counter() - started
+        times, saved = timed(self.out / TRIALS / _folder(name), recipe, name=name, seconds=seconds)
+        self.started -= saved
+        seconds = times["seconds"]
         self.longest = max(self.longest, seconds)
         self.rows.append({**row, "seconds": round(seconds, 1)})
         if figure is not None:
@@ -120,27 +129,31 @@ class _Sought:
     def _trained(self, recipe: Recipe, *, name: str) -> _Tried:
         built = new_model(recipe, self.splits)
         check_phases(recipe, built)
-        phases, best = train(built, recipe, self.splits, logs=self.logs / name.replace(" ", "_"), cached=self.cached)
-        stands = standing(built, self.splits, self.goal, seed=recipe.seed)
-        return _Tried(name, recipe, stands, built.model.get_weights(), phases, best)
+        folder = _folder(name)
+        phases, best = train(
+            built, recipe, self.splits, logs=self.out / LOGS / folder, steps=self.out / TRIALS / folder / STEPS,
+            cached=self.cached,
+        )  # fmt: skip
+        score = standing(built, self.splits, self.goal, seed=recipe.seed)
+        return _Tried(name, recipe, score, built.model.get_weights(), phases, best)
 
 
 @dataclass(frozen=True)
 class Search:
-    """The training step that tries the recipe as it is, then `trials` changes of it, and gives the best."""
+    """A run's training that tries the recipe as written, then `trials` changes of it, and gives the best."""
 
     trials: int
     goal: Goal
 
-    def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
-        """Seek on train and validation alone; the same seed seeks the same way, where no budget ends it sooner."""
+    def __call__(self, recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Trained:
+        """Search on train and validation alone. The same seed makes the same trials, unless a budget ends it."""
         notes = check_validation(splits)
         built = new_model(recipe, splits)
-        say(report.weights_line(built.pretrained.source))
+        say(f"weights: {built.pretrained.source.in_words()}")
         check_phases(recipe, built)
         scarce = scarcity(built, recipe, splits, cached=cached)
         phase, blocks = fine_tuning(recipe, built), len(blocks_of(built))
-        sought = _Sought(self.goal, splits, logs, cached)
+        sought = _Sought(self.goal, splits, out, cached)
         sought.try_recipe(recipe, name="as written")
         ended = self._seek(sought, recipe, phase, blocks=blocks)
         won = sought.won
@@ -156,7 +169,7 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
-            direction="minimize" if self.goal.metric in LOWER else "maximize",
+            direction="minimize" if self.goal.lower_is_better else "maximize",
             sampler=optuna.samplers.TPESampler(seed=recipe.seed),
         )
         for number in range(1, self.trials + 1):
@@ -164,7 +177,7 @@ class Search:
                 return f"{reason} after {number - 1} of {self.trials} trials"
             trial = study.ask()
             values = _suggested(trial, recipe, phase, blocks=blocks)
-            figure = sought.try_recipe(changed(recipe, phase, values), name=f"trial {number}", values=values)
+            figure = sought.try_recipe(changed_recipe(recipe, phase, values), name=f"trial {number}", values=values)
             study.tell(trial, figure, state=None if figure is not None else optuna.trial.TrialState.FAIL)
         return "all trials were made"
 
@@ -179,4 +192,4 @@ def _suggested(trial: Any, recipe: Recipe, phase: Phase, *, blocks: int) -> Valu
 
 def _has_dropout(head: Any) -> bool:
     """Whether the head is a dataclass with a field `dropout`, as `kt.Classifier` is."""
-    return dataclasses.is_dataclass(head) and any(one.name == "dropout" for one in dataclasses.fields(head))
+    return dataclasses.is_dataclass(head) and any(field.name == "dropout" for field in dataclasses.fields(head))

@@ -1,6 +1,6 @@
-"""How well frozen features suit a task, told without training a network: LogME, the H-score and nearest neighbours.
+"""How well frozen features suit a task, without training a network: LogME, the H-score and nearest neighbours.
 
-Everything here is numpy in, a number out. A larger number is a better feature in all three.
+All functions take NumPy arrays. A larger LogME, H-score or accuracy of the neighbours means better features.
 """
 
 from collections.abc import Sequence
@@ -14,26 +14,27 @@ Labels = npt.NDArray[np.int64]
 NEIGHBOURS = 5
 
 _LEAST_NOISE = 1e-6
-"""The smallest variance of a one-hot label's noise: labels that the features fit exactly have no finite evidence."""
+"""The smallest noise variance of a one-hot label: if features fit the labels exactly, the evidence is infinite."""
 
 _FLATTEST, _STEEPEST = 1e-10, 1e10
-"""Bounds of the weights' precision where the largest singular value is 1; features that say nothing drive it up."""
+"""Bounds of the weights' precision for a largest singular value of 1; useless features drive it up."""
 
 _STEPS = 1000
 _STILL = 1e-7
-"""The fixed point is reached when no precision moves by more than this share."""
+"""The fixed point is reached when neither precision changes by more than this share."""
 
 
 def logme(features: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """LogME: the largest log evidence of a Bayesian linear model for each class's one-hot label, per picture and class.
 
-    features: `[N, D]`; labels: `[N]`, indices of classes. The mean over the classes that occur of
-    `max over a, b of log p(y | F, a, b) / N` with weights drawn from N(0, 1/a) and noise of variance 1/b, found by the
-    fixed point of the paper on the singular values, so that it costs one decomposition. The scale of the features is of
-    no matter. You et al., LogME: Practical Assessment of Pre-trained Models for Transfer Learning, ICML 2021.
+    features: `[N, D]`; labels: `[N]`, indices of classes. It is the mean over the classes that occur of
+    `max over a, b of log p(y | F, a, b) / N`, with weights drawn from N(0, 1/a) and noise of variance 1/b. The maximum
+    is the fixed point of the paper, computed on the singular values, so that it costs one decomposition. The scale of
+    the features does not matter. (You et al., LogME: Practical Assessment of Pre-trained Models for Transfer Learning,
+    ICML 2021.)
     """
-    matrix, found = _checked(features, labels)
-    one_hot = np.equal.outer(found, np.unique(found)).astype(np.float64)
+    matrix, indices = _checked(features, labels)
+    one_hot = np.equal.outer(indices, np.unique(indices)).astype(np.float64)
     left, values = _decomposed(matrix)
     along = left.T @ one_hot
     outside = np.maximum((one_hot**2).sum(axis=0) - (along**2).sum(axis=0), 0.0)
@@ -66,7 +67,7 @@ def _evidence(squares: Floats, along: Floats, outside: float, count: int) -> flo
 def _log_evidence(
     squares: Floats, along: Floats, outside: float, *, count: int, prior: float, noise: float
 ) -> float:  # fmt: skip
-    """log p(y | F, prior, noise) / N, both precisions; arguments as for the search of its maximum."""
+    """log p(y | F, prior, noise) / N; prior and noise are precisions. The other arguments are those of `_evidence`."""
     spread = prior + noise * squares
     weights = noise * np.sqrt(squares) * along / spread
     misfit = float(((prior / spread * along) ** 2).sum()) + outside
@@ -78,16 +79,16 @@ def _log_evidence(
 
 
 def h_score(features: npt.ArrayLike, labels: npt.ArrayLike, *, shrinkage: float | None = None) -> float:
-    """The H-score: tr(cov(f)^-1 cov(E[f | y])), how much of the features' spread is spread between the classes.
+    """The H-score: tr(cov(f)^-1 cov(E[f | y])), how much of the features' variance lies between the classes.
 
-    From 0 to the number of classes less one. shrinkage: 0 for the definition of Bao et al., An Information-Theoretic
-    Approach to Transferability in Task Transfer Learning, ICIP 2019, which any invertible linear map of the features
-    leaves as it is, and which means nothing where features outnumber pictures; a share from 0 to 1 of the covariance
-    that gives way to a multiple of the identity, and as much off the classes' covariance (Ibrahim, Ponomareva and
-    Mazumder, Newer is Not Always Better: Rethinking Transferability Metrics, their Peculiarities, Stability and
-    Performance, ECML PKDD 2022); None for the share of Ledoit and Wolf, as they do.
+    It goes from 0 to the number of classes less one. shrinkage: 0 for the definition of Bao et al., An
+    Information-Theoretic Approach to Transferability in Task Transfer Learning, ICIP 2019; it is invariant under
+    invertible linear maps of the features, but meaningless where features outnumber pictures. A share from 0 to 1
+    replaces this share of the covariance by a multiple of the identity, and scales the classes' covariance by the rest
+    (Ibrahim, Ponomareva and Mazumder, Newer is Not Always Better: Rethinking Transferability Metrics, their
+    Peculiarities, Stability and Performance, ECML PKDD 2022). None takes the share of Ledoit and Wolf, as they do.
     """
-    matrix, found = _checked(features, labels)
+    matrix, indices = _checked(features, labels)
     matrix = np.where(np.ptp(matrix, axis=0) > 0, matrix - matrix.mean(axis=0), 0.0)  # exactly 0, free of rounding
     share = _ledoit_wolf(matrix) if shrinkage is None else shrinkage
     left, values = _decomposed(matrix)
@@ -97,15 +98,15 @@ def h_score(features: npt.ArrayLike, labels: npt.ArrayLike, *, shrinkage: float 
     target = variances.sum() / matrix.shape[1]
     shrunk = (1 - share) * variances + share * target
     total = 0.0
-    for label in np.unique(found):
-        members = found == label
+    for label in np.unique(indices):
+        members = indices == label
         mean = values * left[members].mean(axis=0)  # the class's mean, in the basis of the right singular vectors
         total += float(members.mean() * (mean**2 / shrunk).sum())
     return (1 - share) * total
 
 
 def _ledoit_wolf(centred: Floats) -> float:
-    """The share of the identity; 1 where there is nothing to shrink."""
+    """The share of the identity; 1 if no feature varies."""
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     return float(ledoit_wolf_shrinkage(centred, assume_centered=True)) if centred.any() else 1.0
@@ -114,38 +115,39 @@ def _ledoit_wolf(centred: Floats) -> float:
 def neighbours(
     features: npt.ArrayLike, labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, k: int = NEIGHBOURS
 ) -> Labels:
-    """The label `[N]` that each picture's `k` nearest pictures of other groups vote for, by cosine.
+    """The label `[N]` that each picture's `k` nearest pictures of other groups vote for, by cosine distance.
 
-    Features are standardised first. Without groups every picture is left out by itself. Of classes with as many votes
+    Features are standardised first. Without groups every picture is its own group. If classes have equally many votes,
     that of the nearest picture wins.
     """
     from sklearn.metrics import pairwise_distances
     from sklearn.preprocessing import StandardScaler
 
-    matrix, found = _checked(features, labels)
-    own = np.arange(len(found)) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    matrix, indices = _checked(features, labels)
+    numbers = np.arange(len(indices))
+    own = numbers if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     distances = pairwise_distances(StandardScaler().fit_transform(matrix), metric="cosine")
     distances[np.equal.outer(own, own)] = np.inf
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
     reachable = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
-    # A vote weighs a little more the nearer it is: enough to settle ties, too little to outvote.
+    # A nearer picture's vote weighs a little more: enough to settle ties, too little to outvote others.
     votes = reachable * (1 + 0.5 ** np.arange(1, nearest.shape[1] + 1) / nearest.shape[1])
-    tally = np.zeros((len(found), int(found.max()) + 1))
-    np.add.at(tally, (np.arange(len(found))[:, None], found[nearest]), votes)
+    tally = np.zeros((len(indices), int(indices.max()) + 1))
+    np.add.at(tally, (numbers[:, None], indices[nearest]), votes)
     return np.asarray(tally.argmax(axis=1), np.int64)
 
 
 def _checked(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Labels]:
-    matrix, found = np.asarray(features, np.float64), np.asarray(labels, np.int64)
-    if matrix.ndim != 2 or found.shape != matrix.shape[:1] or not matrix.size:
-        raise ValueError(f"Features of shape {matrix.shape} do not fit labels of shape {found.shape}.")
+    matrix, indices = np.asarray(features, np.float64), np.asarray(labels, np.int64)
+    if matrix.ndim != 2 or indices.shape != matrix.shape[:1] or not matrix.size:
+        raise ValueError(f"Features of shape {matrix.shape} do not fit labels of shape {indices.shape}.")
     if not np.isfinite(matrix).all():
         raise ValueError("Features must be numbers, and some are infinite or NaN.")
-    return matrix, found
+    return matrix, indices
 
 
 def _decomposed(matrix: Floats) -> tuple[Floats, Floats]:
-    """The left singular vectors `[N, R]` and the singular values `[R]`, largest first, those that are not rounding."""
+    """The left singular vectors `[N, R]` and the singular values `[R]`, largest first, without those from rounding."""
     from scipy import linalg
 
     if matrix.shape[1] > matrix.shape[0]:  # a square matrix with the same left side, in a quarter of the time

@@ -1,4 +1,4 @@
-"""How trained models stand on validation, for what chooses between several; the test split is never looked at."""
+"""Validation scores of trained models, to choose between them; the test split is never used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,24 +7,21 @@ from typing import Any
 import numpy as np
 
 from kt import freeze
-from kt.console import warn
+from kt.base import few
+from kt.base.console import warn
+from kt.base.metrics import HEADLINES
 from kt.data.splits import Splits
 from kt.errors import DataError
-from kt.evaluate import CONFIDENCE, evaluate
-from kt.goal import LOWER, Goal
-from kt.graph import is_functional
-from kt.model import Built, build, predict
+from kt.heads.classification.measure import evaluate
+from kt.network.model import Built, build, predict
 from kt.recipe import Phase, Recipe
-from kt.report.closing import HEADLINES
-from kt.train import seed_everything
-
-FEW = 20
-"""Things of a class in validation below which its figures are called rough."""
+from kt.strategy.goal import Goal
+from kt.training import seed_everything
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A figure on validation and its 95% interval."""
+    """A model's validation score: a figure and its 95% interval."""
 
     figure: float
     interval: tuple[float, float]
@@ -35,7 +32,7 @@ class Standing:
 
 
 def check_validation(splits: Splits) -> list[str]:
-    """Notes on a validation split that is small; DataError where it lacks a class, for what it lacks it can't judge."""
+    """Notes on a small validation split. Raises DataError if it lacks a class, since it can't judge that class."""
     counts = np.bincount(splits.validation.labels, minlength=len(splits.classes))
     if not counts.all():
         lacking = splits.classes[int(counts.argmin())]
@@ -43,40 +40,25 @@ def check_validation(splits: Splits) -> list[str]:
             f"Validation has no picture of {lacking!r}, so nothing can be chosen by it; add pictures of that class, "
             "or take a larger share, such as --set data.validation=0.2."
         )
-    notes = [note for note in [caution(splits)] if note]
-    for note in notes:
+    note = few.caution_on_validation(splits.validation.things(len(splits.classes)), splits.classes)
+    if note:
         warn(note)
-    return notes
-
-
-def caution(splits: Splits) -> str | None:
-    """A word where validation shows so few things that its intervals promise too much; None where it will do."""
-    things = splits.validation.things(len(splits.classes))
-    fewest = min(things)
-    if fewest >= FEW:
-        return None
-    # Clopper and Pearson's lower end where all of n are right.
-    proven = ((1 - CONFIDENCE) / 2) ** (1 / fewest)
-    return (
-        f"validation is small: it shows {fewest} thing{'s' if fewest != 1 else ''} of "
-        f"{splits.classes[things.index(fewest)]!r}, so even with all of them right that class's true recall may be as "
-        f"low as {proven:.2f}; take its intervals with care"
-    )
+    return [note] if note else []
 
 
 def new_model(recipe: Recipe, splits: Splits) -> Built:
-    """The recipe's model before any training, the same for the same seed."""
+    """The recipe's untrained model, the same for the same seed."""
     seed_everything(recipe.seed)
-    return build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
+    return build(recipe, kind=splits.kind, num_classes=len(splits.classes))
 
 
 def standing(built: Built, splits: Splits, goal: Goal, *, seed: int) -> Standing:
-    """How a model stands on validation by the goal's metric."""
+    """A model's validation score by the goal's metric."""
     part = splits.validation
-    scores = predict(built.model, part.pixels)
-    found = evaluate(scores, part.labels, splits.classes, groups=part.groups, seed=seed)
-    low, high = found["intervals"][goal.metric]
-    return Standing(found[goal.metric], (low, high))
+    scores = predict(built.model, part.examples)
+    figures = evaluate(scores, part.labels, splits.classes, groups=part.groups, seed=seed)
+    low, high = figures["intervals"][goal.metric]
+    return Standing(figures[goal.metric], (low, high))
 
 
 def told_of(
@@ -89,20 +71,20 @@ def told_of(
     ended: str,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """What is told in `report.json` of several ways that were tried, the rows under the key `way`.
+    """The keys of `report.json` about several ways that were tried; their rows have the key `way`.
 
-    won, best: the row that won, by its name, and how it stands. ended: why nothing further was tried. notes: those of
-    before.
+    won: the name of the row that won. best: its validation score. ended: why nothing further was tried. notes: earlier
+    notes, to keep.
     """
     return {
-        "goal": _told_goal(goal, best, ended),
+        "goal": _outcome(goal, best, ended),
         way: _judged(rows, won, goal),
         "notes": [_closing(goal, won, best, ended), *notes],
     }
 
 
-def _told_goal(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
-    """The goal and what became of it."""
+def _outcome(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
+    """The goal, and whether it was reached."""
     return {
         "metric": goal.metric,
         "target": goal.value,
@@ -113,17 +95,17 @@ def _told_goal(goal: Goal, best: Standing, ended: str) -> dict[str, Any]:
 
 
 def _closing(goal: Goal, name: str, best: Standing, ended: str) -> str:
-    """Which won and whether that is the target, in one line."""
-    metric = HEADLINES[goal.metric]
+    """Which way won and whether it reached the target, in one line."""
+    metric = HEADLINES[goal.metric].words
     line = f"{name} won, {metric} {best} on validation, where it was chosen; {ended}"
     if goal.value is None or goal.reached(best.interval):
         return line
-    end, bound = ("upper", best.interval[1]) if goal.metric in LOWER else ("lower", best.interval[0])
+    end, bound = ("upper", best.interval[1]) if goal.lower_is_better else ("lower", best.interval[0])
     return f"target not reached: {metric} {goal.value:g} was asked for, and its {end} end is {bound:.3f}; {line}"
 
 
 def _judged(rows: Sequence[dict[str, Any]], won: str, goal: Goal) -> list[dict[str, Any]]:
-    """The rows with a verdict in words for each way that was tried, held against the one that won."""
+    """The rows, each with a verdict in words, compared with the row that won."""
     best = next(row for row in rows if row["name"] == won)
     return [
         {**row, "won": row is best, "verdict": row["verdict"] or _verdict(row, best, rows, goal=goal)} for row in rows
@@ -148,16 +130,15 @@ def _verdict(row: dict[str, Any], best: dict[str, Any], rows: Sequence[dict[str,
 
 
 def fine_tuning(recipe: Recipe, built: Built) -> Phase:
-    """The recipe's last phase in which the backbone trains; where there is none, 5 epochs of everything at 1e-4."""
+    """The recipe's last phase that trains the backbone; if there is none, 5 epochs of everything at 1e-4."""
     for phase in reversed(recipe.phases):
         if isinstance(phase, Phase):
-            phase.trainable(built.backbone)
-            if freeze.count_trainable(built.model, built.backbone).first != "head":
-                return phase
+            with freeze.under(phase.trainable, built.backbone) as moving:
+                if moving.weights:
+                    return phase
     return Phase("fine_tune", trainable=freeze.everything, epochs=5, lr=1e-4, patience=3)
 
 
 def blocks_of(built: Built) -> tuple[str, ...]:
-    """The names of the backbone's blocks, the stem first; none where the backbone can't be read as a graph."""
-    backbone = built.backbone
-    return tuple(block.name for block in freeze.blocks(backbone)) if is_functional(backbone) else ()
+    """The names of the backbone's blocks, the stem first; none if they are unknown."""
+    return tuple(block.name for block in freeze.known_blocks(built.backbone))

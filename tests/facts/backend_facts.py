@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from kt import backend
+from kt.base import backend
+from kt.kinds.pictures.kind import Pictures
 
 NAME = backend.start()
 
@@ -15,9 +16,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from pictures import dark_and_light  # noqa: E402
 
-from kt import Classifier, Phase, Recipe, freeze, graph, model, train  # noqa: E402
-from kt.batches import Order, training_batches  # noqa: E402
-from kt.features.engine import Work  # noqa: E402
+from kt import Classifier, Phase, Recipe, freeze, graph, training  # noqa: E402
+from kt.frozen.engine import Work  # noqa: E402
+from kt.network import model  # noqa: E402
+from kt.training.batches import Order, training_batches  # noqa: E402
 
 
 def tiny(include_top, weights, input_shape):
@@ -39,8 +41,8 @@ SPLITS = dark_and_light(24, 8, 8, size=(32, 32))
 
 
 def built(recipe, weights):
-    train.seed_everything(3)
-    made = model.build(recipe, image_size=(32, 32), num_classes=2)
+    training.seed_everything(3)
+    made = model.build(recipe, kind=Pictures((32, 32)), num_classes=2)
     if weights.exists():
         with np.load(weights) as stored:
             made.model.set_weights([stored[str(index)] for index in range(len(stored))])
@@ -66,7 +68,7 @@ def fit(whole, recipe):
     """Two epochs of the ordinary way, in the order that kt.train takes."""
     for epoch in range(2):
         order = Order(len(SPLITS.train), 8, seed=(recipe.seed, 0), epoch=epoch)
-        work = Work(whole, SPLITS.train.pixels, SPLITS.validation.pixels)
+        work = Work(whole, SPLITS.train.examples, SPLITS.validation.examples)
         batches = training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
         whole.fit(batches, shuffle=False, verbose=0)
 
@@ -78,7 +80,7 @@ def what_moves(trainable, weights):
     made = built(recipe, weights)
     trainable(made.backbone)
     before = state(made)
-    train.compile_for(made.model, recipe, phase, steps=6, backbone=made.backbone)
+    training.compile_for(made.model, recipe, phase, steps=6, backbone=made.backbone)
     with freeze.inference_where_frozen(made.backbone):
         fit(made.model, recipe)
     return moved(before, made)
@@ -90,7 +92,7 @@ def first_losses(weights):
     for name, trainable in (("head", freeze.frozen), ("block", freeze.last_blocks(1))):
         recipe = quiet(trainable)
         made = built(recipe, weights)
-        results, _ = train.train(made, recipe, SPLITS)
+        results, _ = training.train(made, recipe, SPLITS)
         losses[name] = [*results[0].history["loss"], *results[0].history["val_loss"]]
     return losses
 
@@ -112,7 +114,7 @@ def spread_in_training(trainable, weights):
     recipe = recipe_of(Phase("only", trainable, epochs=1, lr=1e-2))
     made = built(recipe, weights)
     trainable(made.backbone)
-    pixels = SPLITS.train.pixels[:8]
+    pixels = SPLITS.train.examples[:8]
     with freeze.inference_where_frozen(made.backbone):
         one, two = (keras.ops.convert_to_numpy(made.model(pixels, training=True)) for _ in range(2))
     return float(np.abs(one - two).max())
@@ -122,7 +124,7 @@ def spread_without_kt(weights):
     """The same of a frozen backbone as Keras has it: not 0, which is why kt's way is needed."""
     made = built(recipe_of(Phase("only", freeze.frozen, epochs=1, lr=1e-2)), weights)
     made.backbone.trainable = False
-    pixels = SPLITS.train.pixels[:8]
+    pixels = SPLITS.train.examples[:8]
     one, two = (keras.ops.convert_to_numpy(made.model(pixels, training=True)) for _ in range(2))
     return float(np.abs(one - two).max())
 
@@ -132,10 +134,10 @@ def cached_and_ordinary(trainable, weights):
     recipe = quiet(trainable, epochs=2)
     (phase,) = recipe.phases
     cached = built(recipe, weights)
-    train.train(cached, recipe, SPLITS)
+    training.train(cached, recipe, SPLITS)
     ordinary = built(recipe, weights)
     phase.trainable(ordinary.backbone)
-    train.compile_for(ordinary.model, recipe, phase, steps=6, backbone=ordinary.backbone)
+    training.compile_for(ordinary.model, recipe, phase, steps=6, backbone=ordinary.backbone)
     with freeze.inference_where_frozen(ordinary.backbone):
         fit(ordinary.model, recipe)
     pairs = zip(cached.model.get_weights(), ordinary.model.get_weights(), strict=True)

@@ -6,7 +6,8 @@ KERAS_BACKEND=jax python equal_training.py FAMILY...
 import json
 import sys
 
-from kt import backend
+from kt.base import backend
+from kt.kinds.pictures.kind import Pictures
 
 backend.start()
 
@@ -14,7 +15,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from pictures import dark_and_light  # noqa: E402
 
-from kt import Classifier, Phase, Recipe, backbones, freeze, graph, model, train  # noqa: E402
+from kt import Classifier, Phase, Recipe, backbones, freeze, graph, training  # noqa: E402
+from kt.network import model  # noqa: E402
 
 SIZE = (64, 64)
 BLOCKS = {
@@ -41,11 +43,11 @@ def after_training(family, *, cached):
         phases.insert(0, Phase("head_alone", freeze.frozen, epochs=2, lr=1e-2, optimizer=momentum))
     constructor = getattr(backbones if "Lite" in family else keras.applications, family)
     recipe = Recipe(lambda: SPLITS, constructor, Classifier(dropout=0.2), phases, weights="none", seed=5)
-    train.seed_everything(recipe.seed)
-    built = model.build(recipe, image_size=SIZE, num_classes=2)
+    training.seed_everything(recipe.seed)
+    built = model.build(recipe, kind=Pictures(SIZE), num_classes=2)
     waken(built)
     before = statistics(built)
-    results, _ = train.train(built, recipe, SPLITS, cached=cached)
+    results, _ = training.train(built, recipe, SPLITS, cached=cached)
     losses = [loss for result in results for name in ("loss", "val_loss") for loss in result.history[name]]
     kept = all(np.array_equal(one, other) for one, other in zip(before, statistics(built), strict=True))
     return built.model.get_weights(), losses, kept
@@ -57,7 +59,7 @@ def waken(built):
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    built.model(SPLITS.train.pixels, training=True)
+    built.model(SPLITS.train.examples, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

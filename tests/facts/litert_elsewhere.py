@@ -5,14 +5,14 @@ KERAS_BACKEND=jax python litert_elsewhere.py
 
 import json
 
-from kt import backend
+from kt.base import backend
 
 NAME = backend.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from kt.features import encode  # noqa: E402
+from kt.frozen import encode  # noqa: E402
 
 
 def small():

@@ -6,15 +6,17 @@ Run by tests/test_many_pictures.py in a child process, since what a process took
 import re
 from pathlib import Path
 
-from kt import backend
+from kt.base import backend
+from kt.kinds.pictures.kind import Pictures
 
 backend.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from kt import Classifier, Phase, Recipe, freeze, model, train  # noqa: E402
+from kt import Classifier, Phase, Recipe, freeze, training  # noqa: E402
 from kt.data.splits import Split, Splits  # noqa: E402
+from kt.network import model  # noqa: E402
 
 PICTURES, FEATURES = 100_000, 1280
 
@@ -41,8 +43,8 @@ def main():
     splits = Splits(part(PICTURES - 1000, 0), part(1000, 1), part(2, 2), ("dark", "light"), 256, "made up", "-")
     phases = [Phase("only", freeze.frozen, epochs=2, lr=1e-3)]
     recipe = Recipe(lambda: splits, wide, Classifier(), phases, weights="none")
-    built = model.build(recipe, image_size=(8, 8), num_classes=2)
-    (result,), best = train.train(built, recipe, splits)
+    built = model.build(recipe, kind=Pictures((8, 8)), num_classes=2)
+    (result,), best = training.train(built, recipe, splits)
     assert result.inputs == "stored outputs of pool", result.inputs
     assert best.val_accuracy > 0.9, best.val_accuracy
     # Not getrusage's figure, which begins with what the process that started this one held.

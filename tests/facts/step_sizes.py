@@ -5,7 +5,8 @@ KERAS_BACKEND=jax python step_sizes.py
 
 import json
 
-from kt import backend
+from kt.base import backend
+from kt.kinds.pictures.kind import Pictures
 
 backend.start()
 
@@ -13,9 +14,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from pictures import dark_and_light  # noqa: E402
 
-from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, model, train  # noqa: E402
-from kt.batches import Order, training_batches  # noqa: E402
-from kt.features.engine import Engine  # noqa: E402
+from kt import Classifier, Cosine, LayerwiseDecay, Phase, Recipe, freeze, training  # noqa: E402
+from kt.frozen.engine import Engine  # noqa: E402
+from kt.network import model  # noqa: E402
+from kt.training.batches import Order, training_batches  # noqa: E402
 
 LR = 0.25
 SIZE = (16, 16)
@@ -43,11 +45,11 @@ def recipe_of(*phases):
 def after_a_step(phase, *, cached):
     """By how much each weight moves in one step on all pictures, and the model's own optimizer."""
     recipe = recipe_of(phase)
-    train.seed_everything(recipe.seed)
-    built = model.build(recipe, image_size=SIZE, num_classes=2)
+    training.seed_everything(recipe.seed)
+    built = model.build(recipe, kind=Pictures(SIZE), num_classes=2)
     phase.trainable(built.backbone)
     work = Engine(built, recipe, SPLITS, cached=cached).work(0)
-    train.compile_for(work.model, recipe, phase, steps=4, backbone=built.backbone)
+    training.compile_for(work.model, recipe, phase, steps=4, backbone=built.backbone)
     before = state(built)
     order = Order(len(SPLITS.train), 8, seed=(0,))
     batches = training_batches(order, work, SPLITS.train.labels, recipe=recipe, classes=2)
@@ -84,18 +86,18 @@ def twice_the_middle(block, blocks):
 
 def scaled():
     """The same under loss scaling, as mixed precision on a GPU has it; no rounding, for the layers are in float32."""
-    built_by = train.compile_for
+    built_by = training.compile_for
 
     def with_loss_scaling(made, recipe, phase, *, steps, backbone):
         built_by(made, recipe, phase, steps=steps, backbone=backbone)
         optimizer = keras.optimizers.LossScaleOptimizer(made.optimizer)
         made.compile(optimizer, loss=recipe.head.loss(), jit_compile=keras.backend.backend() == "jax")
 
-    train.compile_for = with_loss_scaling
+    training.compile_for = with_loss_scaling
     try:
         return rates(LayerwiseDecay(0.5), freeze.everything)
     finally:
-        train.compile_for = built_by
+        training.compile_for = built_by
 
 
 def trained():
@@ -105,8 +107,8 @@ def trained():
         Phase("blocks", freeze.last_blocks(2), epochs=4, lr=0.1, schedule=Cosine(0.0), layer_rates=LayerwiseDecay(0.5)),
     )
     recipe = recipe_of(*phases)
-    built = model.build(recipe, image_size=SIZE, num_classes=2)
-    results, _ = train.train(built, recipe, SPLITS)
+    built = model.build(recipe, kind=Pictures(SIZE), num_classes=2)
+    results, _ = training.train(built, recipe, SPLITS)
     return [
         {"rates": {rate.block: rate.lr for rate in result.layer_rates}, "lr": result.history["lr"]}
         for result in results

@@ -1,4 +1,4 @@
-"""Which columns of a table hold path, label, split and group: by their names, else by what they hold."""
+"""Which columns of a table hold path, label, split and group: by their names, else by their cells."""
 
 import re
 import unicodedata
@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from kt.data.find import SUFFIXES
 from kt.data.split_words import split_of
 from kt.data.tables.text import Row
 from kt.errors import DataError, did_you_mean
+from kt.kinds.pictures.find import SUFFIXES
 
 _PATHS = (
     *("path", "filepath", "imagepath", "imgpath", "picturepath", "photopath", "fullpath", "relativepath"),
@@ -30,10 +30,11 @@ _LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class Columns:
-    """Where each row has its cells, by index. names: as written; of a table without a first line of names, made up.
+    """The columns of a table by their use, as indices into each row. names: as written, or made up if no line has any.
 
-    label: None where each class has a column of ones and zeros, `one_hot`. flag: the split that a yes in `split` means,
-    where it is such a column. facts: what is not plain. rows: those of pictures.
+    label: None if each class has a column of ones and zeros; these are `one_hot`. flag: the split that a yes in the
+    column `split` means, if that is a yes/no column; else empty. group: None without such a column. rows: one for each
+    picture, without the line of names. facts: how the columns were chosen, if their names alone don't say it.
     """
 
     names: tuple[str, ...]
@@ -56,9 +57,10 @@ def find_columns(
     label_column: str | None = None,
     group_column: str | None = None,
 ) -> Columns:
-    """Where a table's rows have what is needed. is_there: whether a cell names a file; it is asked of a few.
+    """Find the columns of a table. is_there: whether a cell names an existing file; it is called for a few cells only.
 
-    Raises DataError that lists the columns where it is not clear, or where one that was named is not there.
+    path_column, label_column, group_column: names of columns, if the caller knows them. Raises DataError, with a list
+    of the columns, if it is not clear which is which, or if a named column does not exist.
     """
     if not rows:
         raise DataError(f"The table {file} is empty; expected a first line such as path,label, and a line a picture.")
@@ -93,7 +95,7 @@ def _looks_like_picture(cell: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """A column's name without case, spaces and signs: `Image Path` and `image_path` are one."""
+    """A column's name without case, spaces and punctuation: `Image Path` and `image_path` are equal."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     return "".join(character for character in plain if character.isalnum()) or plain.strip()
 
@@ -106,10 +108,10 @@ class _Search:
     is_there: Callable[[str], bool]
 
     def named(self, name: str) -> int:
-        """The column that was asked for: as it is written, else without case and signs."""
+        """The column with this name: spelled the same, else equal without case and punctuation."""
         if name in self.names:
             return self.names.index(name)
-        alike = [index for index, found in enumerate(self.names) if _key(found) == _key(name)]
+        alike = [index for index, own in enumerate(self.names) if _key(own) == _key(name)]
         if len(alike) == 1:
             return alike[0]
         raise DataError(f"{self.file} has no column {name!r}. {did_you_mean(name, self.names)}")
@@ -118,28 +120,28 @@ class _Search:
         return next((index for word in known for index, name in enumerate(self.names) if _key(name) == word), None)
 
     def values(self, index: int, *, most: int = _LOOKED_AT) -> list[str]:
-        """The cells of a column, of so many rows."""
+        """The cells of a column in the first `most` rows."""
         return [row.cells[index] if index < len(row.cells) else "" for row in self.rows[:most]]
 
     def path(self) -> int:
         if "path" in self.names:
             return self.names.index("path")
-        found = [index for index, name in enumerate(self.names) if _key(name) in _PATHS]
-        if not self.rows and found:
-            return min(found, key=lambda index: _PATHS.index(_key(self.names[index])))
+        named = [index for index, name in enumerate(self.names) if _key(name) in _PATHS]
+        if not self.rows and named:
+            return min(named, key=lambda index: _PATHS.index(_key(self.names[index])))
         everyone = range(len(self.names))
         scores = {index: self._pictures(index) for index in everyone}
         best = max(scores.values(), default=0)
         good = [index for index in everyone if best and scores[index] > 0.9 * best]
-        chosen = [index for index in good if index in found] or good
-        if chosen and (best >= 0.5 or set(chosen) & set(found)):
+        chosen = [index for index in good if index in named] or good
+        if chosen and (best >= 0.5 or set(chosen) & set(named)):
             return min(chosen, key=lambda index: self._rank(index, _PATHS))
-        if len(found) == 1 and _key(self.names[found[0]]) not in ("name", "id", "uid", "uuid", "key", "index"):
-            return found[0]
+        if len(named) == 1 and _key(self.names[named[0]]) not in ("name", "id", "uid", "uuid", "key", "index"):
+            return named[0]
         raise DataError(self._unclear("path", "names a picture's file"))
 
     def _pictures(self, index: int) -> float:
-        """The share of cells that name a picture: by their suffix, or because there is such a file."""
+        """The share of cells that name a picture: they have a picture's suffix, or the file exists."""
         cells = [cell for cell in self.values(index, most=30) if cell]
         return sum(_looks_like_picture(cell) or self.is_there(cell) for cell in cells) / max(1, len(cells))
 
@@ -148,7 +150,7 @@ class _Search:
         return (known.index(key) if key in known else len(known), index)
 
     def split(self, *, taken: set[int]) -> tuple[int | None, str]:
-        """The column of splits and, where it is one of yes and no, the split that a yes means."""
+        """The column of splits and, if it holds yes and no, the split that a yes means."""
         for index, name in enumerate(self.names):
             if _key(name) == "split" and index not in taken:
                 return index, ""
@@ -164,18 +166,18 @@ class _Search:
         return None, ""
 
     def label(self, taken: set[int]) -> tuple[int | None, tuple[int, ...]]:
-        """The column of labels; or else the columns of ones and zeros, one a class."""
+        """The column of labels; or None and the columns of ones and zeros, one for each class."""
         free = [index for index in range(len(self.names)) if index not in taken]
-        found = [index for index in free if _key(self.names[index]) in _LABELS]
-        exact = [index for index in found if _key(self.names[index]) == "label"]
-        if exact or len(found) == 1:
-            return (exact or found)[0], ()
-        if found:
-            numbers = [index for index in found if all(_number(value) for value in self.values(index))]
-            texts = [index for index in found if index not in numbers]
-            one = texts if len(texts) == 1 else found
-            if len(one) == 1 or self._same(found):
-                return min(one, key=lambda index: self._rank(index, _LABELS)), ()
+        named = [index for index in free if _key(self.names[index]) in _LABELS]
+        exact = [index for index in named if _key(self.names[index]) == "label"]
+        if exact or len(named) == 1:
+            return (exact or named)[0], ()
+        if named:
+            numbers = [index for index in named if all(_number(value) for value in self.values(index))]
+            texts = [index for index in named if index not in numbers]
+            candidates = texts if len(texts) == 1 else named
+            if len(candidates) == 1 or self._same(named):
+                return min(candidates, key=lambda index: self._rank(index, _LABELS)), ()
             raise DataError(self._unclear("label", "names the class"))
         flags = tuple(index for index in free if self._ones_and_zeros(index))
         if len(flags) > 1:
@@ -189,7 +191,7 @@ class _Search:
         return bool(values & _TRUE) and values <= _TRUE | _FALSE
 
     def _same(self, columns: Sequence[int]) -> bool:
-        """Whether several columns say the same in other words, such as a class's name and its number."""
+        """Whether several columns say the same in different words, such as a class's name and its number."""
         rows = list(zip(*(self.values(index, most=len(self.rows)) for index in columns), strict=True))
         return all(len(set(rows)) == len({row[place] for row in rows}) for place in range(len(columns)))
 
@@ -205,7 +207,7 @@ class _Search:
     def told(
         self, *, path: int, label: int | None, one_hot: Sequence[int], split: int | None, used: set[int]
     ) -> list[str]:
-        """What was taken for what, where names alone do not say it, and which columns are not looked at."""
+        """Facts on which column was taken for what, if its name alone doesn't say it, and which columns are ignored."""
         facts = []
         if self.names[path] != "path" or label is None or self.names[label] != "label":
             classes = f"one class a column ({', '.join(self.names[index] for index in one_hot)})"
@@ -220,7 +222,7 @@ class _Search:
 
 
 def is_true(cell: str) -> bool:
-    """Whether a cell of ones and zeros says yes."""
+    """Whether a cell of a yes/no column, or of ones and zeros, means yes."""
     return cell.casefold() in _TRUE
 
 

@@ -1,4 +1,4 @@
-"""What a table says: the pictures with their labels, splits and groups, and all that was left out or put right."""
+"""Reads a table: its pictures with labels, splits and groups, and notes on what was left out or corrected."""
 
 import re
 from collections import Counter, defaultdict
@@ -16,18 +16,24 @@ from kt.data.tables.text import Row, read_rows
 from kt.errors import DataError, did_you_mean
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".tab", ".psv"})
-"""What is taken for a table where a folder could stand too."""
+"""Suffixes of a table, for an argument that may be a folder or a table."""
 
 NO_LABEL = frozenset({"", "nan", "<na>", "na", "n/a", "#n/a", "null", "nil"})
-"""Cells that say that there is no label, in any case; and `None`, as Python writes it."""
+"""Cells, in lower case, that mean that there is no label. Python's `None` means it too, in this spelling only."""
 
 SEVERAL = 0.05
-"""From this share of pictures with two labels on, a table is of several labels a picture, not one with mistakes."""
+"""If more than this share of the pictures have two labels, the table is meant to hold several labels a picture.
+
+A smaller share is taken as mistakes.
+"""
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A picture as a table names it. written: its path there. line: of the row, counted from 1."""
+class ListedPicture:
+    """A picture as a table names it. written: its path in the table. line: the line of its row, counted from 1.
+
+    thing: what a person calls its group; empty if the picture is a group of its own.
+    """
 
     file: Path
     written: str
@@ -35,13 +41,14 @@ class Listed:
     split: str | None
     group: str
     line: int
+    thing: str = ""
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """The pictures of a table in its order. facts: how it was understood. notes: what a person should look at."""
+    """The pictures of a table, in its order. facts: how it was understood. notes: what a person should look at."""
 
-    pictures: tuple[Listed, ...]
+    pictures: tuple[ListedPicture, ...]
     facts: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -51,12 +58,12 @@ class TableLayout:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is meant as a table: by its suffix, and no folder."""
+    """Whether a path means a table: it has a table's suffix, and is no folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def check_table_group_by(by: str) -> None:
-    """Raise RecipeError unless it is one of the ways to group, a regular expression, or may be a column's name."""
+    """Raise RecipeError if `by` has a parenthesis and is not a valid regular expression; else it may name a column."""
     if "(" in by:
         check_group_by(by)
 
@@ -73,10 +80,10 @@ def read_table(
 ) -> TableLayout:
     """The pictures that a table names, with one class each.
 
-    path_column, label_column: where the columns' names do not say it. group_by: one of the ways of `kt.data.groups`, a
-    regular expression of the path, or a column; "auto" takes the column `group`. known: the classes that are expected,
-    where a model says so. fewest, drawn: of things in a class, and whether splits that are missing will be drawn.
-    Raises DataError with the line, or with the columns that there are.
+    path_column, label_column: needed if the names of the columns don't say which they are. group_by: one of the ways of
+    `kt.data.groups`, a regular expression of the path, or a column; "auto" takes the column `group`. known: the classes
+    of a model, if pictures are read for one. fewest: how many groups each class must have for "auto" to accept a way.
+    drawn: whether missing splits will be drawn later. Raises DataError with the line, or with a list of the columns.
     """
     read = read_rows(file)
     finder = Finder(file.parent)
@@ -93,28 +100,28 @@ def read_table(
     labelled = _with_label(cells, file, notes)
     _one_label_each(labelled, file)
     spelled, merged = one_class(cell.label for cell in labelled if cell.label not in known)
-    splits, told = _splits(labelled, columns, file)
+    splits, split_facts = _splits(labelled, columns, file)
     files = [finder.find(cell.path) for cell in labelled]
-    found = [
-        Listed(path, cell.path, _class(cell.label, spelled, known), splits[cell.split], cell.group, cell.line)
+    listed = [
+        ListedPicture(path, cell.path, _class(cell.label, spelled, known), splits[cell.split], cell.group, cell.line)
         for cell, path in zip(labelled, files, strict=True)
     ]
-    _some_there(found, file)
-    found = _once(found, file, notes)
-    groups = _groups(found, columns, group_by, fewest=fewest, drawn=drawn)
+    _some_there(listed, file)
+    listed = _once(listed, file, notes)
+    groups = _groups(listed, columns, group_by, fewest=fewest, drawn=drawn)
     pictures = tuple(
-        Listed(one.file, one.written, one.label, one.split, group, one.line)
-        for one, group in zip(found, groups.names, strict=True)
+        ListedPicture(row.file, row.written, row.label, row.split, group, row.line, thing)
+        for row, group, thing in zip(listed, groups.names, groups.things, strict=True)
     )
     how = [*read.facts, *columns.facts]
     facts = [f"{file.name}: {'; '.join(how)}"] if how else []
-    facts += [*told, *finder.facts(), *([groups.fact] if groups.fact else [])]
-    return TableLayout(pictures, tuple(facts), (*notes, *merged, *_words(found)))
+    facts += [*split_facts, *finder.facts(), *([groups.fact] if groups.fact else [])]
+    return TableLayout(pictures, tuple(facts), (*notes, *merged, *_words(listed)))
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """One row's cells by what they are for."""
+    """The cells of one row, by their use."""
 
     line: int
     path: str
@@ -161,28 +168,28 @@ def _class(label: str, spelled: dict[str, str], known: Collection[str]) -> str:
 
 
 def _with_label(cells: Sequence[_Cells], file: Path, notes: list[str]) -> list[_Cells]:
-    """The rows with a label; the others are told with their lines."""
+    """The rows with a label; the others go into `notes` with their lines. Raises DataError if no row has a label."""
     without = [cell for cell in cells if _missing(cell.label)]
     if without and len(without) == len(cells):
         raise DataError(f"{file}: no row has a label; {_lines(cell.line for cell in without)}.")
     if without:
         written = sorted({cell.label for cell in without if cell.label})
-        told = f" ({', '.join(written)} is none)" if written else ""
+        empty = f" ({', '.join(written)} is none)" if written else ""
         rows, are = ("1 row has", "is") if len(without) == 1 else (f"{len(without):,} rows have", "are")
-        notes.append(f"{rows} no label{told} and {are} left out: {_lines(cell.line for cell in without)}")
+        notes.append(f"{rows} no label{empty} and {are} left out: {_lines(cell.line for cell in without)}")
     return [cell for cell in cells if not _missing(cell.label)]
 
 
 def _one_label_each(cells: Sequence[_Cells], file: Path) -> None:
-    """Raise DataError where cells hold several labels: their parts come again in others, alone or in other company."""
+    """Raise DataError if cells hold several labels: the sign is that their parts occur in other labels too."""
     labels = Counter(cell.label for cell in cells)
     for mark in "|;,":
         parts = {label: [part.strip() for part in label.split(mark)] for label in labels}
-        several = {label for label, found in parts.items() if len(found) > 1 and all(found)}
+        several = {label for label, own in parts.items() if len(own) > 1 and all(own)}
         _check_parts(parts, several, cells, file, always=mark == "|")
     parts = {label: label.split() for label in labels}
-    several = {label for label, found in parts.items() if len(found) > 1}
-    # Words of a name are parted by spaces as labels are; not so where the names themselves have signs for spaces.
+    several = {label for label, own in parts.items() if len(own) > 1}
+    # Spaces may separate labels or the words of one label. They separate labels if words are joined by _ or -.
     if any(re.search(r"\w[_-]\w", part) for label in several for part in parts[label]):
         _check_parts(parts, several, cells, file)
 
@@ -190,9 +197,9 @@ def _one_label_each(cells: Sequence[_Cells], file: Path) -> None:
 def _check_parts(
     parts: dict[str, list[str]], several: set[str], cells: Sequence[_Cells], file: Path, *, always: bool = False
 ) -> None:
-    met = Counter(part for found in parts.values() for part in set(found))
+    counts = Counter(part for own in parts.values() for part in set(own))
     for cell in cells:
-        if cell.label in several and (always or any(met[part] > 1 for part in parts[cell.label])):
+        if cell.label in several and (always or any(counts[part] > 1 for part in parts[cell.label])):
             count = sum(1 for other in cells if other.label in several)
             raise DataError(
                 f"{file}:{cell.line}: {cell.label!r} is several labels in one cell, as in {count:,} rows; kt takes one "
@@ -200,9 +207,9 @@ def _check_parts(
             )
 
 
-def _words(found: Sequence[Listed]) -> list[str]:
-    """A note on labels of several words that share words, which may have been meant as several labels."""
-    labels = {one.label for one in found}
+def _words(listed: Sequence[ListedPicture]) -> list[str]:
+    """A note on labels of several words of which one is a label by itself: they may be meant as several labels."""
+    labels = {row.label for row in listed}
     words = Counter(word for label in labels for word in set(label.split()))
     shared = sorted(label for label in labels if len(label.split()) > 1 and any(words[w] > 1 for w in label.split()))
     alone = [label for label in shared if any(word in labels for word in label.split())]
@@ -212,7 +219,7 @@ def _words(found: Sequence[Listed]) -> list[str]:
 
 
 def _splits(cells: Sequence[_Cells], columns: Columns, file: Path) -> tuple[dict[str, str | None], list[str]]:
-    """The split that each word of the column means, and one line on it where a word is not plain."""
+    """The split that each word of the column means, and one line on it if a word is not the split's own name."""
     words = dict.fromkeys(cell.split for cell in cells)
     if columns.flag:
         other = "test" if columns.flag == "train" else "train"
@@ -223,75 +230,79 @@ def _splits(cells: Sequence[_Cells], columns: Columns, file: Path) -> tuple[dict
         if cell.split and meant[cell.split] is None:
             hint = did_you_mean(cell.split.lower(), ("train", "validation", "test"))
             raise DataError(f"{file}:{cell.line}: unknown split {cell.split!r}. {hint}")
-    plain = {word: split for word, split in meant.items() if word.lower() != split}
-    told = [f"splits: {', '.join(f'{word} is {split}' for word, split in plain.items())}"] if plain else []
-    return {"": None, **meant}, told
+    renamed = {word: split for word, split in meant.items() if word.lower() != split}
+    facts = [f"splits: {', '.join(f'{word} is {split}' for word, split in renamed.items())}"] if renamed else []
+    return {"": None, **meant}, facts
 
 
-def _some_there(found: Sequence[Listed], file: Path) -> None:
-    """Raise DataError where not one of the pictures is there."""
-    if found and not any(one.file.exists() for one in found[:1000]) and not any(one.file.exists() for one in found):
+def _some_there(listed: Sequence[ListedPicture], file: Path) -> None:
+    """Raise DataError if none of the picture files exists."""
+    if listed and not any(row.file.exists() for row in listed[:1000]) and not any(row.file.exists() for row in listed):
         raise DataError(
-            f"None of the {len(found):,} pictures of {file} is there; the first, {found[0].written}, was sought from "
+            f"None of the {len(listed):,} pictures of {file} is there; the first, {listed[0].written}, was sought from "
             f"{file.parent} and from the working directory, and by its name below {file.parent}."
         )
 
 
-def _once(found: Sequence[Listed], file: Path, notes: list[str]) -> list[Listed]:
-    """Each picture once: rows that say the same again are left out and told; so is a picture with two labels."""
-    by_file: dict[Path, list[Listed]] = defaultdict(list)
-    for one in found:
-        by_file[one.file].append(one)
-    two = {path: same for path, same in by_file.items() if len({one.label for one in same}) > 1}
+def _once(listed: Sequence[ListedPicture], file: Path, notes: list[str]) -> list[ListedPicture]:
+    """Each picture once in each split: repeated rows and pictures with two labels are left out, with a note.
+
+    Raises DataError if so many pictures have two labels that the table is meant to hold several labels a picture.
+    """
+    by_file: dict[Path, list[ListedPicture]] = defaultdict(list)
+    for row in listed:
+        by_file[row.file].append(row)
+    two = {path: same for path, same in by_file.items() if len({row.label for row in same}) > 1}
     if two:
-        told = [
-            f"{same[0].written} ({', '.join(f'{one.label} in line {one.line}' for one in _by_label(same))})"
+        examples = [
+            f"{same[0].written} ({', '.join(f'{row.label} in line {row.line}' for row in _by_label(same))})"
             for same in list(two.values())[:10]
         ]
         more = f" and {len(two) - 10} more" if len(two) > 10 else ""
-        which = f"{len(two):,} of {len(by_file):,} pictures have two labels: {', '.join(told)}{more}"
+        which = f"{len(two):,} of {len(by_file):,} pictures have two labels: {', '.join(examples)}{more}"
         if len(two) > max(1, SEVERAL * len(by_file)):
             raise DataError(f"{file}: {which}. kt takes one label a picture; keep one row of each.")
         notes.append(f"left out, for {which}; keep one row of each")
-    kept: list[Listed] = []
+    kept: list[ListedPicture] = []
     again: list[int] = []
     for path, same in by_file.items():
         if path in two:
             continue
         seen: set[str | None] = set()
-        for one in same:  # in two splits it is left to what finds leaks
-            if one.split in seen:
-                again.append(one.line)
+        for row in same:  # a picture in two splits stays in both here: the search for leaks decides on it
+            if row.split in seen:
+                again.append(row.line)
             else:
-                seen.add(one.split)
-                kept.append(one)
+                seen.add(row.split)
+                kept.append(row)
     if again:
         rows, are = ("1 row says", "is") if len(again) == 1 else (f"{len(again):,} rows say", "are")
         notes.append(f"{rows} the same again and {are} left out: {_lines(sorted(again))}")
-    return sorted(kept, key=lambda one: one.line)
+    return sorted(kept, key=lambda row: row.line)
 
 
-def _by_label(same: Sequence[Listed]) -> list[Listed]:
-    return list({one.label: one for one in reversed(same)}.values())[::-1]
+def _by_label(same: Sequence[ListedPicture]) -> list[ListedPicture]:
+    return list({row.label: row for row in reversed(same)}.values())[::-1]
 
 
-def _groups(found: Sequence[Listed], columns: Columns, group_by: str, *, fewest: int, drawn: bool) -> Groups:
-    """The group of each picture: by the column, else by its path as pictures in folders are grouped."""
-    paths = [PurePosixPath(one.written.replace("\\", "/")) for one in found]
+def _groups(listed: Sequence[ListedPicture], columns: Columns, group_by: str, *, fewest: int, drawn: bool) -> Groups:
+    """The group of each picture: by the column, else by its path, as for pictures in a folder."""
+    paths = [PurePosixPath(row.written.replace("\\", "/")) for row in listed]
     if columns.group is not None and group_by not in set(GROUP_WAYS) - {"auto"} and "(" not in group_by:
-        # What has none stands for itself, under a name that no cell has.
-        return Groups(tuple(one.group or f"/{path}" for one, path in zip(found, paths, strict=True)))
+        # A picture with an empty cell is its own group, under a name that no cell should hold.
+        names = tuple(row.group or f"/{path}" for row, path in zip(listed, paths, strict=True))
+        return Groups(names, tuple(row.group for row in listed))
     shared = _shared([path.parent.parts for path in paths])
     places = []
-    for one, path in zip(found, paths, strict=True):
+    for row, path in zip(listed, paths, strict=True):
         folders = path.parent.parts[shared:]
-        if one.label in folders:
-            folders = folders[len(folders) - folders[::-1].index(one.label) :]
-        elif group_by == "auto":  # they may be cameras, days, or any thousand files
+        if row.label in folders:
+            folders = folders[len(folders) - folders[::-1].index(row.label) :]
+        elif group_by == "auto":  # the folders may be cameras, days, or arbitrary batches of files
             folders = ()
-        pool = one.split in (None, "train")
-        places.append(Place(path, within=(one.split or "", one.label), folders=folders, pool=pool))
-    given = {one.split for one in found}
+        pool = row.split in (None, "train")
+        places.append(Place(path, within=(row.split or "", row.label), folders=folders, pool=pool))
+    given = {row.split for row in listed}
     missing = sum(name not in given for name in ("validation", "test")) if drawn else 0
     return find_groups(places, group_by, fewest=fewest, missing=missing)
 
@@ -306,7 +317,7 @@ def _shared(folders: Sequence[tuple[str, ...]]) -> int:
 
 
 def _lines(numbers: Iterable[int]) -> str:
-    """Such as `lines 3, 8 and 40 more`."""
+    """The numbers of lines as text, such as `lines 3, 8 and 40 more`."""
     ordered = list(numbers)
     first = ", ".join(map(str, ordered[:10]))
     more = f" and {len(ordered) - 10:,} more" if len(ordered) > 10 else ""
@@ -314,7 +325,11 @@ def _lines(numbers: Iterable[int]) -> str:
 
 
 def to_measure(layout: TableLayout) -> tuple[TableLayout, str]:
-    """What a model is measured on: test where the table has splits, and one line on that; else all of it."""
+    """The pictures to measure a model on, and one line on the choice.
+
+    They are those of test, or else of validation or of train; all pictures, and no line, if the table has no splits or
+    only one.
+    """
     splits = {picture.split for picture in layout.pictures}
     for split in ("test", "validation", "train"):
         if split in splits and splits != {split}:

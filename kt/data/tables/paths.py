@@ -1,7 +1,7 @@
-"""The files that a table means by its paths: written on Windows, on another machine, without a suffix, in another case.
+"""Finds the picture files that the paths in a table mean, even if they were written on Windows or another machine.
 
-A path is taken as it stands where it leads to something. Else the picture is sought by its name below the table's
-folder, and taken where only one can be meant; how many were found so is told.
+A path is taken as it is written if it exists. Else the picture is searched for by its name below the table's folder,
+ignoring case and a missing suffix; it is taken if only one file matches best. A fact says how many were found that way.
 """
 
 import os
@@ -11,15 +11,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kt.data.find import SUFFIXES, hidden
+from kt.kinds.pictures.find import SUFFIXES, hidden
 
 MOST = 500_000
-"""So many files below the table's folder are looked at for one by its name."""
+"""The search by name stops after about this many files below the table's folder."""
 
 
 @dataclass
 class Finder:
-    """Finds the files of one table, and keeps count of how. folder: where the table lies."""
+    """Finds the files of one table, and records how each was found. folder: the folder of the table."""
 
     folder: Path
     _ways: dict[str, list[tuple[str, Path]]] = field(default_factory=lambda: defaultdict(list))
@@ -27,34 +27,34 @@ class Finder:
     _stems: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def find(self, written: str) -> Path:
-        """The file that is meant; the path as it stands, below the table's folder, where none is there."""
+        """The file that a path means; if there is none, the path as it is written, below the table's folder."""
         plain = written.replace("\\", "/") if "\\" in written else written
         for text in dict.fromkeys((written, plain)):
             for way, base in (("", self.folder), ("here", Path.cwd())):
                 if _there(base / text):
                     way = way or ("slashes" if text != written else "")
                     return self._found(way, written, base / text)
-        found = self._by_name(plain)
-        return self.folder / plain if found is None else self._found("name", written, found)
+        path = self._by_name(plain)
+        return self.folder / plain if path is None else self._found("name", written, path)
 
     def is_there(self, written: str) -> bool:
-        """Whether a file is found; nothing is counted."""
+        """Whether a file can be found for a path; this is not recorded."""
         plain = written.replace("\\", "/")
         return any(_is_file(base / plain) for base in (self.folder, Path.cwd())) or self._by_name(plain) is not None
 
     def facts(self) -> list[str]:
-        """One line for each way in which files were found that is not the plain one."""
-        told = {
+        """One line for each way in which files were found, except for paths that are right as written."""
+        ways = {
             "slashes": "written with \\ and read with /",
             "here": "relative to the working directory, not to the table",
             "name": f"found by their names below {self.folder}",
         }
         lines = []
-        for way, words in told.items():
-            if found := self._ways.get(way):
-                written, path = found[0]
+        for way, words in ways.items():
+            if paths := self._ways.get(way):
+                written, path = paths[0]
                 inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-                count = f"{len(found):,} paths are" if len(found) > 1 else "1 path is"
+                count = f"{len(paths):,} paths are" if len(paths) > 1 else "1 path is"
                 lines.append(f"{count} {words}, such as {written} as {inside.as_posix()}")
         return lines
 
@@ -109,15 +109,15 @@ def _key(name: str) -> str:
 
 
 def _stem(key: str) -> str:
-    """A name without a suffix of pictures; `leaf.3` has none."""
+    """A name without its picture suffix; `leaf.3` has no such suffix and stays whole."""
     stem, dot, suffix = key.rpartition(".")
     return stem if dot and f".{suffix}" in SUFFIXES else key
 
 
 def _agreeing(parts: list[str], path: Path) -> int:
-    """How many folders in front of the name agree, from the right."""
-    there = [_key(part) for part in path.parts[:-1]]
+    """How many folders before the file's name agree, counted from the right."""
+    folders = [_key(part) for part in path.parts[:-1]]
     count = 0
-    while count < min(len(there), len(parts) - 1) and there[-1 - count] == parts[-2 - count]:
+    while count < min(len(folders), len(parts) - 1) and folders[-1 - count] == parts[-2 - count]:
         count += 1
     return count

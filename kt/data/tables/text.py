@@ -1,4 +1,4 @@
-"""From the bytes of a table to its rows: encoding and delimiter are found, and said where they are not plain."""
+"""From the bytes of a table to its rows: finds the encoding and the delimiter, and reports unusual ones as facts."""
 
 import codecs
 import csv
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kt.data.find import read_file
 from kt.errors import DataError, one_line
+from kt.kinds.pictures.find import read_file
 
 MAX_BYTES = 2**28
-"""A larger file is no table of pictures: that many bytes name two million."""
+"""A larger file is not taken for a table of pictures: this many bytes name two million pictures."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig", ""),
@@ -23,29 +23,29 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-_LOOKED_AT = 200  # rows from which the delimiter is told
+_LOOKED_AT = 200  # rows from which the delimiter is determined
 
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of one row, without spaces around them, and the line that it begins in, counted from 1."""
+    """The cells of one row, without surrounding spaces. line: the line in which the row begins, counted from 1."""
 
     line: int
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a table that are not empty, and how it was read where that is not plain."""
+class TableText:
+    """The rows of a table that are not empty. facts: the encoding and the delimiter, if they are unusual."""
 
     rows: tuple[Row, ...]
     facts: tuple[str, ...]
 
 
-def read_rows(file: Path) -> Rows:
-    """All rows of a table. Raises DataError for what is no file or no text, naming it and the line where there is one.
+def read_rows(file: Path) -> TableText:
+    """All rows of a table. Raises DataError, with the file and any line number, if it is not a file or not text.
 
-    Never waits, whatever the path leads to.
+    Never blocks, even if the path leads to a pipe or a device.
     """
     try:
         data = read_file(file, limit=MAX_BYTES)
@@ -57,7 +57,7 @@ def read_rows(file: Path) -> Rows:
     rows = tuple(_rows(text, delimiter, file, skipped=skipped))
     if delimiter not in (",", "") and rows:
         facts = [*facts, f"columns lie between {_DELIMITERS.get(delimiter, repr(delimiter))}"]
-    return Rows(rows, tuple(facts))
+    return TableText(rows, tuple(facts))
 
 
 def _decoded(data: bytes, file: Path) -> tuple[str, list[str]]:
@@ -77,7 +77,7 @@ def _decoded(data: bytes, file: Path) -> tuple[str, list[str]]:
 
 
 def _without_mark(data: bytes) -> tuple[str, str]:
-    """UTF-16 has a zero in every second byte of plain text; what has no mark and no such zeros is UTF-8."""
+    """The encoding of text without a byte order mark: UTF-16 if every second byte is mostly zero, else UTF-8."""
     head = data[:4096]
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if len(zeros) > 4 and zeros.count(0) > 0.6 * len(zeros):
@@ -86,13 +86,16 @@ def _without_mark(data: bytes) -> tuple[str, str]:
 
 
 def _named_delimiter(text: str) -> tuple[str, str, int]:
-    """The delimiter that Excel names in a first line such as `sep=;`, the text behind it, and lines left out."""
-    found = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)
-    return (found[1], text[found.end() :], 1) if found else ("", text, 0)
+    """The delimiter that Excel names in a first line such as `sep=;`, the text after it, and the lines left out."""
+    match = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)
+    return (match[1], text[match.end() :], 1) if match else ("", text, 0)
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the columns: that by which most rows have as many cells as the first, and more than one."""
+    """The delimiter between the columns.
+
+    It is the one that splits most rows into as many cells as the first or the longest row, and into more than one.
+    """
 
     def agreement(delimiter: str) -> tuple[float, int]:
         lines = io.StringIO(text, newline="")
@@ -110,7 +113,7 @@ def _delimiter(text: str) -> str:
         return sum(width in (widths[0], max(widths)) and width > 1 for width in widths) / len(widths), widths[0]
 
     scores = {delimiter: agreement(delimiter) for delimiter in _DELIMITERS}
-    # Spaces stand in names too, so they part columns only where nothing else does.
+    # Names may contain spaces, so a space is the delimiter only if no other one fits.
     usual = {delimiter: score for delimiter, score in scores.items() if delimiter != " " and score[0] > 0.5}
     if not usual and scores[" "] == (1.0, 2):
         return " "
@@ -131,6 +134,6 @@ def _rows(text: str, delimiter: str, file: Path, *, skipped: int) -> Iterator[Ro
 
 
 def _trimmed(cells: list[str]) -> list[str]:
-    """Without the empty cells that a delimiter at the end of a line makes."""
+    """The cells without empty ones at the end, which come from delimiters at the end of a line."""
     last = max((index for index, cell in enumerate(cells) if cell.strip()), default=-1)
     return cells[: last + 1]

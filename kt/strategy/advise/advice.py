@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from kt.data.splits import Splits
+from kt.data.splits import Splits, kind_of_pictures
 from kt.recipe import TOP
 from kt.strategy.advise import reasons
 from kt.strategy.advise.matrix import is_large, is_similar, learnable
 from kt.strategy.advise.pictures import to_learn
-from kt.strategy.advise.probes import Measured
+from kt.strategy.advise.probes import ProbedBackbone
 
 
 @dataclass(frozen=True)
 class Advice:
     """Where a data set lies in the matrix of size and similarity, what to do with it, and why.
 
-    quadrant: "small/similar", "small/different", "large/similar" or "large/different". per_class: pictures to learn
-    from. measured: the backbones, best first. strategy: "probe", "probe_then_top" or "probe_then_all". features: the
-    depth that the probe takes, or "all". learnable: whether anything does better than guessing.
+    quadrant: "small/similar", "small/different", "large/similar" or "large/different". per_class: the number of
+    pictures to learn from. measured: the backbones, best first. strategy: "probe", "probe_then_top" or
+    "probe_then_all". features: the depth that the probe takes, or "all". learnable: whether any probe does better than
+    guessing.
     """
 
     origin: str
@@ -30,7 +31,7 @@ class Advice:
     groups: int
     per_class: dict[str, int]
     quadrant: str
-    measured: tuple[Measured, ...]
+    measured: tuple[ProbedBackbone, ...]
     strategy: str
     features: str
     learnable: bool
@@ -53,8 +54,8 @@ class Advice:
             "backbone": first.backbone,
             "probes": [probe.as_json() for probe in first.probes],
             "backbones": [
-                {"name": one.backbone, **one.best.as_json(), "probes": [probe.as_json() for probe in one.probes]}
-                for one in self.measured
+                {"name": each.backbone, **each.best.as_json(), "probes": [probe.as_json() for probe in each.probes]}
+                for each in self.measured
             ],
             "strategy": self.strategy,
             "features": self.features,
@@ -64,13 +65,13 @@ class Advice:
         }
 
 
-def place(found: Sequence[Measured], splits: Splits, *, measured_pictures: int, seed: int) -> Advice:
+def place(measured: Sequence[ProbedBackbone], splits: Splits, *, measured_pictures: int, seed: int) -> Advice:
     """The quadrant of the best backbone, the strategy for it, and the reasons."""
-    found = sorted(found, key=lambda one: (one.best.balanced_accuracy, one.best.logme), reverse=True)
+    ranked = sorted(measured, key=lambda each: (each.best.balanced_accuracy, each.best.logme), reverse=True)
     labels, names = to_learn(splits)
     groups = len(set(names))
     per_class = dict(zip(splits.classes, np.bincount(labels, minlength=len(splits.classes)).tolist(), strict=True))
-    first, classes = found[0], len(splits.classes)
+    first, classes = ranked[0], len(splits.classes)
     large = is_large(per_class)
     similar = is_similar(first, classes=classes)
     anything = learnable(first.probes, classes=classes)
@@ -78,20 +79,20 @@ def place(found: Sequence[Measured], splits: Splits, *, measured_pictures: int, 
     features = first.advised.depth if anything else TOP
     return Advice(
         origin=splits.origin,
-        image_size=splits.image_size,
+        image_size=kind_of_pictures(splits).image_size,
         pictures=sum(per_class.values()),
         measured_pictures=measured_pictures,
         groups=groups,
         per_class=per_class,
         quadrant=f"{'large' if large else 'small'}/{'similar' if similar else 'different'}",
-        measured=tuple(found),
+        measured=tuple(ranked),
         strategy=strategy,
         features=features,
         learnable=anything,
         why=(
             reasons.of_size(per_class, groups, large=large),
             *reasons.of_similarity(first, classes=classes, similar=similar, anything=anything),
-            *reasons.of_backbones(found),
+            *reasons.of_backbones(ranked),
             *(f"Look at this first: {note}." for note in splits.notes),
             reasons.of_strategy(strategy, features, anything=anything),
         ),

@@ -1,29 +1,33 @@
-"""The matrix of size and similarity: on which side of its lines a data set lies, and if anything can be learned."""
+"""The matrix of size and similarity: the quadrant of a data set, and whether anything can be learned from it."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from kt.strategy.advise.probes import Measured, Probe
+from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures
 
 LARGE = 300
-"""From so many pictures in the middle class on a data set is large: training blocks pays (benchmarks/README.md)."""
+"""A data set is large if its median class has at least this many pictures: then training blocks pays
+(benchmarks/README.md)."""
 
 TOP_HOLDS = 0.9
-"""The source is similar where the top goes at least this share of the way that the best depth goes."""
+"""The source counts as similar only if the top reaches at least this share of what the best depth reaches.
+
+Both are measured from guessing (0) to perfect (1), as by `way`.
+"""
 
 OVER_PIXELS = 1 / 3
-"""And where the top removes at least this share of what the pixels alone leave to be told apart."""
+"""The source counts as similar only if the top removes at least this share of the errors of pixels alone."""
 
 SOLVED = 0.95
-"""Or where the top goes this far from guessing to perfect, whatever the pixels alone do."""
+"""The source counts as similar in any case if the top reaches this, from guessing (0) to perfect (1)."""
 
 _SIGNIFICANT = 0.02
-"""Chance of calling noise learnable."""
+"""The probability of calling noise learnable."""
 
 _OF_FOLDS = 1.4
-"""So many times what the bootstrap tells is the spread of a cross-validated accuracy.
+"""The factor by which the spread of a cross-validated accuracy exceeds what the bootstrap shows.
 
 Folds depend on each other (Bengio and Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation,
 JMLR 2004). On normal noise, 120 draws each, it was 1.43 (8 features of 64 pictures), 1.31 (200 of 64) and 1.26 (200 of
@@ -31,8 +35,8 @@ JMLR 2004). On normal noise, 120 draws each, it was 1.43 (8 features of 64 pictu
 """
 
 
-def learnable(probes: Sequence[Probe], *, classes: int) -> bool:
-    """Whether any depth does better than guessing, beyond what the best of so many tries does by luck.
+def learnable(probes: Sequence[ProbedFeatures], *, classes: int) -> bool:
+    """Whether any depth does significantly better than guessing, allowing for several tries.
 
     A z-test on the bootstrap's spread, widened for the folds, at 2% divided by the number of probes (Bonferroni).
     """
@@ -46,17 +50,17 @@ def learnable(probes: Sequence[Probe], *, classes: int) -> bool:
 
 
 def is_large(per_class: Mapping[str, int]) -> bool:
-    """Whether the middle class has pictures enough to train blocks of the network: see `LARGE`."""
+    """Whether the median class has enough pictures to train blocks of the network: see `LARGE`."""
     return float(np.median(list(per_class.values()))) >= LARGE
 
 
 def way(accuracy: float, *, classes: int) -> float:
-    """How much of the way from guessing (0) to perfect (1) a balanced accuracy goes."""
+    """A balanced accuracy rescaled, so that guessing is 0 and perfect is 1."""
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
-def is_similar(measured: Measured, *, classes: int) -> bool:
-    """Whether the source's last features serve as they are: see `TOP_HOLDS`, `OVER_PIXELS` and `SOLVED`."""
+def is_similar(measured: ProbedBackbone, *, classes: int) -> bool:
+    """Whether the source's last features serve unchanged: see `TOP_HOLDS`, `OVER_PIXELS` and `SOLVED`."""
     top, best, pixels = (
         way(probe.balanced_accuracy, classes=classes) for probe in (measured.top, measured.best, measured.pixels)
     )

@@ -1,4 +1,4 @@
-"""How well the features of each depth of a backbone tell the classes apart, and which of them is to be taken."""
+"""How well the features of each depth of a backbone separate the classes, and which depth to take."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,23 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from kt import linear
-from kt.evaluate import balanced_accuracy, evaluate
+from kt.heads.classification.measure import balanced_accuracy, evaluate
 from kt.recipe import ALL, TOP
-from kt.strategy.advise.depths import Depth
+from kt.strategy.advise.depths import DepthFeatures
 from kt.strategy.depths import shares_at
 from kt.strategy.transferability import h_score, logme, neighbours
 
 CLOSE = 0.01
-"""Of depths that differ by no more, the one nearest the top is taken: fine-tuning starts there."""
+"""If depths differ by no more than this, the one nearest the top is taken: fine-tuning starts there."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """How well the features of a depth tell the classes apart.
+class ProbedFeatures:
+    """How well the features of a depth separate the classes.
 
     depth: a layer's or block's name, "top", "all" (all depths side by side) or "pixels" (colours and a thumbnail).
-    balanced accuracy, with its 95% interval: of a softmax regression, cross-validated, on pictures it has not seen.
-    neighbours: the balanced accuracy of the five nearest pictures.
+    balanced_accuracy, with its 95% interval: of a cross-validated softmax regression, on pictures that it has not seen.
+    neighbours: the balanced accuracy of a vote of the five nearest pictures.
     """
 
     depth: str
@@ -42,58 +42,58 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ProbedBackbone:
     """A backbone's probes, from the pixels to the top, and of all depths together."""
 
     backbone: str
-    probes: tuple[Probe, ...]
+    probes: tuple[ProbedFeatures, ...]
 
     @property
-    def pixels(self) -> Probe:
-        """The probe of what needs no network."""
+    def pixels(self) -> ProbedFeatures:
+        """The probe of the pixels, which need no network."""
         return self.named("pixels")
 
     @property
-    def top(self) -> Probe:
+    def top(self) -> ProbedFeatures:
         """The probe of the last features."""
         return self.named(TOP)
 
     @property
-    def best(self) -> Probe:
-        """The best of the network's probes; of those that are close, the one nearest the top."""
-        mine = [probe for probe in self.probes if probe.depth != "pixels"]
-        reach = max(probe.balanced_accuracy for probe in mine) - CLOSE
-        # "all" is tried before the depths below the top: it has them.
+    def best(self) -> ProbedFeatures:
+        """The best of the network's probes; of several that are close, the one nearest the top."""
+        of_network = [probe for probe in self.probes if probe.depth != "pixels"]
+        least = max(probe.balanced_accuracy for probe in of_network) - CLOSE
+        # "all" goes before the depths below the top, because it contains them.
         return max(
-            (probe for probe in mine if probe.balanced_accuracy >= reach),
+            (probe for probe in of_network if probe.balanced_accuracy >= least),
             key=lambda probe: {TOP: 3.0, ALL: 2.0}.get(probe.depth, probe.place or 0.0),
         )
 
     @property
-    def advised(self) -> Probe:
-        """The probe whose features are to be taken: the top where all depths add less than a point, else all.
+    def advised(self) -> ProbedFeatures:
+        """The probe whose features to take: the top if all depths together add less than a point, else all depths.
 
-        A single depth below the top only where it beats all of them beyond their interval: the best of many is best by
-        luck too, and all, from which the probe selects, need no such choice.
+        A single depth below the top is taken only if it is above the interval of all depths together: the best of many
+        is best partly by luck, while all depths together need no such choice.
         """
         best, together = self.best, next((probe for probe in self.probes if probe.depth == ALL), self.top)
         if best.balanced_accuracy > together.interval[1]:
             return best
         return self.top if self.top.balanced_accuracy >= together.balanced_accuracy - CLOSE else together
 
-    def named(self, depth: str) -> Probe:
+    def named(self, depth: str) -> ProbedFeatures:
         """The probe of a depth."""
         return next(probe for probe in self.probes if probe.depth == depth)
 
 
-def probe(
-    depth: Depth, labels: npt.NDArray[np.int64], groups: Sequence[str], *, classes: Sequence[str], seed: int = 0
-) -> Probe:
-    """All figures of a depth. Features that don't vary tell nothing, and get the figures of a guess."""
+def probe_depth(
+    depth: DepthFeatures, labels: npt.NDArray[np.int64], groups: Sequence[str], *, classes: Sequence[str], seed: int = 0
+) -> ProbedFeatures:
+    """All figures of a depth. Features that don't vary get the figures of guessing."""
     rows, number = np.asarray(depth.rows, np.float64), len(classes)
     with linear.one_thread():
         if np.ptp(rows, axis=0).any():
-            # Of all depths side by side, what a recipe's probe keeps is kept here.
+            # Of all depths side by side, keep the shares of features that a recipe's probe would.
             keep = shares_at(depth.name, rows)
             scores = linear.cross_validated(
                 rows, labels, classes=number, groups=groups, keep=keep, balanced=True, seed=seed
@@ -102,7 +102,7 @@ def probe(
             scores = np.full((len(rows), number), 1 / number)
         figures = evaluate(scores, labels, classes, groups=groups, seed=seed)
         low, high = figures["intervals"]["balanced_accuracy"]
-        return Probe(
+        return ProbedFeatures(
             depth=depth.name,
             place=depth.place,
             features=rows.shape[1],

@@ -1,17 +1,17 @@
-"""The reasons of an advice in words: of size, of similarity, of the backbones, and of the strategy."""
+"""The reasons for an advice in words: size, similarity, backbones and strategy."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from kt.base.few import FEW
 from kt.recipe import ALL, TOP
 from kt.strategy.advise.matrix import LARGE, way
-from kt.strategy.advise.pictures import FEW
-from kt.strategy.advise.probes import Measured, Probe
+from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures
 
 
 def of_size(per_class: dict[str, int], groups: int, *, large: bool) -> str:
-    """How many pictures there are, how many things they show, and what that is called."""
+    """How many pictures and groups there are, and whether that is large or small."""
     counts = sorted(per_class.values())
     total, middle = sum(counts), float(np.median(counts))
     spread = (
@@ -28,8 +28,8 @@ def of_size(per_class: dict[str, int], groups: int, *, large: bool) -> str:
     return text
 
 
-def of_similarity(first: Measured, *, classes: int, similar: bool, anything: bool) -> list[str]:
-    """What the last features reach beside the best and beside none, and what that says of the source."""
+def of_similarity(first: ProbedBackbone, *, classes: int, similar: bool, anything: bool) -> list[str]:
+    """The last features' accuracy against the best depth's and the pixels', and whether the source is similar."""
     top, best, pixels = first.top, first.best, first.pixels
     guess = 1 / classes
     if not anything:
@@ -55,17 +55,17 @@ def of_similarity(first: Measured, *, classes: int, similar: bool, anything: boo
     return lines
 
 
-def of_backbones(found: Sequence[Measured]) -> list[str]:
-    """The order of several backbones, and whether it is sure."""
-    if len(found) == 1:
+def of_backbones(ranked: Sequence[ProbedBackbone]) -> list[str]:
+    """The order of several backbones, best first, and whether it is certain."""
+    if len(ranked) == 1:
         return []
-    listed = ", ".join(f"{one.backbone} {_figure(one.best)}" for one in found)
-    overlap = found[1].best.interval[1] > found[0].best.balanced_accuracy
+    listed = ", ".join(f"{each.backbone} {_figure(each.best)}" for each in ranked)
+    overlap = ranked[1].best.interval[1] > ranked[0].best.balanced_accuracy
     return [f"Backbones, best first: {listed}{'; the first two are too close to call' if overlap else ''}."]
 
 
 def of_strategy(strategy: str, features: str, *, anything: bool) -> str:
-    """What to do, and why no more and no less."""
+    """The advised strategy, and why no more and no less is advised."""
     if not anything:
         return "Strategy: the cheapest, a linear probe, to be judged again when the labels are sure."
     where = {ALL: "all depths", TOP: "the top"}.get(features, features)
@@ -79,5 +79,5 @@ def of_strategy(strategy: str, features: str, *, anything: bool) -> str:
     return texts[strategy]
 
 
-def _figure(probe: Probe) -> str:
+def _figure(probe: ProbedFeatures) -> str:
     return f"{probe.balanced_accuracy:.2f} ({probe.interval[0]:.2f} to {probe.interval[1]:.2f})"

@@ -1,4 +1,4 @@
-"""How long each way takes: a few real steps of each are timed before anything is promised."""
+"""The cost of each strategy in seconds, estimated from a few real training steps."""
 
 import dataclasses
 import math
@@ -10,36 +10,40 @@ from typing import Any
 import keras
 import numpy as np
 
-from kt.augment import Views
-from kt.console import hushed
+from kt.base.console import hushed
 from kt.data.splits import Split, Splits
 from kt.errors import DataError, TrainingError
-from kt.features.engine import Engine
-from kt.model import build, predict
-from kt.probe import probe
+from kt.frozen.engine import Engine
+from kt.network.model import build, predict
+from kt.parts.augment import copies_of
 from kt.recipe import LinearProbe, Phase, Recipe
 from kt.strategy.compare.comparison import BASELINE
 from kt.strategy.compare.training import forget
-from kt.train import seed_everything, train
+from kt.training import seed_everything, train
+from kt.training.probe import fit_probe
 
 BATCHES = 3
-"""Batches of an epoch; its first step, which may be traced, does not count."""
+"""The batches of a timed epoch; its first step does not count, since it may be traced."""
 
 EPOCHS = 8
+"""The most epochs that are timed."""
+
 SLOW = 0.3
+"""Seconds of a step above which a single epoch is timed."""
+
 ENOUGH = 1.0
-"""So many epochs are made; one alone where a step takes `SLOW` seconds, and none after `ENOUGH` seconds of them."""
+"""Seconds of timed epochs after which no further epoch is timed."""
 
 PROBED = 128
-"""Pictures that a probe learns from, at the least, for fewer tell little of how long more take."""
+"""The fewest pictures that a timed probe learns from: with fewer, the estimate for more is poor."""
 
 ANSWERS = 1 / 3
-"""A batch of validation takes so much of a training step: forward, and not backward."""
+"""The time of a validation batch, as a share of a training step: it has no backward pass."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many pictures of train, validation and test, and how many a training step takes."""
+    """The numbers of pictures of train, validation and test, and of a training step."""
 
     train: int
     validation: int
@@ -48,21 +52,21 @@ class Sizes:
 
     @classmethod
     def of(cls, splits: Splits) -> "Sizes":
-        """Those of splits."""
+        """The sizes of splits."""
         return cls(len(splits.train), len(splits.validation), len(splits.test), splits.batch_size)
 
     def with_train(self, pictures: int) -> "Sizes":
-        """The same with so many pictures to learn from."""
+        """The same with another number of training pictures."""
         return dataclasses.replace(self, train=pictures)
 
     def steps(self, epochs: int) -> int:
-        """Training steps in so many epochs."""
+        """Training steps in these epochs."""
         return -(-self.train // self.batch_size) * epochs
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """A phase that is fitted: its epochs, the seconds of a step, and what an epoch takes besides."""
+    """A phase that is fitted: its epochs, the seconds of a step, and the other seconds of an epoch."""
 
     epochs: int
     step: float
@@ -71,10 +75,10 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one training of a way.
+    """Seconds of one training of a strategy.
 
-    begin: building and tracing. solve: of a probe, a picture. encode: of frozen layers, a picture that no training
-    before has computed them of. answer: of the whole network, a picture. views: how many augmented copies of a picture
+    begin: building and tracing. Per picture: solve is the time of a probe; encode that of frozen layers, 0 if an
+    earlier training has computed them; answer that of the whole network. views: how many augmented copies of a picture
     are encoded.
     """
 
@@ -86,28 +90,29 @@ class Cost:
     views: int = 1
 
     def first(self, sizes: Sizes) -> float:
-        """What the first training has to do for all: frozen layers' outputs."""
+        """Seconds that only the first training takes, for the activations of frozen layers."""
         return self.encode * (self.views * sizes.train + sizes.validation)
 
     def each(self, sizes: Sizes, *, longer: float = 1.0) -> float:
-        """One training, and the answers of its model. longer: times the epochs."""
+        """Seconds of one training and of its model's scores. longer: a factor for the epochs."""
         steps = sizes.steps(1) + ANSWERS * -(-sizes.validation // sizes.batch_size)
-        fitted = sum(math.ceil(one.epochs * longer) * (one.step * steps + one.besides) for one in self.phases)
+        fitted = sum(math.ceil(phase.epochs * longer) * (phase.step * steps + phase.besides) for phase in self.phases)
         solved, answered = self.solve * sizes.train * self.views, self.answer * (sizes.validation + sizes.test)
         return self.begin + fitted + solved + answered
 
     @property
     def epochs(self) -> int:
         """Epochs in total; 0 for a probe."""
-        return sum(one.epochs for one in self.phases)
+        return sum(phase.epochs for phase in self.phases)
 
     def with_epochs(self, epochs: int) -> "Cost":
-        """The same way with other epochs, where it has one phase."""
-        return dataclasses.replace(self, phases=tuple(dataclasses.replace(one, epochs=epochs) for one in self.phases))
+        """The cost with another number of epochs in each phase."""
+        phases = tuple(dataclasses.replace(phase, epochs=epochs) for phase in self.phases)
+        return dataclasses.replace(self, phases=phases)
 
 
 class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-    """Times the steps and the epochs of one phase after another, from end to end, data included."""
+    """Times the steps and epochs of each phase, from end to end, data included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +148,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
         self.fitting.append(self.ends[-1][-1] - self._began)
 
     def fitted(self, phase: int, *, epochs: int, steps: int) -> Fitting:
-        """What was found of a phase. epochs: those of the recipe; steps: those of an epoch that was timed."""
+        """The times of a phase. epochs: those of the recipe. steps: those of a timed epoch."""
         lasted = np.diff(self.ends[phase])
         epoch = float(np.median(lasted)) if len(lasted) else 0.0
         step = float(np.median(self.steps[phase])) if self.steps[phase] else epoch / steps
@@ -151,91 +156,93 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
 
 
 def measure(named: Mapping[str, Recipe], splits: Splits, *, until: float) -> dict[str, Cost]:
-    """Time a few steps of each way, on real pictures; no way is begun after `until`, on the clock of `perf_counter`.
+    """Time a few steps of each strategy, on real pictures.
 
-    The quickest are timed first, then scratch, which a verdict takes. What was not timed for want of time gets the cost
-    of the dearest that was.
+    until: the value of `time.perf_counter` after which no further strategy is timed; the first one always is. The
+    quickest are timed first, then scratch, which a verdict needs. A strategy for which no time is left gets the highest
+    cost of those that were timed.
     """
     known, answer = set[str](), 0.0
-    found: dict[str, Cost] = {}
+    costs: dict[str, Cost] = {}
     for name in sorted(named, key=lambda name: _dearness(name, named[name])):
-        if found and time.perf_counter() > until:
-            found[name] = max(found.values(), key=lambda cost: cost.each(Sizes.of(splits)))
+        if costs and time.perf_counter() > until:
+            costs[name] = max(costs.values(), key=lambda cost: cost.each(Sizes.of(splits)))
             continue
-        cost, borders = Cost(0.0), set[str]()
+        cost, cuts = Cost(0.0), set[str]()
         try:
             with hushed():
                 few = _few(splits, probed=_dearness(name, named[name]) == 0)
-                if not answer:  # the first also pays for what a process loads but once
+                if not answer:  # before the first is timed, so that loading libraries is not counted in it
                     answer = _answering(named[name], few)
-                cost, borders = _measured(named[name], few)
+                cost, cuts = _measured(named[name], few)
         except (TrainingError, DataError):
-            pass  # the training itself will say so
-        found[name] = dataclasses.replace(cost, encode=answer if borders - known else 0.0)
-        known |= borders
+            pass  # the training itself will report it
+        costs[name] = dataclasses.replace(cost, encode=answer if cuts - known else 0.0)
+        known |= cuts
         forget()
-    return {name: dataclasses.replace(found[name], answer=answer) for name in named}
+    return {name: dataclasses.replace(costs[name], answer=answer) for name in named}
 
 
 def _dearness(name: str, recipe: Recipe) -> int:
-    """By this ways are timed in turn: probes, one phase, scratch, several phases."""
-    fitted = [one for one in recipe.phases if isinstance(one, Phase)]
+    """The rank by which strategies are timed: probes, one phase, scratch, several phases."""
+    fitted = [step for step in recipe.phases if isinstance(step, Phase)]
     return 0 if not fitted else 2 if name == BASELINE else 1 if len(fitted) == 1 else 3
 
 
 def _answering(recipe: Recipe, few: Splits) -> float:
-    """Seconds in which the whole network answers a picture."""
-    built = build(recipe, image_size=few.image_size, num_classes=len(few.classes))
-    one = few.train.pixels[: few.batch_size]
-    more = np.concatenate([one] * 3)
-    predict(built.model, one)
+    """Seconds that the whole network takes for a picture's scores."""
+    built = build(recipe, kind=few.kind, num_classes=len(few.classes))
+    batch = few.train.examples[: few.batch_size]
+    more = np.concatenate([batch] * 3)
+    predict(built.model, batch)
     started = time.perf_counter()
-    predict(built.model, one)
+    predict(built.model, batch)
     between = time.perf_counter()
     predict(built.model, more)
-    return max(0.0, (time.perf_counter() - between) - (between - started)) / (len(more) - len(one))
+    return max(0.0, (time.perf_counter() - between) - (between - started)) / (len(more) - len(batch))
 
 
 def _measured(recipe: Recipe, few: Splits) -> tuple[Cost, set[str]]:
-    """The cost of a way, and what its phases train on where that is not pixels."""
-    fitted = [one for one in recipe.phases if isinstance(one, Phase)]
+    """The cost of a strategy, and the names of the cuts that its phases train behind."""
+    fitted = [step for step in recipe.phases if isinstance(step, Phase)]
     short = dataclasses.replace(
         recipe,
-        phases=[dataclasses.replace(one, epochs=EPOCHS) if isinstance(one, Phase) else one for one in recipe.phases],
+        phases=[
+            dataclasses.replace(step, epochs=EPOCHS) if isinstance(step, Phase) else step for step in recipe.phases
+        ],
     )
     clock, started = _Clock(), time.perf_counter()
     seed_everything(recipe.seed)
-    built = build(short, image_size=few.image_size, num_classes=len(few.classes))
+    built = build(short, kind=few.kind, num_classes=len(few.classes))
     results, _ = train(built, short, few, callbacks=[clock])
-    predict(built.model, few.validation.pixels)
+    predict(built.model, few.validation.examples)
     seconds = time.perf_counter() - started
     steps = Sizes.of(few).steps(1)
-    phases = tuple(clock.fitted(index, epochs=one.epochs, steps=steps) for index, one in enumerate(fitted))
-    tracing = sum(max(0.0, took - steps * one.step) for took, one in zip(clock.tracing, phases, strict=True))
+    phases = tuple(clock.fitted(index, epochs=phase.epochs, steps=steps) for index, phase in enumerate(fitted))
+    tracing = sum(max(0.0, took - steps * phase.step) for took, phase in zip(clock.tracing, phases, strict=True))
     solving = _solving(built, short, few)
     cost = Cost(
         begin=max(0.0, seconds - sum(clock.fitting) + tracing - solving),
         phases=phases,
         solve=solving / len(few.train),
-        views=recipe.augment.views if isinstance(recipe.augment, Views) else 1,
+        views=copies_of(recipe.augment),
     )
     return cost, {result.inputs for result in results if result.inputs != "pixels"}
 
 
 def _solving(built: Any, recipe: Recipe, few: Splits) -> float:
-    """Seconds that the first linear probe takes, once its features are at hand; 0 where there is none."""
+    """Seconds that the recipe's first linear probe takes, without those for its features; 0 if there is no probe."""
     for index, step in enumerate(recipe.phases):
         if isinstance(step, LinearProbe):
-            step.trainable(built.backbone)
             work = Engine(built, recipe, few).work(index)
             started = time.perf_counter()
-            probe(built, recipe, step, work, few)
+            fit_probe(built, recipe, step, work, few)
             return time.perf_counter() - started
     return 0.0
 
 
 def _few(splits: Splits, *, probed: bool) -> Splits:
-    """Pictures for a few steps, or for a probe, of every class, and a batch of validation."""
+    """Splits with pictures of every class for a few steps or for a probe, and a batch of validation."""
     size = splits.batch_size
     pictures = max(PROBED, BATCHES * size) if probed else BATCHES * size
     return dataclasses.replace(
@@ -246,7 +253,7 @@ def _few(splits: Splits, *, probed: bool) -> Splits:
 
 
 def _some(part: Split, pictures: int, *, classes: int) -> Split:
-    """So many pictures of a split, class by class in turn, at least two of each class that has them."""
+    """This number of pictures of a split, taking turns by class, at least two of each class that has them."""
     turns = np.empty(len(part), np.int64)
     for label in range(classes):
         members = np.flatnonzero(part.labels == label)

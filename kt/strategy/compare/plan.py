@@ -1,4 +1,4 @@
-"""What is trained in the time there is: all of it, or less, in a fixed order of what matters least."""
+"""Planning a comparison for its budget: the whole comparison, or less, cutting what matters least first."""
 
 import dataclasses
 import math
@@ -6,30 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kt.base.few import FEW
+from kt.base.numbers import duration
 from kt.errors import RecipeError
-from kt.report.numbers import duration
 from kt.strategy.compare.comparison import BASELINE
-from kt.strategy.compare.cost import Cost, Sizes
+from kt.strategy.compare.cost import Cost, Fitting, Sizes
 
 BUDGET = 15 * 60.0
-"""Seconds that a comparison may take unless told otherwise."""
+"""Seconds that a comparison may take by default."""
 
 MARGIN = 0.85
-"""The share of the time left that is planned with: estimates from a few steps are rough."""
+"""The share of the remaining time that the plan uses: estimates from a few steps are rough."""
 
 FEWEST = 200
-"""Training pictures to which a set is cut, at the least, and 20 of each class."""
+"""The training split is cut to no fewer pictures than this, and to no fewer than `FEW` of each class on average."""
 
 HELD_OUT = 300
-"""Pictures to which validation and test are cut with it, at the least."""
+"""Validation and test are cut to no fewer pictures than this."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be trained.
 
-    names: the ways. seeds: how many. pictures: of each split, what is used. scratch_epochs: None for a comparison
-    without scratch. shares: of the training pictures, for the learning curves. cut: what was left out to fit, in words.
+    names: the strategies. seeds: how many. sizes: how many pictures of each split are used. scratch_epochs: None for a
+    comparison without scratch. shares: of the training pictures, for the learning curves. cut: what was left out to
+    fit, in words.
     """
 
     names: tuple[str, ...]
@@ -50,11 +52,11 @@ def make(
     budget: float,
     spent: float,
 ) -> Plan:
-    """The whole comparison where it fits into what is left of the budget, in seconds; else what fits.
+    """The plan of the whole comparison if it fits into the rest of the budget, in seconds; else a plan that fits.
 
     It is cut in this order: points of the learning curves, one by one; seeds, down to 2; pictures, down to `FEWEST`;
-    epochs of scratch; ways, the dearest first, scratch last. Raises RecipeError where not even the cheapest fits
-    twice.
+    epochs of scratch; strategies, the most expensive first, scratch last. Raises RecipeError if not even the cheapest
+    strategy fits with two seeds.
     """
     scratch = (costs[BASELINE].epochs or None) if BASELINE in costs else None
     plan = Plan(tuple(costs), seeds, sizes, scratch, tuple(sorted(shares)) if scratch and len(costs) > 1 else ())
@@ -80,28 +82,45 @@ def make(
     )
 
 
+def plan_as_json(plan: Plan, costs: Mapping[str, Cost], *, measured_in: float) -> dict[str, Any]:
+    """The plan and the costs behind it as plain data, to resume a comparison."""
+    plain = {name: dataclasses.asdict(cost) for name, cost in costs.items()}
+    return {"plan": dataclasses.asdict(plan), "costs": plain, "measured_in": measured_in}
+
+
+def read_plan(kept: Mapping[str, Any]) -> tuple[Plan, dict[str, Cost], float]:
+    """The reverse of `told`, after JSON."""
+    plan = kept["plan"]
+    lists = {name: tuple(plan[name]) for name in ("names", "shares", "cut")}
+    costs = {
+        name: Cost(**{**cost, "phases": tuple(Fitting(**phase) for phase in cost["phases"])})
+        for name, cost in kept["costs"].items()
+    }
+    return Plan(**{**plan, **lists, "sizes": Sizes(**plan["sizes"])}), costs, float(kept["measured_in"])
+
+
 def seconds(plan: Plan, costs: Mapping[str, Cost]) -> float:
-    """What a plan takes."""
-    return sum(first(name, plan, costs) + plan.seeds * each(name, plan, costs) for name in plan.names) + curves(
+    """Seconds that a plan takes."""
+    return sum(first(name, plan, costs) + plan.seeds * each(name, plan, costs) for name in plan.names) + curve_shares(
         plan, costs
     )
 
 
 def first(name: str, plan: Plan, costs: Mapping[str, Cost]) -> float:
-    """What a way's first training takes beside what each does."""
+    """Seconds that a strategy's first training takes in addition to those of each training."""
     return costs[name].first(plan.sizes)
 
 
 def each(name: str, plan: Plan, costs: Mapping[str, Cost]) -> float:
-    """What one training of a way on all pictures of the plan takes."""
+    """Seconds of one training of a strategy on all pictures of the plan."""
     cost = costs[name]
     if name == BASELINE and plan.scratch_epochs:
         cost = cost.with_epochs(plan.scratch_epochs)
     return cost.each(plan.sizes)
 
 
-def curves(plan: Plan, costs: Mapping[str, Cost]) -> float:
-    """The learning curves of scratch, and of the dearest other way, since the best is not known yet."""
+def curve_shares(plan: Plan, costs: Mapping[str, Cost]) -> float:
+    """Seconds of the learning curves of scratch and of the most expensive other strategy: the best is unknown yet."""
     if not plan.shares or BASELINE not in plan.names:
         return 0.0
     other = max((name for name in plan.names if name != BASELINE), key=lambda name: each(name, plan, costs), default="")
@@ -109,7 +128,7 @@ def curves(plan: Plan, costs: Mapping[str, Cost]) -> float:
 
 
 def point(name: str, share: float, plan: Plan, costs: Mapping[str, Cost]) -> float:
-    """A point of a way's learning curve with every seed."""
+    """Seconds of a point of a strategy's learning curve with every seed."""
     cost = costs[name]
     if name == BASELINE and plan.scratch_epochs:
         cost = cost.with_epochs(plan.scratch_epochs)
@@ -118,7 +137,7 @@ def point(name: str, share: float, plan: Plan, costs: Mapping[str, Cost]) -> flo
 
 
 def _fewer_points(plan: Plan, costs: Mapping[str, Cost], room: float) -> Plan:
-    """Without the largest share first, which takes longest, then the smallest, in turn."""
+    """The plan with fewer shares: the largest, which takes longest, goes first, then the smallest, in turn."""
     largest = True
     while plan.shares and seconds(plan, costs) > room:
         plan = dataclasses.replace(plan, shares=plan.shares[:-1] if largest else plan.shares[1:])
@@ -127,8 +146,8 @@ def _fewer_points(plan: Plan, costs: Mapping[str, Cost], room: float) -> Plan:
 
 
 def _fewer_pictures(plan: Plan, costs: Mapping[str, Cost], room: float, *, classes: int) -> Plan:
-    """With the largest share of the pictures that fits, or the fewest."""
-    least = min(plan.sizes.train, max(FEWEST, 20 * classes))
+    """The plan with as many pictures as fit, or the fewest that are allowed."""
+    least = min(plan.sizes.train, max(FEWEST, FEW * classes))
     low, high = least, plan.sizes.train
     while high - low > max(1, high // 50):
         middle = (low + high) // 2
@@ -138,7 +157,7 @@ def _fewer_pictures(plan: Plan, costs: Mapping[str, Cost], room: float, *, class
 
 
 def cut_to(sizes: Sizes, train: int) -> Sizes:
-    """So many training pictures, and of the others the same share, but `HELD_OUT` at least."""
+    """Sizes with this number of training pictures, and the same share of the other splits, but at least `HELD_OUT`."""
     share = train / sizes.train
     held_out = [min(size, max(HELD_OUT, round(share * size))) for size in (sizes.validation, sizes.test)]
     return dataclasses.replace(sizes, train=train, validation=held_out[0], test=held_out[1])
@@ -157,32 +176,32 @@ def _without_the_dearest(plan: Plan, costs: Mapping[str, Cost]) -> Plan:
 def _said(
     plan: Plan, sizes: Sizes, *, names: Sequence[str], seeds: int, epochs: int | None, shares: Sequence[float]
 ) -> tuple[str, ...]:
-    """What was cut, a line each, in the order in which it was."""
-    found = []
+    """What was cut, in words, in the order of cutting."""
+    cut = []
     if epochs and len(plan.shares) < len(shares) and len(names) > 1:
         kept = ", ".join(f"{share:.0%}" for share in plan.shares)
-        found.append(f"learning curves of {kept} and all of the pictures alone" if kept else "no learning curves")
+        cut.append(f"learning curves of {kept} and all of the pictures alone" if kept else "no learning curves")
     if plan.seeds < seeds:
-        found.append(f"{plan.seeds} seeds of {seeds}")
-    for what, used, there in (
+        cut.append(f"{plan.seeds} seeds of {seeds}")
+    for what, used, total in (
         ("training", plan.sizes.train, sizes.train),
         ("validation", plan.sizes.validation, sizes.validation),
         ("test", plan.sizes.test, sizes.test),
     ):
-        if used < there:
-            found.append(f"{used:,} of {there:,} {what} pictures")
+        if used < total:
+            cut.append(f"{used:,} of {total:,} {what} pictures")
     if epochs and plan.scratch_epochs and plan.scratch_epochs < epochs:
-        found.append(f"scratch for {plan.scratch_epochs} of {epochs} epochs")
+        cut.append(f"scratch for {plan.scratch_epochs} of {epochs} epochs")
     gone = [name for name in names if name not in plan.names]
     if gone:
-        found.append(f"without {', '.join(gone)}")
-    return tuple(found)
+        cut.append(f"without {', '.join(gone)}")
+    return tuple(cut)
 
 
-def as_json(plan: Plan, costs: Mapping[str, Cost], **told: Any) -> dict[str, Any]:
-    """What is told of a plan in `compare.json`."""
+def as_json(plan: Plan, costs: Mapping[str, Cost], **further: Any) -> dict[str, Any]:
+    """The plan as plain data for `compare.json`. further: more keys, which come first."""
     return {
-        **told,
+        **further,
         "pictures": {"train": plan.sizes.train, "validation": plan.sizes.validation, "test": plan.sizes.test},
         "seeds": plan.seeds,
         "shares": list(plan.shares),
@@ -201,7 +220,7 @@ def as_json(plan: Plan, costs: Mapping[str, Cost], **told: Any) -> dict[str, Any
 
 
 def epochs_of(name: str, plan: Plan, costs: Mapping[str, Cost]) -> int:
-    """Epochs of a way in total; 0 for a probe."""
+    """Epochs of a strategy in total; 0 for a probe."""
     if name == BASELINE and plan.scratch_epochs:
         return plan.scratch_epochs
     return costs[name].epochs

@@ -1,4 +1,4 @@
-"""The content of `compare.json` and the page, of what has been trained so far."""
+"""The content of `compare.json` and of the page, from what has been trained so far."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,45 +8,46 @@ from typing import Any
 import keras
 import numpy as np
 
-from kt import report
+from kt.base import few
+from kt.base.environment import machine, versions
+from kt.base.files import replace_json, replace_text
+from kt.base.metrics import CONFIDENCE
+from kt.base.run_folder import COMPARISON, COMPARISON_PAGE
 from kt.data.splits import Splits
-from kt.environment import machine, versions
-from kt.evaluate import CONFIDENCE
-from kt.files import replace_json, replace_text
 from kt.recipe import describe, epochs_of
-from kt.report.comparison import render
+from kt.report.comparison import comparison_page
 from kt.strategy.compare.comparison import BASELINE, Comparison, validation_mean
-from kt.strategy.compare.training import Trained
-from kt.strategy.paired import Estimate, Match, Resamples, match  # the statistics of this room's own question
+from kt.strategy.compare.training import TrainedStrategy
+from kt.strategy.paired import Estimate, Match, Resamples, match  # the statistics of a comparison
 
 FORMAT = 1
-"""Goes up when a key of `compare.json` changes its meaning or goes away; a new key leaves it as it is."""
+"""Increased when a key of `compare.json` changes its meaning or is removed, not for a new key."""
 
 FEW_STEPS = 300
-"""With fewer training steps than this, a network that begins from nothing is no evidence for transfer."""
+"""With fewer training steps than this, a network trained from scratch is no evidence for transfer."""
 
 ENOUGH_STEPS = 1000
-"""With fewer training steps than this, a network that begins from nothing lacks steps before it lacks pictures."""
+"""With fewer training steps than this, a network trained from scratch lacks steps rather than pictures."""
 
 
-def write(done: Comparison, *, finished: bool) -> dict[str, Any]:
-    """Write `compare.json` and `compare.html` anew, of what there is, and return the content of the first."""
-    results = composed(done, finished=finished)
-    replace_json(done.out / "compare.json", results)
-    replace_text(done.out / "compare.html", render(results))
+def write_comparison(done: Comparison, *, finished: bool) -> dict[str, Any]:
+    """Write `compare.json` and `compare.html` anew from what is done, and return the content of the first."""
+    results = comparison_results(done, finished=finished)
+    replace_json(done.out / COMPARISON, results)
+    replace_text(done.out / COMPARISON_PAGE, comparison_page(results))
     return results
 
 
-def composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
-    """The content of `compare.json`, of what there is."""
-    found, origin, whole, seeds = versions(), done.origin, done.whole(), done.shared_seeds()
+def comparison_results(done: Comparison, *, finished: bool) -> dict[str, Any]:
+    """The content of `compare.json`, from what is done."""
+    installed, origin, whole, seeds = versions(), done.origin, done.whole(), done.shared_seeds()
     draws = Resamples(done.splits.test.labels, done.splits.test.groups, seeds=max(1, len(seeds)))
     estimates = {name: _estimate(draws, models) for name, models in whole.items()}
     best = done.best()
     gain = _gain(done, draws, estimates, best) if best and BASELINE in estimates else None
     return {
         "format": FORMAT,
-        "kt": found.get("kt-transfer", "unknown"),
+        "kt": installed.get("kt-transfer", "unknown"),
         "recipe": {
             "name": origin.name,
             "file": str(origin.file) if origin.file else None,
@@ -58,7 +59,7 @@ def composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
         "seconds": round((datetime.now(UTC) - done.started).total_seconds(), 1),
         "finished": finished,
         "backend": str(keras.backend.backend()),
-        "versions": found,
+        "versions": installed,
         "machine": machine(),
         "data": _data(done.splits),
         "seeds": seeds,
@@ -73,17 +74,18 @@ def composed(done: Comparison, *, finished: bool) -> dict[str, Any]:
     }
 
 
-def _estimate(draws: Resamples, models: Sequence[Trained]) -> Estimate:
-    return draws.balanced_accuracy(np.stack([one.right for one in models], axis=1))
+def _estimate(draws: Resamples, models: Sequence[TrainedStrategy]) -> Estimate:
+    return draws.balanced_accuracy(np.stack([model.right for model in models], axis=1))
 
 
 def _data(splits: Splits) -> dict[str, Any]:
     return {
+        "kind": splits.kind.name,
         "origin": splits.origin,
         "digest": splits.digest,
         "rendered": splits.rendered,
         "classes": list(splits.classes),
-        "image_size": list(splits.image_size),
+        "image_size": splits.kind.to_json().get("image_size"),
         "batch_size": splits.batch_size,
         "pictures": {name: len(part) for name, part in splits.parts().items()},
         "things": {name: len(set(part.groups)) for name, part in splits.parts().items()},
@@ -91,7 +93,7 @@ def _data(splits: Splits) -> dict[str, Any]:
 
 
 def _row(
-    done: Comparison, name: str, estimates: Mapping[str, Estimate], whole: Mapping[str, Sequence[Trained]]
+    done: Comparison, name: str, estimates: Mapping[str, Estimate], whole: Mapping[str, Sequence[TrainedStrategy]]
 ) -> dict[str, Any]:
     models, estimate = whole.get(name, []), estimates.get(name)
     against = estimate.minus(estimates[BASELINE]) if estimate and name != BASELINE and BASELINE in estimates else None
@@ -104,23 +106,23 @@ def _row(
         "balanced_accuracy": estimate.value if estimate else None,
         "interval": estimate.interval if estimate else None,
         "validation_balanced_accuracy": validation_mean(models, "balanced_accuracy") if models else None,
-        "seconds": round(float(np.mean([one.seconds for one in models])), 2) if models else None,
+        "seconds": round(float(np.mean([model.seconds for model in models])), 2) if models else None,
         "against_scratch": _difference(done, against) if against else None,
         "error": done.failed.get(name),
         "runs": [
             {
-                "seed": one.seed,
-                "balanced_accuracy": one.test["balanced_accuracy"],
-                "accuracy": one.test["accuracy"],
-                "log_loss": one.test["log_loss"],
-                "validation_balanced_accuracy": one.validation["balanced_accuracy"],
-                "validation_log_loss": one.validation["log_loss"],
-                "fitted": one.fitted,
-                "kept": one.kept,
-                "steps": one.steps,
-                "seconds": round(one.seconds, 2),
+                "seed": model.seed,
+                "balanced_accuracy": model.test["balanced_accuracy"],
+                "accuracy": model.test["accuracy"],
+                "log_loss": model.test["log_loss"],
+                "validation_balanced_accuracy": model.validation["balanced_accuracy"],
+                "validation_log_loss": model.validation["log_loss"],
+                "fitted": model.fitted,
+                "kept": model.kept,
+                "steps": model.steps,
+                "seconds": round(model.seconds, 2),
             }
-            for one in done.on_all_pictures(name).values()
+            for model in done.on_all_pictures(name).values()
         ],
     }
 
@@ -136,7 +138,7 @@ def _difference(done: Comparison, against: Estimate) -> dict[str, Any]:
 
 
 def _gain(done: Comparison, draws: Resamples, estimates: Mapping[str, Estimate], best: str) -> dict[str, Any]:
-    """The best strategy against scratch, and how many pictures each needs to do what the other does."""
+    """The best strategy against scratch, and how many pictures each needs to be as good as the other."""
     ours, scratch = estimates[best], estimates[BASELINE]
     return {
         "strategy": best,
@@ -152,14 +154,14 @@ def _needs(done: Comparison, draws: Resamples, name: str, *, target: Estimate) -
     points = _points(done, draws, name)
     if len(points) < 2:
         return None
-    found: Match = match(list(points), list(points.values()), target)
-    return found.as_json()
+    needed: Match = match(list(points), list(points.values()), target)
+    return needed.as_json()
 
 
 def _points(done: Comparison, draws: Resamples, name: str) -> dict[int, Estimate]:
-    """The learning curve: the estimate for each number of pictures that was trained with every seed, rising."""
+    """The learning curve: the estimate for each number of pictures trained with every seed, in rising order."""
     seeds = done.shared_seeds()
-    full = {size: found for size, found in done.by_size(name).items() if set(seeds) <= set(found)}
+    full = {size: models for size, models in done.by_size(name).items() if set(seeds) <= set(models)}
     return {size: _estimate(draws, [full[size][seed] for seed in seeds]) for size in sorted(full)}
 
 
@@ -176,11 +178,12 @@ def _curve_rows(done: Comparison, draws: Resamples) -> list[dict[str, Any]]:
 
 
 def cautions(done: Comparison, gain: Mapping[str, Any] | None) -> list[str]:
-    """What makes the figures less than they look."""
-    found = [report.caution(done.splits.test, done.splits.classes)]
+    """Notes on why the figures are less certain than they look."""
+    test, classes = done.splits.test, done.splits.classes
+    notes = [few.caution_on_test(test.things(len(classes)), classes, grouped=test.grouped, many=done.splits.kind.many)]
     if gain and gain["verdict"] in ("positive", "no evidence"):
-        found.append(_too_few_steps(done))
-    return [note for note in found if note]
+        notes.append(_too_few_steps(done))
+    return [note for note in notes if note]
 
 
 def scratch_steps(done: Comparison) -> int:
@@ -189,7 +192,7 @@ def scratch_steps(done: Comparison) -> int:
 
 
 def _too_few_steps(done: Comparison) -> str:
-    """A word where scratch stopped long before it had learned what it could: the gain is real, its size is not."""
+    """A note that scratch had too few steps, so that the gain may be smaller with more; empty if it had enough."""
     steps = scratch_steps(done)
     if steps >= ENOUGH_STEPS:
         return ""

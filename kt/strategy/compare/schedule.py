@@ -1,4 +1,4 @@
-"""Keeps a comparison within its budget: what was planned, how long it really takes, and what still fits."""
+"""Keeps a comparison within its budget: what is planned, how long trainings really take, and what still fits."""
 
 import dataclasses
 import math
@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kt.console import say
+from kt.base.console import say
+from kt.base.numbers import duration
+from kt.base.stages import Stage
 from kt.data.splits import Splits
 from kt.recipe import Phase, Recipe
-from kt.report.numbers import duration
 from kt.strategy.compare import plan as planning
 from kt.strategy.compare.comparison import BASELINE, Comparison
 from kt.strategy.compare.cost import Cost, Sizes, measure
@@ -19,18 +20,18 @@ from kt.strategy.compare.plan import Plan
 SPENT = "the budget was spent"
 
 MEASURING = 0.2
-"""Of the budget, for timing a few steps of each way; what is not timed by then is taken for as dear as the dearest."""
+"""The share of the budget for timing a few steps of each strategy."""
 
 RESERVE = 0.03
-"""Of the budget, in which the last answers are given and the page is written."""
+"""The share of the budget for the last scores and for writing the page."""
 
 
 @dataclass
 class Schedule:
-    """What is to be trained until when.
+    """The plan and its progress.
 
-    until: when training stops, on the clock of `time.perf_counter`. real: seconds that the last training of each way on
-    all pictures took. pace: how far off the estimates were, of those that were trained.
+    until: when training stops, by `time.perf_counter`. real: seconds that the last training of each strategy on all
+    pictures took. count: how many trainings on all pictures each strategy has had.
     """
 
     plan: Plan
@@ -42,13 +43,13 @@ class Schedule:
     count: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """What `compare.json` tells of it."""
+        """Plain data for `compare.json`."""
         return planning.as_json(
             self.plan, self.costs, budget_seconds=self.budget, measuring_seconds=round(self.measured_in, 1)
         )
 
     def notes(self) -> list[str]:
-        """What was cut, in a line; none where nothing was."""
+        """A line that says what was cut; empty if nothing was."""
         if not self.plan.cut:
             return []
         return [f"cut to fit the budget of {duration(self.budget)}: {'; '.join(self.plan.cut)}. --budget gives it more"]
@@ -59,11 +60,11 @@ class Schedule:
         return self.until - time.perf_counter()
 
     def fits(self, seconds: float) -> bool:
-        """Whether so many seconds are left."""
+        """Whether this many seconds are left."""
         return seconds <= self.left
 
     def one(self, name: str) -> float:
-        """Seconds that one training of a way will take, as far as is known by now."""
+        """Seconds that one training of a strategy will take, as far as is known by now."""
         if name in self.real:
             return self.real[name]
         estimate = planning.each(name, self.plan, self.costs)
@@ -74,14 +75,14 @@ class Schedule:
         return sum(self.real.values()) / estimated if estimated > 0 else 1.0
 
     def round(self, gone: Collection[str]) -> float:
-        """Seconds that each way once will take."""
+        """Seconds that one training of each strategy will take, except of those in `gone`."""
         return sum(self.one(name) for name in self.plan.names if name not in gone)
 
     def allows(self, done: Comparison, name: str, *, turn: int) -> bool:
-        """Whether a way may be trained now.
+        """Whether a strategy may be trained now.
 
-        Every way needs two seeds to be told of: where the time for these runs out, the dearest ways are left out for
-        the others' sake, scratch last.
+        Every strategy needs two seeds to be reported. If the time for these runs out, the most expensive strategies
+        are left out for the sake of the others, scratch last.
         """
         if turn > 1:
             return self.fits(self.one(name))
@@ -91,40 +92,40 @@ class Schedule:
         return name not in done.failed
 
     def _missing(self, done: Comparison) -> dict[str, float]:
-        """Seconds until each way that is not left out has been trained with two seeds, where it has not been."""
+        """Seconds that each remaining strategy still needs to be trained with two seeds; only those that lack one."""
         lacking = {
             name: 2 - len(done.on_all_pictures(name)) for name in self.plan.names if name not in done.failed
         }  # fmt: skip
         return {name: self.one(name) * number for name, number in lacking.items() if number > 0}
 
     def _dearest(self, done: Comparison) -> str | None:
-        """What is to be left out next; None for the last one."""
-        missing, there = self._missing(done), [name for name in self.plan.names if name not in done.failed]
+        """The strategy to leave out next; None if only one remains."""
+        missing, remaining = self._missing(done), [name for name in self.plan.names if name not in done.failed]
         others = [name for name in missing if name != BASELINE]
-        if len(there) < 2 or not missing:
+        if len(remaining) < 2 or not missing:
             return None
-        if others and len([name for name in there if name != BASELINE]) > 1:
+        if others and len([name for name in remaining if name != BASELINE]) > 1:
             return max(others, key=missing.__getitem__)
         return BASELINE if BASELINE in missing else None
 
     def took(self, name: str, seconds: float, *, share: float) -> None:
-        """Note how long a training took."""
+        """Record how long a training took."""
         if share == 1:
             self.real[name] = seconds
             self.count[name] = self.count.get(name, 0) + 1
 
     def left_to_do(self, gone: Collection[str]) -> float:
-        """Seconds that what is planned will still take."""
+        """Seconds that the rest of the plan will take, except strategies in `gone`."""
         names = [name for name in self.plan.names if name not in gone]
         trainings = sum(self.one(name) * max(0, self.plan.seeds - self.count.get(name, 0)) for name in names)
-        return trainings + planning.curves(self.plan, self.costs) * self._pace()
+        return trainings + planning.curve_shares(self.plan, self.costs) * self._pace()
 
     def curve(self, names: Sequence[str]) -> list[float]:
-        """The shares of the learning curves that still fit, the cheapest first."""
+        """The shares of the learning curves that still fit, the smallest first."""
         chosen: list[float] = []
         for share in sorted(self.plan.shares):
             seconds = sum(
-                planning.point(name, one, self.plan, self.costs) for name in names for one in (*chosen, share)
+                planning.point(name, each, self.plan, self.costs) for name in names for each in (*chosen, share)
             )
             if self.fits(self._pace() * seconds):
                 chosen.append(share)
@@ -140,13 +141,22 @@ def scheduled(
     shares: Sequence[float],
     budget: float | None,
     started: float,
+    kept: Stage,
 ) -> Schedule:
-    """Time a few steps of each way, plan, and say what will be trained and how long that takes.
+    """Time a few steps of each strategy, plan, and print what will be trained and how long that takes.
 
-    started: when the budget began, on the clock of `time.perf_counter`. Raises RecipeError where it is too small.
+    started: when the budget began, by `time.perf_counter`. kept: holds the plan of a comparison that is resumed. Raises
+    RecipeError if the budget is too small.
     """
+    whole = math.inf if budget is None else budget
+    before = kept.kept()
+    if before is not None:
+        plan, costs, measured_in = planning.read_plan(before.told)
+        schedule = Schedule(plan, costs, budget, started + (1 - RESERVE) * whole - measured_in, measured_in)
+        _say(schedule, titles)
+        return schedule
     say(f"timing a few steps of {len(named)} way{'s' if len(named) != 1 else ''} on real pictures")
-    began, whole = time.perf_counter(), math.inf if budget is None else budget
+    began = time.perf_counter()
     costs = measure(named, splits, until=began + MEASURING * whole)
     now = time.perf_counter()
     plan = planning.make(
@@ -158,31 +168,33 @@ def scheduled(
         budget=whole,
         spent=now - started,
     )
-    found = Schedule(plan, costs, budget, started + (1 - RESERVE) * whole, now - began)
-    _say(found, titles)
-    return found
+    schedule = Schedule(plan, costs, budget, started + (1 - RESERVE) * whole, now - began)
+    kept.keep(planning.plan_as_json(plan, costs, measured_in=now - began))
+    _say(schedule, titles)
+    return schedule
 
 
-def _say(found: Schedule, titles: Mapping[str, str]) -> None:
-    plan = found.plan
-    for row in found.as_json()["strategies"]:
+def _say(schedule: Schedule, titles: Mapping[str, str]) -> None:
+    plan = schedule.plan
+    for row in schedule.as_json()["strategies"]:
         epochs = f"{row['epochs']} epochs, {row['steps']:,} steps" if row["epochs"] else "solved"
         say(f"  {titles.get(row['name'], row['name'])}: {epochs}, about {duration(row['seconds'])} a training")
     curve = f", and learning curves at {', '.join(f'{share:.0%}' for share in plan.shares)}" if plan.shares else ""
-    of = "" if found.budget is None else f" of the budget of {duration(found.budget)}"
+    of = "" if schedule.budget is None else f" of the budget of {duration(schedule.budget)}"
     say(
         f"to train: {len(plan.names)} way{'s' if len(plan.names) != 1 else ''} x {plan.seeds} seeds on "
-        f"{plan.sizes.train:,} pictures{curve}: about {duration(planning.seconds(plan, found.costs))}{of}"
+        f"{plan.sizes.train:,} pictures{curve}: about {duration(planning.seconds(plan, schedule.costs))}{of}"
     )
-    for note in found.notes():
+    for note in schedule.notes():
         say(note)
 
 
 def with_epochs(recipe: Recipe, name: str, plan: Plan) -> Recipe:
-    """A way's recipe with the epochs that the plan allows."""
+    """A strategy's recipe with the epochs that the plan allows."""
     if name != BASELINE or plan.scratch_epochs is None:
         return recipe
     phases = [
-        dataclasses.replace(one, epochs=plan.scratch_epochs) if isinstance(one, Phase) else one for one in recipe.phases
+        dataclasses.replace(step, epochs=plan.scratch_epochs) if isinstance(step, Phase) else step
+        for step in recipe.phases
     ]
     return dataclasses.replace(recipe, phases=phases)

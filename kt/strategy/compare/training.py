@@ -1,4 +1,4 @@
-"""One training of a comparison: a strategy, a seed, all of the training pictures or a share of them."""
+"""One training of a comparison: a strategy, a seed, and all training pictures or a share of them."""
 
 import dataclasses
 import gc
@@ -6,26 +6,29 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from kt import report
+from kt.base.stages import Stage
 from kt.data.splits import Split, Splits
-from kt.evaluate import evaluate
-from kt.model import build, in_float32, predict
+from kt.heads.classification.measure import evaluate
+from kt.network.model import build, in_float32, predict
 from kt.recipe import Phase, Recipe
-from kt.train import seed_everything, train
+from kt.training import seed_everything, train
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """One trained model: which strategy, which seed, how many pictures, and how it did.
+class TrainedStrategy:
+    """One trained model: its strategy, seed and number of pictures, and its figures.
 
-    right: `[N]`, for each test picture whether it was told. fitted: accuracy on the training pictures in the last
-    epoch, None where the head has no such metric. steps: how many training steps there were. validation: the figures of
-    `kt.evaluate`, as test.
+    right: `[N]`, whether each test picture was classified correctly. fitted: accuracy on the training pictures in the
+    last epoch, None if the head has no such metric. steps: how many training steps there were. validation, test:
+    figures of `kt.heads.classification.measure`.
     """
 
     strategy: str
@@ -39,8 +42,22 @@ class Trained:
     test: Mapping[str, Any]
     right: npt.NDArray[np.bool_]
 
+    def keep(self, stage: Stage, *, took: float) -> None:
+        """Keep it, to resume a comparison. took: seconds of training and scoring."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "right"]
+        values = {name: getattr(self, name) for name in names}
+        stage.keep({"took": took, "trained": report.plain(values)}, right={"right": self.right})
 
-class OutOfTime(Exception):  # noqa: N818 - no failure, but the end of what was allowed
+    @classmethod
+    def kept_in(cls, stage: Stage) -> "tuple[TrainedStrategy, float] | None":
+        """The model that `keep` wrote, and the seconds that it took; None if there is none."""
+        kept = stage.kept()
+        if kept is None:
+            return None
+        return cls(**kept.told["trained"], right=kept.arrays["right"]["right"]), float(kept.told["took"])
+
+
+class OutOfTime(Exception):  # noqa: N818 - no failure, but the end of the allowed time
     """A training was stopped because the budget was spent."""
 
 
@@ -58,33 +75,35 @@ class Deadline(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships n
 
 
 def train_once(
-    recipe: Recipe, splits: Splits, *, strategy: str, seed: int, share: float, until: float = math.inf
-) -> Trained:
-    """Train a strategy's recipe with a seed on a share of the pictures; each split but train is answered once.
+    recipe: Recipe, splits: Splits, *, strategy: str, seed: int, share: float, until: float = math.inf,
+    steps: Path | None = None,
+) -> TrainedStrategy:  # fmt: skip
+    """Train a strategy's recipe with a seed on a share of the pictures, and measure it on validation and test once.
 
-    until: when a training is stopped, by raising OutOfTime, on the clock of `time.perf_counter`.
+    until: the value of `time.perf_counter` at which the training is stopped by raising OutOfTime. steps: a folder for
+    checkpoints.
     """
     recipe = dataclasses.replace(recipe, seed=seed)
     if share < 1:
         splits, recipe = subset(splits, share, seed=seed), lengthened(recipe, share)
     started = time.perf_counter()
     seed_everything(seed)
-    built = build(recipe, image_size=splits.image_size, num_classes=len(splits.classes))
-    phases, best = train(built, recipe, splits, callbacks=[Deadline(until)])
+    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
+    phases, best = train(built, recipe, splits, steps=steps, callbacks=[Deadline(until)])
     model = in_float32(built, recipe)
     seconds = time.perf_counter() - started
     assert best.scores is not None
     validation, _ = _figures(best.scores, splits.validation, splits.classes)
-    test, right = _figures(predict(model, splits.test.pixels), splits.test, splits.classes)
+    test, right = _figures(predict(model, splits.test.examples), splits.test, splits.classes)
     accuracy = phases[-1].history.get("accuracy")
-    return Trained(
+    return TrainedStrategy(
         strategy=strategy,
         seed=seed,
         pictures=len(splits.train),
         seconds=seconds,
         kept=best.figures(),
         fitted=accuracy[-1] if accuracy else None,
-        steps=-(-len(splits.train) // splits.batch_size) * sum(one.epochs_run for one in phases if not one.probe),
+        steps=-(-len(splits.train) // splits.batch_size) * sum(phase.epochs_run for phase in phases if not phase.probe),
         validation=validation,
         test=test,
         right=right,
@@ -94,13 +113,13 @@ def train_once(
 def _figures(
     scores: npt.NDArray[np.float32], split: Split, classes: Sequence[str]
 ) -> tuple[dict[str, Any], npt.NDArray[np.bool_]]:
-    """The figures of a model's answers, and for each picture whether it was told."""
+    """The figures of a model's scores, and whether each picture was classified correctly."""
     figures = evaluate(scores, split.labels, classes, groups=split.groups, resamples=0)
     return figures, scores.argmax(axis=1) == split.labels
 
 
 def cut_down(splits: Splits, *, train: int, validation: int, test: int) -> Splits:
-    """The same splits with so many pictures of each, drawn class by class, and the same ones every time."""
+    """The splits with these numbers of pictures, drawn by class, and the same ones every time."""
     return dataclasses.replace(
         splits,
         train=_drawn(splits.train, train, classes=len(splits.classes)),
@@ -110,7 +129,7 @@ def cut_down(splits: Splits, *, train: int, validation: int, test: int) -> Split
 
 
 def _drawn(part: Split, pictures: int, *, classes: int) -> Split:
-    """So many pictures of a split by lot, each class with its share, and one picture at least."""
+    """A random sample of a split, with each class in proportion and with at least one picture."""
     if pictures >= len(part):
         return part
     random, chosen = np.random.default_rng(0), list[int]()
@@ -126,9 +145,9 @@ def subset(splits: Splits, share: float, *, seed: int) -> Splits:
 
 
 def share_of(splits: Splits, share: float, *, seed: int) -> npt.NDArray[np.int64]:
-    """The indices of a share of the training pictures, drawn class by class, at least 2 of each.
+    """The indices of a share of the training pictures, drawn by class, at least 2 of each.
 
-    Pictures are drawn, not the things they show. What a smaller share has, a larger one of the same seed has too.
+    Pictures are drawn, not groups. A larger share of the same seed contains the smaller one.
     """
     labels, random = splits.train.labels, np.random.default_rng(seed)
     chosen: list[int] = []
@@ -139,10 +158,10 @@ def share_of(splits: Splits, share: float, *, seed: int) -> npt.NDArray[np.int64
 
 
 def lengthened(recipe: Recipe, share: float) -> Recipe:
-    """With more epochs for fewer pictures, by the square root: half way between as many epochs and as many steps.
+    """The recipe with more epochs for fewer pictures: times 1 / sqrt(share), between equal epochs and equal steps.
 
-    With the same epochs 5% of the pictures would get 5% of the steps, and the curve would show too little training,
-    not too few pictures.
+    With equal epochs 5% of the pictures would get 5% of the steps, and the curve would show too little training, not
+    too few pictures.
     """
     longer = 1 / math.sqrt(share)
     return dataclasses.replace(
@@ -155,6 +174,6 @@ def lengthened(recipe: Recipe, share: float) -> Recipe:
 
 
 def forget() -> None:
-    """Let go of the last model's memory."""
+    """Free the memory of the last model."""
     keras.backend.clear_session()
     gc.collect()

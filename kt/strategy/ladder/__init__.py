@@ -1,6 +1,6 @@
-"""`kt run --target, --budget`: from the cheapest way to transfer to the dearest, until one of them is good enough.
+"""`kt run --target, --budget`: the ladder tries ways to transfer, the cheapest first, until one is good enough.
 
-Each rung is a recipe, starts from the best weights so far, and is judged on validation alone.
+Each way is a rung. A rung is a recipe, starts from the best weights so far, and is judged on validation alone.
 """
 
 import dataclasses
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kt.data.splits import Splits
-from kt.features.engine import Engine
-from kt.goal import Goal
-from kt.model import Built
+from kt.frozen.engine import Engine
+from kt.learnability import scarcity
+from kt.network.model import Built
 from kt.recipe import Recipe
-from kt.run import Trained
-from kt.scarcity import scarcity
+from kt.runs.main import Trained
+from kt.strategy.goal import Goal
 from kt.strategy.ladder.climb import Climb
 from kt.strategy.ladder.depth import first_rung
 from kt.strategy.ladder.rungs import Rung, deeper, head_alone, on_another, other_backbones
@@ -26,12 +26,12 @@ __all__ = ["Ladder"]
 
 @dataclass(frozen=True)
 class Ladder:
-    """The training step that climbs until the goal is reached, gains end, or the time is spent."""
+    """A run's training that tries rungs until the goal is reached, gains end, or the time is spent."""
 
     goal: Goal
 
-    def __call__(self, recipe: Recipe, splits: Splits, *, logs: Path, cached: bool) -> Trained:
-        """Climb, and give the best rung's model. Raises DataError where validation can't judge."""
+    def __call__(self, recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Trained:
+        """Climb, and give the best rung's model. Raises DataError if validation lacks a class."""
         notes, started = check_validation(splits), time.perf_counter()
         plain = new_model(head_alone(recipe).recipe, splits)
         first, depths = first_rung(recipe, splits, plain)
@@ -40,7 +40,7 @@ class Ladder:
         rungs = [first, *deeper(first.recipe, fine_tuning(recipe, plain), blocks_of(own))]
         if cached:
             _compute_at_once(rungs, own, splits)
-        climb = Climb(self.goal, own, splits, logs, cached, started)
+        climb = Climb(self.goal, own, splits, out, cached, started)
         climb.go(rungs[:1])
         assert climb.won is not None
         climb.go(rungs[1:])
@@ -55,7 +55,6 @@ class Ladder:
 
 
 def _compute_at_once(rungs: Sequence[Rung], built: Built, splits: Splits) -> None:
-    """Store what stays frozen in any of the rungs in one pass over the pictures, so that each finds its own."""
+    """Compute the activations of all rungs' frozen layers in one pass over the pictures."""
     steps = [step for rung in rungs for step in rung.recipe.phases]
-    steps[0].trainable(built.backbone)
-    Engine(built, dataclasses.replace(rungs[0].recipe, phases=steps), splits).work(0)
+    Engine(built, rungs[0].recipe, splits, phases=steps).prepare()

@@ -9,32 +9,34 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kt import report
-from kt.augment import Views
 from kt.backbones.build import known_name
-from kt.console import say, warn
-from kt.data.splits import Pixels, Splits
+from kt.base.console import say, warn
+from kt.base.numbers import duration
+from kt.base.run_folder import LOGS, STEPS, TRIALS
+from kt.data.splits import Splits
 from kt.errors import RecipeError, TrainingError, WeightsError
-from kt.goal import Goal
-from kt.model import Built, predict
+from kt.kinds.pictures import Pixels
+from kt.network.model import Built, predict
+from kt.parts.augment import copies_of
 from kt.recipe import Phase, Recipe
-from kt.report.numbers import duration
+from kt.strategy.goal import Goal
 from kt.strategy.ladder.rungs import Rung
+from kt.strategy.trials import timed
 from kt.strategy.validation import Standing, new_model, standing
-from kt.train import Best, PhaseResult, train
+from kt.training import Best, PhaseResult, train
 
 PATIENCE = 2
-"""After so many rungs in a row without a gain there will be none."""
+"""The climb stops after this many rungs in a row without a gain."""
 
 BACKWARD = 3.0
-"""A training step takes so many times a forward pass, until one was timed."""
+"""The assumed time of a training step, in forward passes, until one was timed."""
 
 
 @dataclass(frozen=True)
 class Climbed:
-    """A rung that was tried: how it stands, and the weights that it left.
+    """A rung that was tried: its validation score (`standing`) and its weights.
 
-    recipe, phases: with the phases of the rungs that it began from, too.
+    recipe, phases: with the phases of the rungs that it began from.
     """
 
     rung: Rung
@@ -48,16 +50,16 @@ class Climbed:
 
 @dataclass
 class Climb:
-    """What a climb has found so far.
+    """A climb and its results so far.
 
-    own: the model of the first rungs, on the recipe's backbone. forward: seconds a picture. pace: how far off the last
-    estimate was.
+    own: the model of the first rungs, on the recipe's backbone. rows: of the rungs, for the report. won: the best rung
+    so far. forward: seconds of a forward pass, a picture. pace: the factor by which estimates were off.
     """
 
     goal: Goal
     own: Built
     splits: Splits
-    logs: Path
+    out: Path
     cached: bool
     started: float
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +70,7 @@ class Climb:
     ended: str = "no rung was left"
 
     def go(self, rungs: Sequence[Rung]) -> None:
-        """Try rungs in turn, and give the reason for each that is not tried."""
+        """Try rungs in turn, and report the reason for each that is not tried."""
         self.without_gain = 0
         for rung in rungs:
             reason = self._why_not(rung)
@@ -97,10 +99,10 @@ class Climb:
         return (self.goal.seconds or float("inf")) - (time.perf_counter() - self.started)
 
     def _estimate(self, rung: Rung) -> float:
-        """Seconds that a rung will take: by the forward passes it costs, and by how the last one's estimate held."""
+        """Seconds that a rung will take: by its number of forward passes, corrected by the earlier estimates' error."""
         train, validation = len(self.splits.train), len(self.splits.validation)
-        views = rung.recipe.augment.views if isinstance(rung.recipe.augment, Views) else 1
-        passes = float(train * views + validation) if rung.elsewhere else 0.0  # of what stays frozen
+        views = copies_of(rung.recipe.augment)
+        passes = float(train * views + validation) if rung.elsewhere else 0.0  # for frozen layers
         for phase in rung.recipe.phases:
             if isinstance(phase, Phase):
                 passes += phase.epochs * rung.share * (BACKWARD * train + validation)
@@ -112,13 +114,17 @@ class Climb:
         try:
             climbed = self._climb(rung)
         except (WeightsError, RecipeError, TrainingError) as error:
-            if self.won is None:  # what is wrong with the first is wrong with the recipe
+            if self.won is None:  # an error of the first rung is one of the recipe
                 raise
             warn(f"rung {rung.name}: {error}")
             self._add(rung, seconds=time.perf_counter() - started, verdict=f"failed: {error}")
             self.without_gain += 1
             return
         seconds = time.perf_counter() - started
+        folder = self.out / TRIALS / rung.name
+        times, saved = timed(folder, rung.recipe, name=rung.name, seconds=seconds, forward=self.forward)
+        self.started -= saved
+        seconds, self.forward = times["seconds"], times["forward"]
         if rung.share:
             self.pace *= seconds / max(estimate, 1e-9)
         gained = self.won is None or self.goal.better(climbed.standing.figure, self.won.standing.figure)
@@ -132,13 +138,14 @@ class Climb:
         recipe, base = rung.recipe, None if rung.elsewhere else self.won
         built = new_model(recipe, self.splits) if rung.elsewhere else self.own
         if rung.elsewhere or base is None:
-            say(report.weights_line(built.pretrained.source))
+            say(f"weights: {built.pretrained.source.in_words()}")
         if base:
             built.model.set_weights(base.weights)
         phases, best = train(
-            built, recipe, self.splits, logs=self.logs / rung.name, cached=self.cached, trained=base is not None
-        )
-        self.forward = self.forward or _seconds_a_picture(built, self.splits.validation.pixels)
+            built, recipe, self.splits, logs=self.out / LOGS / rung.name, steps=self.out / TRIALS / rung.name / STEPS,
+            cached=self.cached, trained=base is not None,
+        )  # fmt: skip
+        self.forward = self.forward or _seconds_a_picture(built, self.splits.validation.examples)
         return Climbed(
             rung=rung,
             standing=standing(built, self.splits, self.goal, seed=recipe.seed),
@@ -164,8 +171,8 @@ class Climb:
 
 
 def _seconds_a_picture(built: Built, pixels: Pixels) -> float:
-    """How long a forward pass takes."""
-    predict(built.model, pixels[:1])  # not to time how the function is made
+    """Seconds of a forward pass, a picture."""
+    predict(built.model, pixels[:1])  # so that tracing is not timed
     started = time.perf_counter()
     predict(built.model, pixels)
     return (time.perf_counter() - started) / len(pixels)

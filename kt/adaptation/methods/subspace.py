@@ -1,0 +1,78 @@
+"""Subspace alignment: the source's principal directions are turned to the target's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.adaptation.features import checked
+from kt.errors import DataError, RecipeError
+from kt.linear import Linear, fit
+from kt.linear.space import Floats
+from kt.recipe import check_types
+
+VARIANCE = 0.95
+"""The share of a domain's variance that its subspace holds, if the number of dimensions is not set."""
+
+
+@dataclass(frozen=True)
+class SubspaceAlignment:
+    """Subspace alignment (Fernando et al., Unsupervised Visual Domain Adaptation Using Subspace Alignment, ICCV 2013).
+
+    Each domain is centred at its own mean. dimensions: of both subspaces, 1 or more; None takes as many as hold 95% of
+    the variance of the domain that needs fewer. It hurts if classes differ in directions of little variance, which the
+    subspaces leave out.
+    """
+
+    dimensions: int | None = None
+
+    name = "subspace"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.dimensions is not None and self.dimensions < 1:
+            raise RecipeError(f"SubspaceAlignment: dimensions must be 1 or more, or None, not {self.dimensions}.")
+
+    def fit(
+        self,
+        source: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        target: npt.ArrayLike,
+        *,
+        classes: int,
+        groups: Sequence[str] | None = None,
+        balanced: bool = False,
+        seed: int = 0,
+    ) -> Linear:
+        """A classifier for features of the target domain; arguments and errors as `kt.recipe.Adaptation.fit` says.
+
+        Raises DataError also if a domain has fewer dimensions than are asked for.
+        """
+        rows, known, others = checked(source, labels, target, classes=classes)
+        own, its = bases(rows, others, dimensions=self.dimensions)
+        aligned = (rows - rows.mean(axis=0)) @ own @ (own.T @ its)
+        inside = fit(aligned, known, classes=classes, groups=groups, balanced=balanced, seed=seed)
+        weights = its @ inside.weights
+        return replace(inside, weights=weights, bias=inside.bias - others.mean(axis=0) @ weights)
+
+
+def bases(source: Floats, target: Floats, *, dimensions: int | None = None) -> tuple[Floats, Floats]:
+    """Orthonormal principal directions `[D, dimensions]` of the source and of the target."""
+    directions, needed = zip(*(_principal(rows) for rows in (source, target)), strict=True)
+    count = min(needed) if dimensions is None else dimensions
+    there_are = min(found.shape[1] for found in directions)
+    if count > there_are or not there_are:
+        raise DataError(
+            f"Subspace alignment needs {max(count, 1)} dimensions in both domains, and one has {there_are}. Add "
+            "examples, or set fewer dimensions."
+        )
+    return directions[0][:, :count], directions[1][:, :count]
+
+
+def _principal(rows: Floats) -> tuple[Floats, int]:
+    """All directions in which the examples vary, the widest first, and how many of them hold `VARIANCE`."""
+    _, widths, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    used = widths > 1e-6 * np.abs(rows).max() * np.sqrt(len(rows))  # the rest is rounding of float32
+    held = np.cumsum(widths[used] ** 2)
+    return directions[used].T, int(np.searchsorted(held, VARIANCE * held[-1]) + 1) if len(held) else 0

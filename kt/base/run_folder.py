@@ -1,0 +1,42 @@
+"""The files and folders in the folder of a run: the only place that names them. docs/runs.md says what each holds."""
+
+RECORD = "run.json"
+LOCK = "run.lock"
+"""A process holds a lock on it while it works on the run."""
+
+RECIPE = "recipe.py"
+DATA = "data.json"
+SPLITS = "splits.csv"
+LABELS = "labels.txt"
+LEARNABILITY = "learnability"
+STEPS = "steps"
+"""The checkpoints of training, a folder for each phase."""
+
+TRIALS = "trials"
+"""A folder for each trial of a ladder, a search or a comparison; it has its own STEPS."""
+
+LOGS = "logs"
+"""What TensorBoard reads."""
+
+MODEL = "model.keras"
+ANSWERS = "answers"
+"""The model's scores, a folder for each split."""
+
+SAMPLE = "sample"
+ARTIFACTS = "artifacts"
+EXPORT_LOG = "export.log"
+"""In ARTIFACTS: what the exports printed."""
+
+REPORT = "report.json"
+PAGE = "report.html"
+SHOWN = "shown.json"
+HISTORY = "history.json"
+
+RATES, RATES_PAGE = "lr-find.json", "lr-find.html"
+"""In the folder of `kt lr-find`."""
+
+COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"
+"""In the folder of `kt compare`."""
+
+LATEST = "LATEST"
+"""Beside the runs of a recipe: a link to the newest finished one."""

@@ -1,0 +1,166 @@
+"""Reads the pictures of a data set: decodes and resizes them in parallel, and skips and names those it can't read."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.base.console import progress_bar, warn
+from kt.data.items import Item
+from kt.data.splits import Skipped, allocate
+from kt.errors import DataError
+from kt.kinds.pictures import Pixels
+from kt.kinds.pictures.images import contents, read_rgb, resize, values_span
+from kt.kinds.pictures.values import Span, ValueRange, range_of
+
+
+@dataclass(frozen=True)
+class Read:
+    """The pictures that were read: pixels uint8 `[N, H, W, 3]` in the order of `items`, hashes their SHA-256.
+
+    skipped: the files that could not be read. spans: the values of each picture with more than 8 bits whose file states
+    no range, by its index; `value_range` is the range that these pictures were scaled by.
+    """
+
+    pixels: Pixels
+    items: tuple[Item, ...]
+    hashes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    spans: dict[int, Span] = field(default_factory=dict)
+    value_range: ValueRange | None = None
+
+
+def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
+    """Decode and resize every picture, in parallel; one that can't be read is skipped, with a warning.
+
+    Pictures with more than 8 bits are read last, when the values of all of them are known. Raises DataError if no
+    picture can be read.
+    """
+    pixels = allocate(len(items), (*image_size, 3))
+    kept: list[Item] = []
+    hashes: list[str] = []
+    skipped: list[Skipped] = []
+    spans: dict[int, Span] = {}
+
+    def read_one(item: Item) -> tuple[Pixels | Span, str] | Skipped:
+        try:
+            data = _encoded(item)
+            if data is None:
+                assert callable(item.source)
+                image = item.source()
+                data = image.tobytes()
+            elif span := values_span(data):
+                return span, hashlib.sha256(data).hexdigest()
+            else:
+                image = read_rgb(data)
+            return resize(image, image_size), hashlib.sha256(data).hexdigest()
+        except DataError as error:
+            return Skipped(item.name, str(error))
+
+    with progress_bar("reading pictures", len(items)) as bar, ThreadPoolExecutor(max_workers=4) as pool:
+        for item, result in zip(items, pool.map(read_one, items), strict=True):
+            bar.advance()
+            if isinstance(result, Skipped):
+                skipped.append(result)
+                continue
+            if isinstance(result[0], Span):
+                spans[len(kept)] = result[0]
+            else:
+                pixels[len(kept)] = result[0]
+            kept.append(item)
+            hashes.append(result[1])
+    value_range = range_of([*spans.values()])
+    bad = _read_deep(pixels, kept, spans, image_size=image_size, value_range=value_range)
+    skipped += bad.values()
+    _tell_skipped(skipped)
+    good = [place for place in range(len(kept)) if place not in bad]
+    if not good:
+        raise DataError(
+            f"None of {len(items)} pictures can be read; the first, {skipped[0].name}: {skipped[0].reason}."
+        )
+    if bad:
+        for row, place in enumerate(good):
+            pixels[row] = pixels[place]
+    return Read(
+        pixels[: len(good)],
+        tuple(kept[place] for place in good),
+        tuple(hashes[place] for place in good),
+        tuple(skipped),
+        {row: spans[place] for row, place in enumerate(good) if place in spans},
+        value_range,
+    )
+
+
+def _encoded(item: Item) -> bytes | None:
+    """The encoded bytes of a picture, from its file or its source; None if a function draws the picture."""
+    if isinstance(item.source, Path):
+        return contents(item.source)
+    data = getattr(item.source, "data", None)
+    return data if isinstance(data, bytes) else None
+
+
+def _read_deep(
+    pixels: Pixels,
+    items: Sequence[Item],
+    places: Iterable[int],
+    *,
+    image_size: tuple[int, int],
+    value_range: ValueRange | None,
+) -> dict[int, Skipped]:
+    """Read the pictures at these indices, scaled by `value_range`, into their rows of `pixels`.
+
+    Returns those that can't be read, by index, with the reason.
+    """
+
+    def read_one(place: int) -> Pixels | Skipped:
+        try:
+            return resize(read_rgb(_encoded(items[place]) or b"", value_range=value_range), image_size)
+        except DataError as error:
+            return Skipped(items[place].name, str(error))
+
+    bad = {}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for place, result in zip(places, pool.map(read_one, places), strict=True):
+            if isinstance(result, Skipped):
+                bad[place] = result
+            else:
+                pixels[place] = result
+    return bad
+
+
+def read_by_train(pictures: Read, train: npt.NDArray[np.int64], image_size: tuple[int, int]) -> ValueRange | None:
+    """The value range of train's pictures alone; if none of them has a span, the range of all pictures is kept.
+
+    train: the indices of train's pictures. If the range differs from that of all pictures, every picture with a span is
+    read again, scaled by this range.
+    """
+    learned = [pictures.spans[place] for place in train.tolist() if place in pictures.spans]
+    value_range = range_of(learned) if learned else pictures.value_range
+    if value_range != pictures.value_range:
+        bad = _read_deep(
+            pictures.pixels, pictures.items, pictures.spans, image_size=image_size, value_range=value_range
+        )
+        for skipped in bad.values():
+            raise DataError(f"{skipped.name} {skipped.reason}.")
+    return value_range
+
+
+def range_line(pictures: Read, value_range: ValueRange | None) -> list[str]:
+    """A line for a person on the value range; an empty list if there is no range."""
+    if value_range is None:
+        return []
+    whole = value_range.whole
+    what = "16-bit pictures" if whole and value_range.high <= 65535 else "32-bit pictures" if whole else "pictures"
+    kind = "values" if whole else "floating-point values"
+    return [f"{len(pictures.spans):,} {what} hold {kind} {value_range}: scaled by this range, kept with the model"]
+
+
+def _tell_skipped(skipped: Sequence[Skipped]) -> None:
+    for item in skipped[:5]:
+        warn(f"skipped {item.name}: {item.reason}")
+    if len(skipped) > 5:
+        warn(f"and {len(skipped) - 5} more; the report names each")

@@ -1,0 +1,170 @@
+"""A SavedModel for servers: encoded pictures or pixels in, labels and scores out, without Keras or kt."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kt import kinds
+from kt.errors import ReleaseError
+from kt.export.asides import kind_of_artifact
+from kt.export.formats.format import (
+    EXACT,
+    THREADS,
+    Details,
+    EncodedTest,
+    FullFormat,
+    Pixels,
+    Scores,
+    in_batches,
+)
+from kt.export.labels import LABELS, from_text, to_text
+from kt.kinds.carried import ASIDE
+from kt.kinds.kind import check_examples
+
+_GRAPH = "saved_model.pb"
+
+
+class SavedModel(FullFormat):
+    """`saved_model/` with the signature `serving_default` and one that has the input's name, such as `pixels`.
+
+    Both give `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]` (every output has the batch
+    dimension, which TensorFlow Serving's row format needs). For pictures, `serving_default` takes `image_bytes`, string
+    `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without an encoded form, both take
+    the same input. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under
+    the model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
+    """
+
+    asked = "saved_model"
+    seen_as = "SavedModel"
+    at_root = True
+
+    def file_name(self, name: str) -> str:  # noqa: ARG002
+        """The name of the folder, the same for all models."""
+        return "saved_model"
+
+    def make(self, model: Any, directory: Path, *, details: Details) -> Path:
+        """Write the folder and give its path."""
+        import tensorflow as tf
+
+        from kt.base.plain import plain_folder
+        from kt.export import warm_up
+        from kt.graph.traced import of_keras
+
+        path, kind = directory / self.file_name(details.name), details.kind_for(model)
+        as_they_are = tf.TensorSpec([None, *kind.shape], kind.dtype, name=kind.takes)
+        plain = of_keras(_answer(model, details.classes), [as_they_are])
+        signatures, encoded = {kind.takes: plain, "serving_default": plain}, kind.encoded
+        if encoded is not None:
+            example = tf.TensorSpec(kind.shape, kind.dtype)
+
+            def from_bytes(given: Any) -> Any:
+                return plain(tf.map_fn(encoded.in_graph, given, fn_output_signature=example))
+
+            strings = tf.TensorSpec([None], tf.string, name=encoded.takes)
+            signatures["serving_default"] = tf.function(from_bytes, input_signature=[strings], autograph=False)
+        with plain_folder() as folder:
+            labels = folder / LABELS
+            labels.write_bytes(to_text(details.classes))
+            module = tf.Module()
+            # Tracked as plain variables, since loading a tracked Keras model would need Keras.
+            module.weights = [variable.value for variable in model.variables]
+            module.labels = tf.saved_model.Asset(str(labels))
+            made = folder / "saved_model"
+            tf.saved_model.save(module, str(made), signatures=signatures)
+            shutil.copytree(made, path, dirs_exist_ok=True)
+        warm_up.write_requests(path, name=details.name, kind=kind)
+        return path
+
+    def opens(self, path: Path) -> bool:
+        """Whether it is the folder of a SavedModel."""
+        return (path / _GRAPH).is_file()
+
+    def open(self, path: Path, *, threads: int = THREADS) -> "SavedModelArtifact":  # noqa: ARG002
+        """Open it, with the number of threads that TensorFlow uses in this process."""
+        return SavedModelArtifact(path)
+
+    def found_in(self, folder: Path) -> list[Path]:
+        """The SavedModel that an export wrote there; other folders may be versions, and the first is not the best."""
+        path = folder / self.file_name("")
+        return [path] if self.opens(path) else []
+
+    def also_checks(self, artifact: Any, scores: Scores, *, pixels: Pixels, encoded: EncodedTest) -> str:
+        """Check that encoded pictures get the same scores as their pixels when Pillow decodes them."""
+        if not encoded.files:
+            return ""
+        decoded = np.stack([artifact.kind.read(data) for data in encoded.files])
+        places = encoded.places
+        # The test split's pictures have been answered already.
+        known = places is not None and np.array_equal(pixels[list(places)], decoded)
+        expected = scores[list(places or ())] if known else artifact.scores(decoded)
+        difference = np.abs(artifact.answer(encoded.files).astype(np.float64) - expected).max()
+        if difference <= EXACT:
+            return ""
+        return (
+            f"serving_default answers otherwise than pixels for the same pictures, by {difference:.2g} "
+            f"(limit {EXACT:g})"
+        )
+
+    def annotate(self, path: Path, name: str, text: str) -> None:
+        """Put a text into a folder of the SavedModel that TensorFlow ignores."""
+        (path / ASIDE).mkdir(exist_ok=True)
+        (path / ASIDE / name).write_text(text, encoding="utf-8")
+
+
+def _answer(model: Any, classes: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
+    import tensorflow as tf
+
+    def answer(examples: Any) -> dict[str, Any]:
+        names = tf.constant(classes)
+        scores = tf.cast(model(examples, training=False), tf.float32)
+        return {
+            "label": tf.gather(names, tf.argmax(scores, axis=-1)),
+            "scores": scores,
+            "classes": tf.tile(names[None], [tf.shape(scores)[0], 1]),
+        }
+
+    return answer
+
+
+class SavedModelArtifact:
+    """A SavedModel with kt's two signatures. Safe to call from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        import tensorflow as tf
+
+        from kt.base.plain import as_plain
+
+        self.path = path
+        with as_plain(path) as plain:
+            self._loaded = tf.saved_model.load(str(plain))  # kept, since its functions stop working when it is freed
+        self._tensor = tf.constant
+        # The plain signature has the name of its one input; `serving_default` may take encoded examples.
+        self.takes = next((name for name in kinds.inputs() if name in self._loaded.signatures), "pixels")
+        self._plain = self._signature(self.takes)
+        given = self._plain.structured_input_signature[1][self.takes]
+        labels = path / "assets" / LABELS
+        self.classes = from_text(labels.read_bytes()) if labels.is_file() else ()
+        self.kind = kind_of_artifact(path, given.shape, given.dtype.name)
+
+    def _signature(self, name: str) -> Any:
+        if name not in self._loaded.signatures:
+            known = ", ".join(self._loaded.signatures) or "none"
+            raise ReleaseError(f"{self.path} has no signature {name!r}; it has: {known}.")
+        return self._loaded.signatures[name]
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Scores float32 `[N, C]` of examples of its kind, such as pixels uint8 `[N, H, W, 3]`."""
+        check_examples(self.kind, pixels)
+        return self._asked(lambda batch: self._plain(**{self.takes: batch}), pixels)
+
+    def answer(self, encoded: Sequence[bytes]) -> Scores:
+        """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""
+        signature, how = self._signature("serving_default"), self.kind.encoded
+        assert how is not None
+        return self._asked(lambda batch: signature(**{how.takes: batch}), encoded)
+
+    def _asked(self, ask: Callable[[Any], Any], items: Any) -> Scores:
+        return in_batches(lambda batch: ask(self._tensor(batch))["scores"].numpy(), items, width=len(self.classes))

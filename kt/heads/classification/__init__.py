@@ -1,0 +1,1 @@
+"""Classification: the head, and the figures that measure its scores."""

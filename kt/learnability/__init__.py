@@ -1,0 +1,76 @@
+"""Few pictures: warns about them, evaluates a probe by cross-validation, and shows whether more pictures would help.
+
+All results come from a linear probe on the frozen backbone's features of train and validation. Only the number of
+pictures of the test split is used.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kt import linear
+from kt.base.console import say, warn
+from kt.data.splits import Splits
+from kt.learnability.counts import few_pictures, is_scarce
+from kt.learnability.features import frozen_features, not_probed
+from kt.learnability.probes import cross_validation, learning_curve
+from kt.network.model import Built
+from kt.recipe import Recipe
+from kt.training.probe import shares_of
+
+__all__ = ["Scarcity", "scarcity"]
+
+
+@dataclass(frozen=True)
+class Scarcity:
+    """What the number of pictures means for a run, under the keys of `report.json`.
+
+    few_pictures: warnings, one line each. learning_curve: how good a probe is, by the number of training pictures.
+    outlook: what more pictures would bring, in one sentence. cross_validation: the figures of a probe on train and
+    validation; None unless validation is small.
+    """
+
+    few_pictures: tuple[str, ...] = ()
+    learning_curve: tuple[dict[str, Any], ...] = ()
+    outlook: str = ""
+    cross_validation: dict[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Scarcity":
+        """The reverse of `dataclasses.asdict`, after JSON."""
+        lists = {name: tuple(data[name]) for name in ("few_pictures", "learning_curve")}
+        return cls(**lists, outlook=data["outlook"], cross_validation=data["cross_validation"])
+
+
+def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Callable[[], Scarcity]:
+    """Warn about few pictures, compute the frozen backbone's features, and return a function that probes them.
+
+    The probes need only these features and take one core for seconds, so they can run beside other work. cached:
+    whether the run computes frozen layers only once; if not, nothing is probed. Raises DataError if the backbone gives
+    the same features for every picture.
+    """
+    warnings = few_pictures(splits)
+    for warning in warnings:
+        warn(warning)
+    reason = not_probed(built, recipe) if cached else "frozen layers are not computed once"
+    if reason:
+        say(f"no learning curve: {reason}")
+    features = None if reason else frozen_features(built, recipe, splits)
+    if features is None:
+        return lambda: Scarcity(warnings)
+    train, validation = features
+    linear.refuse_constant(train.features)
+    keep, balanced = shares_of(built), recipe.class_weight == "balanced"
+
+    def probed() -> Scarcity:
+        curve, sentence = learning_curve(
+            train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed, nouns=splits.kind
+        )
+        say(sentence)
+        figures = None
+        if len(train.labels) == len(splits.train) and is_scarce(splits.validation, len(splits.classes)):
+            known = train + validation
+            figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
+        return Scarcity(warnings, tuple(curve), sentence, figures)
+
+    return probed

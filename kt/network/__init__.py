@@ -1,0 +1,1 @@
+"""The whole network: preprocessing, backbone and head in one functional model."""

@@ -1,0 +1,53 @@
+"""The sections of a run's page, one file each: their content, as typed data, and their HTML.
+
+A section reads only the run's folder, so a page can be made again at any time. To add a section, write a file with
+`gather` and `html` and put it into `SECTIONS`; docs/report.md has an example.
+"""
+
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from kt.report.reported import ReportedRun
+from kt.report.sections import (
+    artifacts,
+    headlines,
+    more_pictures,
+    on_test,
+    pictures,
+    reproduce,
+    training,
+    tried,
+    verdicts,
+    wrongest,
+)
+
+
+class Section(Protocol):
+    """A part of the page: a module of this package, or any object with these two functions."""
+
+    def gather(self, run: ReportedRun) -> Any:
+        """The section's content, as a frozen dataclass; None leaves the section out.
+
+        Raises ReleaseError if the run's files are damaged, as an `Entry` does by itself.
+        """
+        ...
+
+    def html(self, data: Any) -> Markup:
+        """The section as HTML. data: what `gather` gave, never None."""
+        ...
+
+
+SECTIONS: tuple[Section, ...] = (
+    headlines,
+    verdicts,
+    pictures,
+    tried,
+    training,
+    more_pictures,
+    on_test,
+    wrongest,
+    artifacts,
+    reproduce,
+)
+"""All sections, in the order of the page."""

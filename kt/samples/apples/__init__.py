@@ -1,0 +1,1 @@
+"""Good and bad apples, drawn by kt: a data source like any other."""
