@@ -536,9 +536,9 @@ def test_the_weights_and_the_preprocessing_are_the_same_under_every_backend(
     np.save(tmp_path / "pixels.npy", pixels)
     code = """
 import keras, numpy as np
-from kt.backbones.build import build
+from kt.backbones.build import build_backbone
 from kt.backbones.preprocessing import preprocess
-found = build(keras.applications.MobileNetV2, "imagenet", shape=(224, 224, 3))
+found = build_backbone(keras.applications.MobileNetV2, "imagenet", shape=(224, 224, 3))
 x = keras.Input((224, 224, 3))
 model = keras.Model(x, found.model(preprocess(x, found.preprocessing)))
 np.save("features.npy", model.predict(np.load("pixels.npy"), verbose=0))

@@ -325,7 +325,7 @@ def test_kt_offline_lets_keras_load_what_keras_has_in_its_cache(tmp_path: Path) 
     models.mkdir()
     code = """
 import keras, numpy as np
-from kt.backbones.build import build
+from kt.backbones.build import build_backbone
 small = keras.applications.MobileNet
 saved = small(include_top=False, weights=None, input_shape=(96, 96, 3))
 import os, h5py
@@ -336,7 +336,7 @@ with h5py.File(os.environ["KERAS_HOME"] + "/whole.h5") as whole:
             file.attrs[key] = value
         for key in whole["model_weights"]:
             whole.copy(whole["model_weights"][key], file, key)
-found = build(small, "imagenet", shape=(96, 96, 3))
+found = build_backbone(small, "imagenet", shape=(96, 96, 3))
 assert found.source.origin == "cache", found.source
 assert all(np.array_equal(a, b) for a, b in zip(found.model.get_weights(), saved.get_weights(), strict=True))
 """
