@@ -26,6 +26,9 @@ from kt.recipe import Adaptation
 NONE = "none"
 """The name of the candidate that does not adapt."""
 
+_FOLDS = 3
+"""The folds of the source for `held_out`: each costs a fit."""
+
 _PARTNERS = 10
 """The number of mixtures of each target example in `mix`."""
 
@@ -67,7 +70,7 @@ class Adapted:
         """Whether each source example is answered correctly by a fit without it, and its density ratio; `[N]` each."""
         source, labels, target = self.arrays
         right = np.empty(len(labels))
-        for train, others in folds_of(labels, self.groups, seed=self.seed):
+        for train, others in folds_of(labels, self.groups, folds=_FOLDS, seed=self.seed):
             classifier = self.method.fit(
                 source[train],
                 labels[train],

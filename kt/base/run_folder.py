@@ -13,7 +13,7 @@ STEPS = "steps"
 """The checkpoints of training, a folder for each phase."""
 
 TRIALS = "trials"
-"""A folder for each trial of a ladder, a search or a comparison; it has its own STEPS."""
+"""A folder for each trial of a ladder, a search, a comparison or `kt adapt`; it has its own STEPS."""
 
 LOGS = "logs"
 """What TensorBoard reads."""
@@ -37,6 +37,9 @@ RATES, RATES_PAGE = "lr-find.json", "lr-find.html"
 
 COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"
 """In the folder of `kt compare`."""
+
+ADAPTATION, ADAPTATION_PAGE = "adapt.json", "adapt.html"
+"""In the folder of `kt adapt`."""
 
 LATEST = "LATEST"
 """Beside the runs of a recipe: a link to the newest finished one."""

@@ -100,6 +100,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def take(self, chosen: npt.NDArray[np.int64]) -> "Part":
+        """The chosen examples only, in that order. chosen: their indices."""
+        labels = None if self.labels is None else self.labels[chosen]
+        return Part(self.examples[chosen], tuple(self.names[index] for index in chosen), labels)
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -116,8 +121,9 @@ class Splits:
     digest: SHA-256 over every picture's split, class and content. origin: where the data came from, in one line for a
     person. rendered: whether kt drew the pictures. skipped: the files that could not be read. notes: what a person
     should know about the data. facts: how the source was understood, such as which folder is which split. streams:
-    further parts by name, which an objective of a phase may train on (`kt.recipe.Objective`). kind: what an example is;
-    it is saved with the model, and is pictures of train's size unless given.
+    further parts by name, which an objective of a phase may train on (`kt.recipe.Objective`). test_of: the stream of
+    whose domain the test split is; empty if it is of train's. kind: what an example is; it is saved with the model, and
+    is pictures of train's size unless given.
 
     Raises DataError for a class name that can't be a label, such as one with a line break, and for a stream whose
     examples have another shape or whose name is that of a split.
@@ -135,6 +141,7 @@ class Splits:
     notes: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     streams: Mapping[str, Part] = field(default_factory=dict)
+    test_of: str = ""
     kind: Kind = None  # type: ignore[assignment]  # pictures, unless given
 
     def __post_init__(self) -> None:

@@ -71,7 +71,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         head += f": scratch had only {gain['scratch_steps']} steps, too few to learn in. Measured all the same"
     lines = [
         f"{head}: {title} against scratch {points(gain['balanced_accuracy'])} points of balanced "
-        f"accuracy (95% interval {points(low)} to {points(high)}; p {_p(gain['p_value'])}).",
+        f"accuracy (95% interval {points(low)} to {points(high)}; p {p_value(gain['p_value'])}).",
         f"Chosen among the strategies on validation; measured on {_measured(results)}.",
     ]
     if gain["scratch_needs"]:
@@ -83,7 +83,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p value with its relation, `= 0.012`."""
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 

@@ -56,13 +56,13 @@ def spread_sample(splits: Splits, *, seed: int) -> Splits:
     random = np.random.default_rng(seed)
     return dataclasses.replace(
         splits,
-        train=_draw(splits.train, share, random),
-        validation=_draw(splits.validation, share, random),
+        train=splits.train.take(in_whole_groups(splits.train, share, random)),
+        validation=splits.validation.take(in_whole_groups(splits.validation, share, random)),
     )
 
 
-def _draw(split: Split, share: float, random: np.random.Generator) -> Split:
-    """A share of each class, in whole groups, with at least two groups of each class that has them."""
+def in_whole_groups(split: Split, share: float, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Indices of a share of each class, in whole groups, with at least two groups of each class that has them."""
     groups = np.array(split.groups)
     kept = np.zeros(len(split), bool)
     for label in np.unique(split.labels):
@@ -71,4 +71,4 @@ def _draw(split: Split, share: float, random: np.random.Generator) -> Split:
             if number >= 2 and kept[members].sum() >= share * members.sum():
                 break
             kept |= members & (groups == group)
-    return split.take(np.flatnonzero(kept))
+    return np.flatnonzero(kept)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from kt.adaptation.features import checked
+from kt.adaptation.features import checked, pair
 from kt.linear import Linear, fit
+from kt.linear.space import Floats
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,7 @@ class SourceOnly:
         """A classifier for features of the target domain; arguments and errors as `kt.recipe.Adaptation.fit` says."""
         rows, known, _ = checked(source, labels, target, classes=classes)
         return fit(rows, known, classes=classes, groups=groups, balanced=balanced, seed=seed)
+
+    def align(self, source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """The features of both domains `[N, D]` and `[M, D]`, unchanged."""
+        return pair(source, target)

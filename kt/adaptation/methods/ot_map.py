@@ -46,8 +46,13 @@ class LinearTransport:
     ) -> Linear:
         """A classifier for features of the target domain; arguments and errors as `kt.recipe.Adaptation.fit` says."""
         rows, known, others = checked(source, labels, target, classes=classes)
-        like_target = moved(rows, others, partial(monge_map, shrinkage=self.shrinkage))
+        like_target, _ = self.align(rows, others)
         return fit(like_target, known, classes=classes, groups=groups, balanced=balanced, seed=seed)
+
+    def align(self, source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """The source's features `[N, D]`, moved to where the target's are, and those `[M, D]`, unchanged."""
+        rows, others = pair(source, target)
+        return moved(rows, others, partial(monge_map, shrinkage=self.shrinkage)), others
 
 
 def monge_map(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from kt.adaptation.features import checked
+from kt.adaptation.features import checked, pair
 from kt.errors import DataError, RecipeError
 from kt.linear import Linear, fit
 from kt.linear.space import Floats
@@ -55,6 +55,12 @@ class SubspaceAlignment:
         inside = fit(aligned, known, classes=classes, groups=groups, balanced=balanced, seed=seed)
         weights = its @ inside.weights
         return replace(inside, weights=weights, bias=inside.bias - others.mean(axis=0) @ weights)
+
+    def align(self, source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """Both domains in the target's subspace, `[N, dimensions]` and `[M, dimensions]`; the source is turned."""
+        rows, others = pair(source, target)
+        own, its = bases(rows, others, dimensions=self.dimensions)
+        return (rows - rows.mean(axis=0)) @ own @ (own.T @ its), (others - others.mean(axis=0)) @ its
 
 
 def bases(source: Floats, target: Floats, *, dimensions: int | None = None) -> tuple[Floats, Floats]:

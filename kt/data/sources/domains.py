@@ -132,7 +132,7 @@ def _with_labels(source: Splits, target: Splits) -> Splits:
     )
     seen = [target.train, target.validation]
     part = Part(_all(seen, source.kind), _of_target([name for split in seen for name in split.names]))  # without labels
-    source = _without_copies(dataclasses.replace(source, test=test), [part.examples, test.examples])
+    source = _without_copies(dataclasses.replace(source, test=test, test_of=TARGET), [part.examples, test.examples])
     facts = [
         f"target: {len(part):,} {source.kind.many} of {target.origin}, without labels",
         f"the test split is the target's, {len(test):,} {source.kind.many} with labels",

@@ -2,22 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import keras
 import numpy as np
 
 from kt.base import few
-from kt.base.environment import machine, versions
 from kt.base.files import replace_json, replace_text
-from kt.base.metrics import CONFIDENCE
 from kt.base.run_folder import COMPARISON, COMPARISON_PAGE
-from kt.data.splits import Splits
 from kt.recipe import describe, epochs_of
 from kt.report.comparison import comparison_page
 from kt.strategy.compare.comparison import BASELINE, Comparison, validation_mean
 from kt.strategy.compare.training import TrainedStrategy
+from kt.strategy.heading import heading
 from kt.strategy.paired import Estimate, Match, Resamples, match  # the statistics of a comparison
 
 FORMAT = 1
@@ -40,30 +36,15 @@ def write_comparison(done: Comparison, *, finished: bool) -> dict[str, Any]:
 
 def comparison_results(done: Comparison, *, finished: bool) -> dict[str, Any]:
     """The content of `compare.json`, from what is done."""
-    installed, origin, whole, seeds = versions(), done.origin, done.whole(), done.shared_seeds()
+    whole, seeds = done.whole(), done.shared_seeds()
     draws = Resamples(done.splits.test.labels, done.splits.test.groups, seeds=max(1, len(seeds)))
     estimates = {name: _estimate(draws, models) for name, models in whole.items()}
     best = done.best()
     gain = _gain(done, draws, estimates, best) if best and BASELINE in estimates else None
     return {
         "format": FORMAT,
-        "kt": installed.get("kt-transfer", "unknown"),
-        "recipe": {
-            "name": origin.name,
-            "file": str(origin.file) if origin.file else None,
-            "settings": list(origin.settings),
-            "data": origin.data,
-        },
-        "command": origin.command,
-        "started": done.started.isoformat(timespec="seconds"),
-        "seconds": round((datetime.now(UTC) - done.started).total_seconds(), 1),
-        "finished": finished,
-        "backend": str(keras.backend.backend()),
-        "versions": installed,
-        "machine": machine(),
-        "data": _data(done.splits),
+        **heading(done.origin, done.started, finished=finished, splits=done.splits),
         "seeds": seeds,
-        "confidence": CONFIDENCE,
         "strategies": [_row(done, name, estimates, whole) for name in done.named],
         "best": best,
         "curves": _curve_rows(done, draws) if gain else [],
@@ -76,20 +57,6 @@ def comparison_results(done: Comparison, *, finished: bool) -> dict[str, Any]:
 
 def _estimate(draws: Resamples, models: Sequence[TrainedStrategy]) -> Estimate:
     return draws.balanced_accuracy(np.stack([model.right for model in models], axis=1))
-
-
-def _data(splits: Splits) -> dict[str, Any]:
-    return {
-        "kind": splits.kind.name,
-        "origin": splits.origin,
-        "digest": splits.digest,
-        "rendered": splits.rendered,
-        "classes": list(splits.classes),
-        "image_size": splits.kind.to_json().get("image_size"),
-        "batch_size": splits.batch_size,
-        "pictures": {name: len(part) for name, part in splits.parts().items()},
-        "things": {name: len(set(part.groups)) for name, part in splits.parts().items()},
-    }
 
 
 def _row(

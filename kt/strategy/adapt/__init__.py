@@ -1,0 +1,156 @@
+"""Compares ways to adapt to another domain, chooses one without target labels, and says whether adapting helps.
+
+Every candidate is fitted with several seeds, each of which draws another part of both domains. Validators judge them
+without target labels. Labels of the target's test split, where there are some, are used at the end alone: for the
+figures, for the verdict, and for a classifier that learns from them, to show what could be had.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kt.base.backend import running
+from kt.base.console import say, shown, warn
+from kt.base.numbers import duration
+from kt.base.run_folder import ADAPTATION_PAGE, TRIALS
+from kt.base.stages import Stage, key_of
+from kt.data.splits import Splits
+from kt.errors import DataError, RecipeError, TrainingError
+from kt.frozen.encoder import Encoder
+from kt.recipe import Recipe, describe
+from kt.runs.data import check_same_data
+from kt.runs.exports import record
+from kt.runs.main import Origin
+from kt.strategy.adapt.candidates import Candidate, candidates, probe_of
+from kt.strategy.adapt.choice import VALIDATOR, check_validator
+from kt.strategy.adapt.comparison import DomainComparison
+from kt.strategy.adapt.features import DomainFeatures, domain_features, draw
+from kt.strategy.adapt.results import write_adaptation
+from kt.strategy.adapt.trials import Trial, in_training, on_features
+from kt.strategy.compare.training import forget
+from kt.strategy.validation import new_model
+from kt.training import check_phases, seed_everything
+
+__all__ = ["SEEDS", "STREAM", "VALIDATOR", "Candidate", "adapt", "candidates"]
+
+SEEDS = 3
+"""The usual number of seeds, and the fewest."""
+
+STREAM = "target"
+"""The stream with the other domain's examples, as `kt.data.Domains` calls it."""
+
+
+def adapt(
+    recipe: Recipe,
+    named: Sequence[Candidate],
+    out: Path,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    validator: str = VALIDATOR,
+    origin: Origin | None = None,
+) -> dict[str, Any]:
+    """Fit each candidate with each seed; return the content of `out/adapt.json`. `out/adapt.html` shows it.
+
+    recipe: its data has the stream "target" (`kt.data.Domains`). Its phases say which features the methods get, and
+    which phase an objective is added to. named: from `candidates`. validator: the one that chooses (`VALIDATORS`).
+
+    Each trial is kept when it is done, so that an interruption loses at most one. A candidate that fails is reported
+    and left out. Raises RecipeError or DataError, before anything is fitted, for what can't be compared.
+    """
+    check_validator(validator)
+    if len(set(seeds)) < SEEDS:
+        raise RecipeError(f"Adaptation is judged with {SEEDS} different seeds or more, not with {len(set(seeds))}.")
+    origin = origin or Origin(name=out.parent.name)
+    began = datetime.now(UTC)
+    seed_everything(recipe.seed)
+    splits = recipe.data()
+    say(f"data: {splits.in_words()}")
+    _check(splits)
+    check_same_data(out, splits)
+    out.mkdir(parents=True, exist_ok=True)
+    record(out, splits, origin.file)
+    features = _frozen_features(recipe, splits)
+    done = DomainComparison(named, splits, STREAM, features, tuple(seeds), validator, recipe, origin, out, began)
+    for turn, seed in enumerate(seeds):
+        for candidate in named:
+            if candidate.name in done.failed:
+                continue
+            say(f"{candidate.title}, seed {seed} ({turn + 1} of {len(seeds)})")
+            _try_into(done, candidate, seed=seed)
+    return write_adaptation(done, finished=True)
+
+
+def _check(splits: Splits) -> None:
+    if STREAM not in splits.streams:
+        raise RecipeError(
+            "The recipe's data has one domain; adaptation needs another one's examples, such as --target FOLDER, or "
+            "data=kt.data.Domains(source=..., target=...) in the recipe."
+        )
+    if splits.test_of and len(set(splits.test.labels.tolist())) < 2:
+        raise DataError(
+            "The target's test split has examples of one class alone, and a model that always answers it would win; "
+            "give the target examples of two classes or more, or no labels."
+        )
+
+
+def _frozen_features(recipe: Recipe, splits: Splits) -> DomainFeatures:
+    """The features of both domains from the pretrained network, as the recipe's probe sees them."""
+    probe = probe_of(recipe)
+    probing = dataclasses.replace(recipe, phases=[probe], augment=None)
+    built = new_model(probing, splits)
+    check_phases(probing, built)
+    try:
+        return domain_features(built, probe, splits, stream=STREAM, encoder=Encoder(built))
+    finally:
+        forget()
+
+
+def _try_into(done: DomainComparison, candidate: Candidate, *, seed: int) -> None:
+    """Fit a candidate and add the trial; if it fails, say so and go on with the others."""
+    folder = done.out / TRIALS / f"{candidate.name}-{seed}"
+    stage = Stage(folder / "fitted", _key(done, candidate, seed=seed))
+    before = Trial.kept_in(stage)
+    if before is not None:
+        say(f"{candidate.title}, seed {seed}: done before, in {duration(before.seconds)}")
+        done.trials.append(before)
+        return
+    try:
+        trial = _trial(done, candidate, seed=seed, folder=folder)
+    except (TrainingError, DataError, RecipeError) as error:
+        done.failed[candidate.name] = str(error)
+        done.notes.append(f"{candidate.title}, seed {seed}, failed: {error}")
+        warn(done.notes[-1])
+        return
+    except KeyboardInterrupt:
+        if done.trials:
+            write_adaptation(done, finished=False)
+            say(f"what there is so far: {shown(done.out / ADAPTATION_PAGE)}")
+        raise
+    finally:
+        forget()
+    trial.keep(stage)
+    done.trials.append(trial)
+
+
+def _trial(done: DomainComparison, candidate: Candidate, *, seed: int, folder: Path) -> Trial:
+    by = draw(done.splits, done.stream, seed=seed)
+    placed = seed == done.seeds[0]
+    if candidate.method is not None:
+        return on_features(
+            candidate, done.features, by, classes=len(done.splits.classes),
+            balanced=done.recipe.class_weight == "balanced", seed=seed, placed=placed,
+        )  # fmt: skip
+    return in_training(
+        candidate, done.recipe, done.splits, by, stream=done.stream, seed=seed, folder=folder, placed=placed
+    )
+
+
+def _key(done: DomainComparison, candidate: Candidate, *, seed: int) -> str:
+    """A hash of all that a trial depends on."""
+    parts = ("backbone", "weights", "head", "augment", "class_weight")
+    described = {name: describe(getattr(done.recipe, name)) for name in parts}
+    return key_of(
+        described, describe(candidate.phases(done.recipe)), done.splits.digest, running(), seed, done.seeds[0]
+    )

@@ -1,0 +1,99 @@
+"""The ways to adapt that are compared: methods on frozen features, and objectives that train the network."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kt.adaptation import METHODS
+from kt.adaptation.validators import NONE
+from kt.errors import RecipeError, did_you_mean
+from kt.freeze import last_blocks
+from kt.parts.objectives import Cdan, Coral, Dann, Mcc, Mmd
+from kt.recipe import Adaptation, AdaptedProbe, LinearProbe, Phase, Recipe
+
+TRAINED: Mapping[str, Any] = {"deep_coral": Coral, "mmd": Mmd, "mcc": Mcc, "dann": Dann, "cdan": Cdan}
+"""The objectives that adapt a network while it trains, by the names of their candidates."""
+
+TITLES: Mapping[str, str] = {
+    NONE: "no adaptation",
+    "coral": "CORAL",
+    "ot_map": "linear optimal transport",
+    "subspace": "subspace alignment",
+    "ot_labels": "transported labels",
+    "importance": "importance weighting",
+    "prototypes": "prototypes",
+    "deep_coral": "Deep CORAL",
+    "mmd": "MMD",
+    "mcc": "minimum class confusion",
+    "dann": "DANN",
+    "cdan": "CDAN",
+}
+"""Names for a person."""
+
+ON_FEATURES, IN_TRAINING = "features", "training"
+"""Names for all methods of one sort, for `--methods`."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to adapt. method: on features; None for an objective. objective: of a phase; None for a method."""
+
+    name: str
+    method: Adaptation | None = None
+    objective: Any = None
+
+    @property
+    def title(self) -> str:
+        """The name for a person."""
+        return TITLES.get(self.name, self.name)
+
+    def phases(self, recipe: Recipe) -> list[Any]:
+        """The steps of the recipe that adapts in this way."""
+        probe = probe_of(recipe)
+        if self.name == NONE:
+            return [probe]
+        if self.objective is None:
+            adapted = AdaptedProbe(features=probe.features, method=self.method)  # type: ignore[arg-type]  # no objective
+            return [probe, adapted]
+        return [probe, dataclasses.replace(_phase_of(recipe), objective=self.objective)]
+
+
+def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[Candidate]:
+    """The candidates of these names, in the usual order; "none" is always the first.
+
+    names: of methods, or "features" or "training" for all of a sort. Raises RecipeError for an unknown one, and if
+    there is nothing to compare with "none".
+    """
+    known = [*METHODS, *TRAINED]
+    wanted = {NONE}
+    for name in names:
+        if name == ON_FEATURES:
+            wanted |= set(METHODS)
+        elif name == IN_TRAINING:
+            wanted |= set(TRAINED)
+        elif name in known:
+            wanted.add(name)
+        else:
+            raise RecipeError(f"There is no method {name!r}. {did_you_mean(name, [*known, ON_FEATURES, IN_TRAINING])}")
+    if wanted == {NONE}:
+        raise RecipeError(f"'{NONE}' is always compared; name a method beside it, such as coral.")
+    return [
+        Candidate(name, METHODS[name]()) if name in METHODS else Candidate(name, objective=TRAINED[name]())
+        for name in known
+        if name in wanted
+    ]
+
+
+def probe_of(recipe: Recipe) -> LinearProbe:
+    """The probe of the source that adaptation starts from: the recipe's own, else one on the features of the top."""
+    for step in recipe.phases:
+        if isinstance(step, LinearProbe):
+            return LinearProbe(features=step.features, classifier=step.classifier, C=step.C)
+    return LinearProbe()
+
+
+def _phase_of(recipe: Recipe) -> Phase:
+    """The phase that an objective is added to: the recipe's last; if there is none, 10 epochs of the last 2 blocks."""
+    phases = [step for step in recipe.phases if isinstance(step, Phase)]
+    return phases[-1] if phases else Phase("adapt", trainable=last_blocks(2), epochs=10, lr=1e-4)

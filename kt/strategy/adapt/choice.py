@@ -1,0 +1,29 @@
+"""Which candidate a validator chooses, from its scores of several trials."""
+
+from collections.abc import Mapping, Sequence
+
+from kt.adaptation import VALIDATORS, choose
+from kt.adaptation.validators import NONE
+from kt.errors import RecipeError, did_you_mean
+from kt.strategy.adapt.trials import Trial
+
+VALIDATOR = "circular"
+"""The validator that chooses unless another is named: the one that lost least (benchmarks/README.md)."""
+
+
+def check_validator(name: str) -> None:
+    """Raise RecipeError for an unknown validator."""
+    if name not in VALIDATORS:
+        raise RecipeError(f"There is no validator {name!r}. {did_you_mean(name, list(VALIDATORS))}")
+
+
+def chosen_by(validator: str, trials: Mapping[str, Sequence[Trial]]) -> str | None:
+    """The name of the candidate that a validator chooses; None if it can't judge every candidate.
+
+    trials: of each candidate, all with the same seeds, "none" among them.
+    """
+    table = [[trial.validators.get(validator) for trial in each] for each in trials.values()]
+    known = [[score for score in scores if score is not None] for scores in table]
+    if NONE not in trials or known != table:
+        return None
+    return choose(list(trials), known)

@@ -1,0 +1,211 @@
+"""The content of `adapt.json` and of the page, from the trials so far."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from kt.adaptation import VALIDATORS
+from kt.adaptation.validators import NONE
+from kt.base.files import replace_json, replace_text
+from kt.base.metrics import CONFIDENCE
+from kt.base.run_folder import ADAPTATION, ADAPTATION_PAGE
+from kt.recipe import describe
+from kt.report import plain
+from kt.report.adaptation import adaptation_page
+from kt.strategy.adapt.candidates import Candidate
+from kt.strategy.adapt.ceiling import target_trained
+from kt.strategy.adapt.choice import chosen_by
+from kt.strategy.adapt.comparison import DomainComparison, right
+from kt.strategy.adapt.features import SHARE
+from kt.strategy.adapt.trials import Trial
+from kt.strategy.heading import heading
+from kt.strategy.paired import Estimate, Resamples
+
+FORMAT = 1
+"""Increased when a key of `adapt.json` changes its meaning or is removed, not for a new key."""
+
+MOVED = 0.25
+"""The share of the target in other classes than the source's shares suggest, from which on a person is told."""
+
+Verdict = Literal["positive", "none", "negative"]
+
+
+def write_adaptation(done: DomainComparison, *, finished: bool) -> dict[str, Any]:
+    """Write `adapt.json` and `adapt.html` anew from what is done, and return the content of the first."""
+    results: dict[str, Any] = plain(adaptation_results(done, finished=finished))
+    replace_json(done.out / ADAPTATION, results)
+    replace_text(done.out / ADAPTATION_PAGE, adaptation_page(results))
+    return results
+
+
+def adaptation_results(done: DomainComparison, *, finished: bool) -> dict[str, Any]:
+    """The content of `adapt.json`."""
+    whole = done.whole()
+    chosen = chosen_by(done.validator, whole) if finished else None
+    measured = _measured(done, whole) if done.labelled and whole else {}
+    methods = [_row(done, candidate, whole, measured, chosen=chosen) for candidate in done.named]
+    return {
+        "format": FORMAT,
+        **heading(done.origin, done.started, finished=finished, splits=done.splits),
+        "seeds": [trial.seed for trial in next(iter(whole.values()), [])],
+        "share": SHARE,
+        "target": {"examples": len(done.splits.streams[done.stream]), "labelled": done.labelled},
+        "validator": done.validator,
+        "chosen": chosen,
+        "verdict": _verdict(methods, chosen) if measured and chosen else None,
+        "methods": methods,
+        "validators": [_validator(name, whole, measured) for name in VALIDATORS],
+        "target_trained": _told(measured["target_trained"]) if "target_trained" in measured else None,
+        "source_shares": _shares(done),
+        "map": _map(done, chosen),
+        "notes": [*done.notes, *_cautions(done, whole, chosen)],
+    }
+
+
+# ------------------------------------------------------------------------------------------ with labels of the target
+
+
+def _measured(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) -> dict[str, Estimate]:
+    """The balanced accuracy on the target's test split of each candidate, and of a classifier of the target."""
+    test, seeds = done.splits.test, len(whole[NONE])
+    draws = Resamples(test.labels, test.groups, seeds=seeds)
+    measured = {name: draws.balanced_accuracy(right(trials, test.labels)) for name, trials in whole.items()}
+    best = target_trained(
+        done.features.test, test.labels, test.groups, seeds=[trial.seed for trial in whole[NONE]],
+        balanced=done.recipe.class_weight == "balanced",
+    )  # fmt: skip
+    return measured if best is None else {**measured, "target_trained": draws.balanced_accuracy(best)}
+
+
+def _told(estimate: Estimate) -> dict[str, Any]:
+    return {"target_balanced_accuracy": estimate.value, "interval": estimate.interval}
+
+
+def _against_none(measured: Mapping[str, Estimate], name: str) -> dict[str, Any] | None:
+    if name == NONE or name not in measured:
+        return None
+    gain = measured[name].minus(measured[NONE])
+    return {
+        "balanced_accuracy": gain.value,
+        "interval": gain.interval,
+        "p_value": gain.p_value(),
+        "verdict": gain.verdict(),
+    }
+
+
+def _verdict(methods: Sequence[Mapping[str, Any]], chosen: str) -> Verdict:
+    """Whether adapting helps here: the verdict on the chosen method.
+
+    If "none" was chosen: negative if a method is worse and none is better than not adapting, by more than chance, with
+    the level divided by the number of methods (Bonferroni), since many are looked at; else none.
+    """
+    tried = {row["name"]: row["against_none"] for row in methods if row["against_none"]}
+    if chosen != NONE:
+        verdict: Verdict = tried[chosen]["verdict"]
+        return verdict
+    sure = {row["verdict"] for row in tried.values() if row["p_value"] < (1 - CONFIDENCE) / len(tried)}
+    return "negative" if "negative" in sure and "positive" not in sure else "none"
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+def _row(
+    done: DomainComparison,
+    candidate: Candidate,
+    whole: Mapping[str, Sequence[Trial]],
+    measured: Mapping[str, Estimate],
+    *,
+    chosen: str | None,
+) -> dict[str, Any]:
+    name, trials = candidate.name, done.of(candidate.name)
+    against = _against_none(measured, name)
+    return {
+        "name": name,
+        "title": candidate.title,
+        "phases": describe(candidate.phases(done.recipe)),
+        "chosen": name == chosen,
+        "target_balanced_accuracy": measured[name].value if name in measured else None,
+        "interval": measured[name].interval if name in measured else None,
+        "against_none": against,
+        "verdict": against["verdict"] if against else None,
+        "validators": {validator: _mean(whole.get(name, []), validator) for validator in VALIDATORS},
+        "answered_shares": np.mean([trial.shares for trial in trials], axis=0).tolist() if trials else None,
+        "distance": next((trial.distances for trial in trials if trial.distances), None),
+        "seconds": float(np.mean([trial.seconds for trial in trials])) if trials else None,
+        "error": done.failed.get(name),
+        "runs": [
+            {
+                "seed": trial.seed,
+                "validators": trial.validators,
+                "balanced_accuracy": _recall(done, trial) if done.labelled else None,
+                "seconds": trial.seconds,
+            }
+            for trial in trials
+        ],
+    }
+
+
+def _recall(done: DomainComparison, trial: Trial) -> float:
+    labels = done.splits.test.labels
+    hits = right([trial], labels)[:, 0]
+    return float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
+
+
+def _mean(trials: Sequence[Trial], validator: str) -> float | None:
+    scores = [trial.validators.get(validator) for trial in trials]
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known and len(known) == len(scores) else None
+
+
+def _validator(name: str, whole: Mapping[str, Sequence[Trial]], measured: Mapping[str, Estimate]) -> dict[str, Any]:
+    """What a validator would have chosen, and with labels what that is worth."""
+    chosen = chosen_by(name, whole)
+    told: dict[str, Any] = {"name": name, "chosen": chosen}
+    if chosen is not None and measured:
+        best = max(estimate.value for method, estimate in measured.items() if method in whole)
+        told |= {
+            "target_balanced_accuracy": measured[chosen].value,
+            "below_best": best - measured[chosen].value,
+            "above_none": measured[chosen].value - measured[NONE].value,
+        }
+    return told
+
+
+def _shares(done: DomainComparison) -> list[float]:
+    labels = done.splits.train.labels
+    counted: list[float] = (np.bincount(labels, minlength=len(done.splits.classes)) / len(labels)).tolist()
+    return counted
+
+
+def _map(done: DomainComparison, chosen: str | None) -> dict[str, Any]:
+    """The places of both domains' examples before adaptation, and as the chosen method sees them."""
+    maps = {}
+    for when, name in (("before", NONE), ("after", chosen)):
+        trial = next((trial for trial in done.of(name or "") if trial.spots), None)
+        if trial is not None and not (when == "after" and name == NONE):
+            maps[when] = {part: np.round(places, 3).tolist() for part, places in trial.spots.items()}
+    return maps
+
+
+def _cautions(done: DomainComparison, whole: Mapping[str, Sequence[Trial]], chosen: str | None) -> list[str]:
+    """What a person should know before believing the choice."""
+    notes = []
+    if not done.labelled:
+        notes.append(
+            "The target has no labels, so whether adapting helps is not known. A few dozen labels of each class would "
+            "tell: give the target as class folders."
+        )
+    if chosen is None and whole and len(done.trials) == len(done.named) * len(done.seeds):
+        notes.append(f"The validator {done.validator} can't judge every method here, so nothing was chosen.")
+    if NONE in whole:
+        shares = np.mean([trial.shares for trial in whole[NONE]], axis=0)
+        moved = 0.5 * np.abs(shares - np.array(_shares(done))).sum()
+        if moved > MOVED:
+            notes.append(
+                f"Without adaptation, {moved:.0%} of the target get other classes than the source's shares suggest. "
+                "Either the classes have other shares in the target, which makes most methods do harm, or the "
+                "domains differ so much that answers are wrong."
+            )
+    return notes
