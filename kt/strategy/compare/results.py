@@ -53,6 +53,8 @@ def comparison_results(done: Comparison, *, finished: bool) -> dict[str, Any]:
             "file": str(origin.file) if origin.file else None,
             "settings": list(origin.settings),
             "data": origin.data,
+            "target": origin.target,
+            "target_labels": origin.target_labels,
         },
         "command": origin.command,
         "started": done.started.isoformat(timespec="seconds"),
