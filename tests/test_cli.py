@@ -26,7 +26,7 @@ from kt.base import backend
 from kt.base.extras import install
 from kt.cli import VERBS, cli, main
 from kt.cli.new import count_pictures, recipe_text_for
-from kt.cli.options import own_pictures
+from kt.cli.own_data import own_pictures
 from kt.errors import DataError, EnvironmentProblem, KtError, RecipeError, TrainingError
 from kt.frozen.store import Store, StoredLayers, hashes
 from kt.kinds.pictures.kind import Pictures

@@ -1,4 +1,4 @@
-"""What --target and --budget may say, and when a target is reached."""
+"""What --goal and --budget may say, and when a target is reached."""
 
 import pytest
 

@@ -52,7 +52,7 @@ def test_training_that_is_ended_in_an_epoch_goes_on_to_the_same_weights(facts_of
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [("--search", "3"), ("--target", "balanced_accuracy=0.999")], ids=["search", "ladder"]
+    "options", [("--search", "3"), ("--goal", "balanced_accuracy=0.999")], ids=["search", "ladder"]
 )
 def test_a_search_and_a_ladder_that_are_killed_choose_what_unbroken_ones_choose(tmp_path, unbroken, options):
     options = (*options, "--set", "export=[]")

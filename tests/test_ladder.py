@@ -296,8 +296,8 @@ def test_a_search_ends_with_its_budget_or_its_target(easy, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "balanced_acuracy=0.9"], "no metric 'balanced_acuracy'. Did you mean 'balanced_accuracy'?"),
-        (["--target", "accuracy=95"], "it is a share from 0 to 1, such as 0.95, not 95."),
+        (["--goal", "balanced_acuracy=0.9"], "no metric 'balanced_acuracy'. Did you mean 'balanced_accuracy'?"),
+        (["--goal", "accuracy=95"], "it is a share from 0 to 1, such as 0.95, not 95."),
         (["--budget", "soon"], "write a time with its unit, such as 90s, 30m or 2h."),
         (["--budget", "0m"], "nothing can be done in no time"),
         (["--search", "0"], "Invalid value for '--search'"),
@@ -313,7 +313,7 @@ def test_a_recipe_that_runs_by_itself_cannot_be_climbed(tmp_path, kt_ends):
     (tmp_path / "own.py").write_text(TINY_RECIPE + "\n\ndef run(recipe, out):\n    return {}\n", encoding="utf-8")
     code, _, err = kt_ends("run", tmp_path / "own.py", "--budget", "1m")
     assert code == 2
-    assert "own.py runs by itself, so --target, --budget and --search can't reach its training." in err
+    assert "own.py runs by itself, so --goal, --budget and --search can't reach its training." in err
 
 
 def test_without_optuna_a_search_names_the_extra(tmp_path, kt_ends, monkeypatch):
@@ -325,7 +325,7 @@ def test_without_optuna_a_search_names_the_extra(tmp_path, kt_ends, monkeypatch)
 def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt("run", "tiny.py", "--target", "accuracy=1", "--budget", "1h", "--set", "export=tflite", cwd=tmp_path)
+    done = kt("run", "tiny.py", "--goal", "accuracy=1", "--budget", "1h", "--set", "export=tflite", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "runs/tiny/LATEST/report.json").read_text())
     assert [row["name"] for row in results["ladder"]] == ["probe", "top_blocks", "whole_network"]
@@ -344,7 +344,7 @@ def test_an_interrupted_climb_leaves_nothing_half_done(tmp_path):
     # A shell starts what it puts in the background with SIGINT ignored, and that is inherited, by this test run too.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     # No budget: with one, a rung of so many epochs would not be begun.
-    goal = ["--target", "balanced_accuracy=0.99"]
+    goal = ["--goal", "balanced_accuracy=0.99"]
     command = [sys.executable, "-c", f"{listening}from kt.cli import main; main()", "run", "tiny.py", *goal]
     with subprocess.Popen(
         [*command, "--set", "fine_tune.epochs=10000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True

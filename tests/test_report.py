@@ -79,7 +79,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "kt": "0.1.0",
         "recipe": {"name": "apples", "file": "recipes/apples.py", "description": "Good apples from bad ones.",
                    "settings": ["fine_tune.lr=1e-5"], "data": None,
-                   "pictures": None, "resolved": {"phases": [{"lr": 1e-3}]}},
+                   "target": None, "target_labels": False, "places": {}, "resolved": {"phases": [{"lr": 1e-3}]}},
         "command": "kt run recipes/apples.py --set fine_tune.lr=1e-5", "started": "2026-05-04T10:12:13+02:00",
         "seconds": 74.2, "resumed": [{"at": "2026-05-04T10:30:00+02:00", "forced": False}],
         "seed": 4242, "backend": "tensorflow", "mixed_precision": False,

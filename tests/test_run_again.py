@@ -96,7 +96,7 @@ def test_a_source_without_a_folder_is_left_as_it_is(project):
 
 
 def test_a_run_says_where_it_read_its_pictures_and_keeps_the_command_as_it_was_given(ran):
-    assert ran.results["recipe"]["pictures"] == str(ran.folder / "pictures")
+    assert ran.results["recipe"]["places"] == {"root": str(ran.folder / "pictures")}
     assert ran.results["recipe"]["data"] is None
     assert ran.results["command"] == "kt run tiny.py --json --seed 1"
 

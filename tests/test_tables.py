@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kt.cli.options import own_pictures
+from kt.cli.own_data import own_pictures
 from kt.data import Table
 from kt.data.tables import TableLayout, is_table, read_table
 from kt.errors import DataError, RecipeError

@@ -12,7 +12,7 @@ from kt.base.console import shown, tell, tell_json, tell_table
 from kt.base.files import read_json
 from kt.base.names import printable
 from kt.base.run_folder import COMPARISON, COMPARISON_PAGE
-from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_or_run_options, runs_option, tried
+from kt.cli.options import changed_as, json_option, load_recipe, origin_as, recipe_or_run_options, runs_option, tried
 from kt.cli.resume import force_option, job, resume_option
 from kt.errors import RecipeError, did_you_mean
 from kt.runs import Asked, finish
@@ -53,6 +53,8 @@ def command(
     context: click.Context,
     recipe: Path | None,
     data: str | None,
+    target: str | None,
+    target_labels: bool,
     settings: tuple[str, ...],
     seed: int | None,
     backend: str | None,
@@ -84,7 +86,8 @@ def command(
     todo = job(
         context, recipe,
         Asked(
-            name="", kind="compare", data=data, settings=settings, seed=seed, backend=backend, budget=budget,
+            name="", kind="compare", data=data, target=target, target_labels=target_labels,
+            settings=settings, seed=seed, backend=backend, budget=budget,
             options=options,
         ),
         resume=resume, runs=runs, force=force,
@@ -92,7 +95,7 @@ def command(
     asked, options = todo.asked, todo.asked.options
     seconds = None if asked.budget in (None, "none") else goal(None, asked.budget).seconds
     loaded = load_recipe(todo.recipe, backend=asked.backend)
-    resolved = tried(loaded, changed(loaded, data=asked.data, settings=asked.settings, seed=asked.seed))
+    resolved = tried(loaded, changed_as(loaded, asked))
     counted = _seeds(options["seeds"], first=resolved.seed)
 
     from kt.strategy.compare import SHARES, compare
@@ -101,7 +104,7 @@ def command(
     named = strategies(resolved, epochs=options["epochs"], scratch_epochs=options["scratch_epochs"])
     named = {name: named[name] for name in _chosen(tuple(options["only"]), list(named))}
     out, loaded = todo.folder(runs / loaded.name / "compare"), todo.named(loaded)
-    origin = origin_of(loaded, data=asked.data, settings=asked.settings, out=out)
+    origin = origin_as(loaded, asked, out=out)
     origin = dataclasses.replace(origin, command=asked.command)
     shares = () if options["no_curve"] else SHARES
     with todo.at_work(out, name=loaded.name, file=origin.file, backend=running()):

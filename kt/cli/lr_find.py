@@ -10,7 +10,7 @@ import click
 
 from kt.base.backend import running
 from kt.base.console import shown, tell, tell_json
-from kt.cli.options import changed, json_option, load_recipe, recipe_or_run_options, runs_option, tried
+from kt.cli.options import changed_as, json_option, load_recipe, recipe_or_run_options, runs_option, tried
 from kt.cli.resume import force_option, job, resume_option
 from kt.runs import Asked, finish
 
@@ -30,6 +30,8 @@ def command(
     context: click.Context,
     recipe: Path | None,
     data: str | None,
+    target: str | None,
+    target_labels: bool,
     settings: tuple[str, ...],
     seed: int | None,
     backend: str | None,
@@ -52,13 +54,14 @@ def command(
     todo = job(
         context, recipe,
         Asked(
-            name="", kind="lr-find", data=data, settings=settings, seed=seed, backend=backend, options=options,
+            name="", kind="lr-find", data=data, target=target, target_labels=target_labels,
+            settings=settings, seed=seed, backend=backend, options=options,
         ),
         resume=resume, runs=runs, force=force,
     )  # fmt: skip
     asked, options = todo.asked, todo.asked.options
     loaded = load_recipe(todo.recipe, backend=asked.backend)
-    resolved = tried(loaded, changed(loaded, data=asked.data, settings=asked.settings, seed=asked.seed))
+    resolved = tried(loaded, changed_as(loaded, asked))
 
     from kt.report.rates import write_rates
     from kt.strategy.lr_find import Range, index_of, lr_find, told
@@ -73,6 +76,8 @@ def command(
         page = write_rates(results, out)
         finish(out, headline=None)
     again = ["kt", "run", asked.file or str(todo.recipe), *(["--data", asked.data] if asked.data else [])]
+    again += ["--target", asked.target] if asked.target else []
+    again += ["--target-labels"] if asked.target_labels else []
     again += [word for setting in asked.settings for word in ("--set", setting)]
     again += ["--seed", str(asked.seed)] if asked.seed is not None else []
     if as_json:

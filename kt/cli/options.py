@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kt.base import run_folder
-from kt.base.console import say
+from kt.cli.own_data import with_data, with_data_found, with_target
 from kt.errors import RecipeError
 from kt.recipe import Loaded, Recipe, load
 
 if TYPE_CHECKING:
+    from kt.runs import Asked
     from kt.runs.main import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,11 +42,19 @@ no_wait_option = click.option(
 
 
 def changes(command: F) -> F:
-    """The options that change a recipe: --data, --set, --seed."""
+    """The options that change a recipe: --data, --target, --target-labels, --set, --seed."""
     command = click.option("--seed", type=int, help="Seed of everything random in training.")(command)
     command = click.option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE",
         help="Change a field, such as fine_tune.lr=3e-6; may be repeated.",
+    )(command)  # fmt: skip
+    command = click.option(
+        "--target-labels", is_flag=True,
+        help="Read labels of --target too, for the figures at the end alone.",
+    )(command)  # fmt: skip
+    command = click.option(
+        "--target", metavar="PATH",
+        help="Examples of the domain where the model is to work, without labels: a folder, a zip, or a table of rows.",
     )(command)  # fmt: skip
     return click.option(
         "--data",
@@ -65,26 +74,40 @@ def recipe_or_run_options(command: F) -> F:
     return argument(changes(backend_option(command)))
 
 
-def missing_pictures(recipe: Recipe) -> Path | None:
-    """The folder or table that the recipe reads, if it does not exist; else None."""
-    from kt.data.sources import place_field
+def changed(
+    loaded: Loaded,
+    *,
+    data: str | None,
+    settings: tuple[str, ...],
+    seed: int | None,
+    target: str | None = None,
+    target_labels: bool = False,
+) -> Recipe:
+    """The recipe with the command line's changes: --data first, then each --set, then --target and --seed.
 
-    field = place_field(recipe.data)
-    path = None if field is None else Path(getattr(recipe.data, field)).expanduser()
-    return path if path is not None and not path.exists() else None
-
-
-def changed(loaded: Loaded, *, data: str | None, settings: tuple[str, ...], seed: int | None) -> Recipe:
-    """The recipe with the command line's changes: --data first, then each --set, then --seed."""
+    So a size that --set gives is the target's too.
+    """
     from kt.parts import named as parts
 
     recipe = loaded.recipe
     if data is not None:
         if loaded.text is not None:
             raise RecipeError(f"{loaded.file} is the pictures, and --data names others; leave one of them out.")
-        recipe = dataclasses.replace(recipe, data=own_pictures(Path(data), recipe.data))
+        recipe = dataclasses.replace(recipe, data=with_data(recipe.data, Path(data)))
     recipe = parts.changed(recipe, settings)
+    if target is not None:
+        recipe = dataclasses.replace(recipe, data=with_target(recipe.data, Path(target), labelled=target_labels))
+    elif target_labels:
+        raise RecipeError("--target-labels says that the examples of --target have labels; add --target PATH.")
     return recipe if seed is None else dataclasses.replace(recipe, seed=seed)
+
+
+def changed_as(loaded: Loaded, asked: "Asked") -> Recipe:
+    """The recipe with the changes that a run was asked for."""
+    return changed(
+        loaded, data=asked.data, target=asked.target, target_labels=asked.target_labels, settings=asked.settings,
+        seed=asked.seed,
+    )  # fmt: skip
 
 
 def tried(loaded: Loaded, recipe: Recipe) -> Recipe:
@@ -99,19 +122,6 @@ def tried(loaded: Loaded, recipe: Recipe) -> Recipe:
 
         rehearse(recipe)
     return recipe
-
-
-def own_pictures(path: Path, source: Any) -> Any:
-    """A Folder or Table of the user's own pictures, with the picture and batch size of the recipe's source."""
-    from kt.data import Folder, Table
-    from kt.data.layout import check_folder
-    from kt.data.tables import is_table
-
-    shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
-    if is_table(path):
-        return dataclasses.replace(source if isinstance(source, Table) else Table(path, **shared), file=str(path))
-    check_folder(path)  # reports a missing folder at once
-    return dataclasses.replace(source if isinstance(source, Folder) else Folder(path, **shared), root=str(path))
 
 
 def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = False) -> Loaded:
@@ -133,32 +143,14 @@ def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = Fals
     return with_data_found(load(file))
 
 
-def with_data_found(loaded: Loaded) -> Loaded:
-    """The recipe with its pictures found: a relative path that does not exist here is sought above the recipe's file.
-
-    So a recipe that was written in one folder can be run, and its run exported, from another.
-    """
-    from kt.data.sources import place_field
-
-    source: Any = loaded.recipe.data
-    field = place_field(source)
-    if field is None:
-        return loaded
-    path = Path(getattr(source, field)).expanduser()
-    above = [folder / path for folder in loaded.file.resolve().parents]
-    if path.is_absolute() or path.exists() or not (existing := [place for place in above if place.exists()]):
-        return loaded
-    say(f"data: there is no {path} here; it is taken from {existing[0]}, as seen from the recipe's file")
-    source = dataclasses.replace(source, **{field: str(existing[0])})
-    return dataclasses.replace(loaded, recipe=dataclasses.replace(loaded.recipe, data=source))
-
-
 def origin_of(
     loaded: Loaded,
     *,
     data: str | None,
     settings: tuple[str, ...],
     out: Path,
+    target: str | None = None,
+    target_labels: bool = False,
 ) -> "Origin":
     """What the run was asked for, for its report; a recipe that is in no file yet is written into `out`."""
     from kt.runs.main import Origin
@@ -173,7 +165,21 @@ def origin_of(
         description=loaded.description,
         settings=settings,
         data=data,
+        target=target,
+        target_labels=target_labels,
         command=command_line(),
+    )
+
+
+def origin_as(loaded: Loaded, asked: "Asked", *, out: Path) -> "Origin":
+    """`origin_of` with all changes that a run was asked for."""
+    return origin_of(
+        loaded,
+        data=asked.data,
+        target=asked.target,
+        target_labels=asked.target_labels,
+        settings=asked.settings,
+        out=out,
     )
 
 

@@ -15,11 +15,13 @@ from kt.base.backend import running
 from kt.base.console import say, shown, tell, tell_json
 from kt.base.extras import install
 from kt.base.run_folder import MODEL, PAGE
-from kt.cli.options import changed, json_option, load_recipe, origin_of, recipe_or_run_options, runs_option, tried
+from kt.cli.options import changed_as, json_option, load_recipe, origin_as, recipe_or_run_options, runs_option, tried
 from kt.cli.resume import job, resume_option
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
+from kt.recipe import Recipe, streams_of
 from kt.runs import Asked, finish, mark_latest
-from kt.strategy.goal import Goal, goal
+from kt.strategy.goal import Goal
+from kt.strategy.goal import goal as parsed
 
 
 @click.command("run")
@@ -27,7 +29,7 @@ from kt.strategy.goal import Goal, goal
 @click.option("--mixed-precision", is_flag=True, help="Compute in 16 bits (float16 on a GPU, bfloat16 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Compute frozen layers anew in every epoch; the result is the same.")
 @click.option(
-    "--target",
+    "--goal",
     metavar="METRIC=VALUE",
     help="Train ever more of the network until validation surely reaches this, such as balanced_accuracy=0.95.",
 )
@@ -55,12 +57,14 @@ def command(
     context: click.Context,
     recipe: Path | None,
     data: str | None,
+    target: str | None,
+    target_labels: bool,
     settings: tuple[str, ...],
     seed: int | None,
     backend: str | None,
     mixed_precision: bool,
     no_cache: bool,
-    target: str | None,
+    goal: str | None,
     budget: str | None,
     search: int | None,
     resume: str | None,
@@ -74,10 +78,10 @@ def command(
     Reads the pictures, trains each phase, measures the best model on test pictures, exports it, and compares every
     export with it. Exports that pass this release gate go to saved_models/, the report to runs/.
 
-    --target and --budget climb a ladder instead of training the recipe's phases: a linear probe, the top blocks, more
+    --goal and --budget climb a ladder instead of training the recipe's phases: a linear probe, the top blocks, more
     blocks, the whole network, other backbones. --search changes the recipe's rate, depth and dropout. Both stop when
-    --budget is spent or --target is reached. The best model on validation is then measured, exported and reported as
-    usual. A target that was not reached is reported, and is no failure.
+    --budget is spent or --goal is reached. The best model on validation is then measured, exported and reported as
+    usual. A goal that was not reached is reported, and is no failure.
 
     A run that was ended by Ctrl-C, a kill or a power cut goes on with --resume as it was begun. What is done is not
     done again, and the result is that of an unbroken run. kt runs shows all runs.
@@ -88,14 +92,15 @@ def command(
     todo = job(
         context, recipe,
         Asked(
-            name="", data=data, settings=settings, seed=seed, backend=backend, mixed_precision=mixed_precision,
-            cached=not no_cache, saved_models=str(saved_models), force=force, target=target, budget=budget,
+            name="", data=data, target=target, target_labels=target_labels,
+            settings=settings, seed=seed, backend=backend, mixed_precision=mixed_precision,
+            cached=not no_cache, saved_models=str(saved_models), force=force, goal=goal, budget=budget,
             search=search,
         ),
         resume=resume, runs=runs, force=force,
     )  # fmt: skip
     recipe, asked = todo.recipe, todo.asked
-    wanted = goal(asked.target, asked.budget)
+    wanted = parsed(asked.goal, asked.budget)
     if asked.search and find_spec("optuna") is None:
         raise EnvironmentProblem(f"--search needs Optuna: {install('search')}")
     if _may_export(recipe, asked.settings):
@@ -103,7 +108,10 @@ def command(
 
         context.with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
     loaded = load_recipe(recipe, backend=asked.backend, mixed_precision=asked.mixed_precision)
-    resolved = tried(loaded, changed(loaded, data=asked.data, settings=asked.settings, seed=asked.seed))
+    resolved = tried(loaded, changed_as(loaded, asked))
+
+    if asked.target is not None:
+        _says_what_adapts(resolved)
 
     from kt import report
     from kt.export.job import check_packages
@@ -118,11 +126,11 @@ def command(
         raise RecipeError(
             f"{recipe} runs by itself, so --no-cache can't reach its training; call train(..., cached=False) there."
         )
-    if by_itself and (asked.target or asked.budget or asked.search):
-        raise RecipeError(f"{recipe} runs by itself, so --target, --budget and --search can't reach its training.")
+    if by_itself and (asked.goal or asked.budget or asked.search):
+        raise RecipeError(f"{recipe} runs by itself, so --goal, --budget and --search can't reach its training.")
     out, loaded = todo.folder(runs / loaded.name), todo.named(loaded)
     origin = dataclasses.replace(
-        origin_of(loaded, data=asked.data, settings=asked.settings, out=out),
+        origin_as(loaded, asked, out=out),
         mixed_precision=asked.mixed_precision, cached=asked.cached, saved_models=Path(asked.saved_models),
         force=asked.force, command=asked.command,
     )  # fmt: skip
@@ -133,7 +141,7 @@ def command(
                 results = loaded.run(resolved, out)
             finish(out, headline=None)
         else:
-            training = training_step(wanted, climb=bool(asked.target or asked.budget), trials=asked.search)
+            training = training_step(wanted, climb=bool(asked.goal or asked.budget), trials=asked.search)
             results = run(resolved, out, origin=origin, training=training)
         mark_latest(out)
     if not isinstance(results, dict) or "artifacts" not in results:  # the recipe has its own run, with its own result
@@ -151,6 +159,14 @@ def command(
     phone = [artifact for artifact in results.get("artifacts", []) if artifact.get("mobile")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
+
+
+def _says_what_adapts(recipe: Recipe) -> None:
+    """Print a line if the target domain of --target changes nothing in training."""
+    from kt.data.sources.domains import TARGET
+
+    if not any(TARGET in streams_of(step) for step in recipe.phases):
+        say("no step of the recipe takes the target's examples, so nothing adapts to them; AdaptedProbe, for one, does")
 
 
 @contextmanager

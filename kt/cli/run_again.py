@@ -17,27 +17,33 @@ def recipe_again(loaded: Loaded, report: Mapping[str, Any], run: Path) -> Recipe
     loaded: from the run's `recipe.py`. report: its `report.json`. Raises DataError, with all places that were tried, if
     the pictures are gone.
     """
-    from kt.data.sources import place_field
+    from kt.data.sources import places_of, reading_from
 
     asked = report["recipe"]
-    # --data must be found first, since replacing the recipe's data reads the folder or table.
-    data = None if asked["data"] is None else str(_place_of(Path(asked["data"]), asked, run))
-    recipe = changed(loaded, data=data, settings=tuple(asked["settings"]), seed=report["seed"])
+    earlier = asked.get("pictures")  # an earlier kt wrote one place, without its field
+    read: Mapping[str, str] = asked.get("places") or ({} if earlier is None else {"": earlier})
+    # --data and --target must be found first, since replacing the recipe's data looks at the folder or table.
+    data, target = (
+        None if asked.get(name) is None else str(_place_of(Path(asked[name]), [*read.values(), None][place], run))
+        for name, place in (("data", 0), ("target", len(read) - 1))
+    )
+    recipe = changed(
+        loaded, data=data, target=target, target_labels=asked.get("target_labels", False),
+        settings=tuple(asked["settings"]), seed=report["seed"],
+    )  # fmt: skip
     source: Any = recipe.data
-    field = place_field(source)
-    if field is None:
-        return recipe
-    given = getattr(source, field)
-    place = str(_place_of(Path(given), asked, run, said=data == str(given)))
-    return dataclasses.replace(recipe, data=dataclasses.replace(source, **{field: place}))
+    for field, path in places_of(source).items():
+        place = _place_of(path, read.get(field, earlier), run, said=str(path) in (data, target))
+        source = reading_from(source, field, place)
+    return dataclasses.replace(recipe, data=source)
 
 
-def _place_of(path: Path, asked: Mapping[str, Any], run: Path, *, said: bool = False) -> Path:
+def _place_of(path: Path, read: str | None, run: Path, *, said: bool = False) -> Path:
     """Where the run read its pictures; if that is unknown or gone, the path from here or from above the run.
 
-    path: as it was given. said: whether the place was printed before.
+    path: as it was given. read: where the run found it. said: whether the place was printed before.
     """
-    path, read = path.expanduser(), asked.get("pictures")
+    path = path.expanduser()
     if read is not None and Path(read).exists():
         if path.exists() and path.samefile(read):
             return path  # as it was given, because a recipe's own functions may read it

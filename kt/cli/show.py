@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from kt.base.console import tell, tell_json, warn
-from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe, missing_pictures, tried
+from kt.cli.options import RECIPE, changed, changes, json_option, load_recipe, tried
+from kt.cli.own_data import missing_pictures
 from kt.recipe import describe
 
 
@@ -13,13 +14,23 @@ from kt.recipe import describe
 @RECIPE
 @changes
 @json_option
-def command(recipe: Path, data: str | None, settings: tuple[str, ...], seed: int | None, as_json: bool) -> None:
+def command(
+    recipe: Path,
+    data: str | None,
+    target: str | None,
+    target_labels: bool,
+    settings: tuple[str, ...],
+    seed: int | None,
+    as_json: bool,
+) -> None:
     """Check a recipe and print it as it would run.
 
-    Prints every field, with --data, --set and --seed applied. No picture is read and nothing is trained.
+    Prints every field, with --data, --target, --set and --seed applied. No picture is read and nothing is trained.
     """
     loaded = load_recipe(recipe, backend=None)
-    shown = tried(loaded, changed(loaded, data=data, settings=settings, seed=seed))
+    shown = tried(
+        loaded, changed(loaded, data=data, target=target, target_labels=target_labels, settings=settings, seed=seed)
+    )
     resolved = describe(shown)
     if missing := missing_pictures(shown):
         warn(f"there is no {missing}, so kt run would find no pictures; --data names others")

@@ -18,7 +18,7 @@ from kt.frozen.encoder import Activations, Encoder
 from kt.kinds.pictures import Pixels
 from kt.network.model import Built
 from kt.parts.augment import Augmentation, plan_of
-from kt.recipe import LinearProbe, Phase, Recipe, Step
+from kt.recipe import LinearProbe, Phase, Recipe, Step, streams_of
 
 Inputs = npt.NDArray[Any] | Activations
 
@@ -70,18 +70,13 @@ class Engine:
         self._seed = recipe.seed
         self._encoder = Encoder(built)
         # The streams of all phases, in one order, so that one pass over the pictures serves every phase.
-        self._streams = list(dict.fromkeys(name for index in range(len(self._phases)) for name in self._of(index)))
+        self._streams = list(dict.fromkeys(name for step in self._phases for name in streams_of(step)))
         if lacking := [name for name in self._streams if name not in splits.streams]:
             known = ", ".join(["train", "validation", "test", *splits.streams])
             raise RecipeError(
                 f"A step wants {splits.kind.many} of {lacking[0]!r}, and the data has {known}; give them in "
                 "Splits.streams, or name another stream."
             )
-
-    def _of(self, index: int) -> tuple[str, ...]:
-        """The streams that a step takes, or its objective."""
-        step = self._phases[index]
-        return tuple(getattr(getattr(step, "objective", None) or step, "streams", ()))
 
     @cached_property
     def _train(self) -> Pixels:
@@ -90,7 +85,8 @@ class Engine:
 
     def work(self, index: int) -> Work:
         """The work of a phase."""
-        streams = {name: self._splits.streams[name].examples for name in self._streams if name in self._of(index)}
+        wanted = streams_of(self._phases[index])
+        streams = {name: self._splits.streams[name].examples for name in self._streams if name in wanted}
         whole = Work(self._built.model, self._train, self._splits.validation.examples, streams=streams)
         cut = self._cut(index)
         if isinstance(cut, Uncut):

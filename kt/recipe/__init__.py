@@ -5,7 +5,7 @@ read.
 """
 
 from kt.recipe.contracts import Adaptation, Answers, Objective, ObjectiveWithLayers, Step
-from kt.recipe.definition import ALL, TOP, AdaptedProbe, LinearProbe, Phase, Recipe, depths_of, epochs_of
+from kt.recipe.definition import ALL, TOP, AdaptedProbe, LinearProbe, Phase, Recipe, depths_of, epochs_of, streams_of
 from kt.recipe.description import describe
 from kt.recipe.exports import EXPORTS, Format
 from kt.recipe.field_types import check_types
@@ -35,5 +35,6 @@ __all__ = [
     "load",
     "load_text",
     "override",
+    "streams_of",
     "summary_of",
 ]

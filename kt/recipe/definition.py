@@ -249,6 +249,11 @@ def depths_of(recipe: Recipe) -> tuple[str, ...]:
     return next((step.depths for step in recipe.phases if isinstance(step, LinearProbe)), (TOP,))
 
 
+def streams_of(step: Step) -> tuple[str, ...]:
+    """The names of the parts of the data that a step, or its objective, takes beside the training split."""
+    return tuple(getattr(getattr(step, "objective", None) or step, "streams", ()))
+
+
 def epochs_of(recipe: Recipe) -> int:
     """The epochs of all phases together; a linear probe has none."""
     return sum(phase.epochs for phase in recipe.phases if isinstance(phase, Phase))

@@ -11,7 +11,7 @@ import numpy as np
 from kt.base.backend import running
 from kt.base.console import shown
 from kt.base.environment import machine, versions
-from kt.data.sources import place_field
+from kt.data.sources import places_of
 from kt.data.splits import Splits
 from kt.errors import RecipeError
 from kt.export import ArtifactResult
@@ -64,7 +64,9 @@ def compose(
             "description": origin.description.partition("\n")[0],
             "settings": list(origin.settings),
             "data": origin.data,
-            "pictures": _pictures(recipe.data),
+            "target": origin.target,
+            "target_labels": origin.target_labels,
+            "places": _places(recipe.data),
             "resolved": describe(recipe),
         },
         "command": origin.command,
@@ -96,10 +98,9 @@ def compose(
     return {**before, **told, **after}
 
 
-def _pictures(source: object) -> str | None:
-    """The absolute path of the folder or table that was read, so that it can be found from any folder."""
-    field = place_field(source)
-    return None if field is None else str(Path(getattr(source, field)).expanduser().absolute())
+def _places(source: object) -> dict[str, str]:
+    """The absolute paths of the folders and tables that were read, so that they can be found from any folder."""
+    return {field: str(path.absolute()) for field, path in places_of(source).items()}
 
 
 def _check_told(told: Mapping[str, Any], *, own: Collection[str]) -> None:

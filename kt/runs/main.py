@@ -56,6 +56,8 @@ class Origin:
     description: str = ""
     settings: tuple[str, ...] = ()
     data: str | None = None
+    target: str | None = None
+    target_labels: bool = False
     command: str = ""
     mixed_precision: bool = False
     cached: bool = True
@@ -183,7 +185,8 @@ def _asked(origin: Origin, recipe: Recipe, saved_models: Path) -> runs.Asked:
     """What a run was asked for, if it was not begun by the command line."""
     return runs.Asked(
         name=origin.name, file=str(origin.file) if origin.file else None, folder=str(Path.cwd()),
-        data=origin.data, settings=origin.settings, seed=recipe.seed, backend=running(),
+        data=origin.data, target=origin.target, target_labels=origin.target_labels,
+        settings=origin.settings, seed=recipe.seed, backend=running(),
         mixed_precision=origin.mixed_precision, cached=origin.cached, saved_models=str(saved_models),
         force=origin.force, command=origin.command,
     )  # fmt: skip

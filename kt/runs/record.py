@@ -23,7 +23,7 @@ from kt.base.environment import versions
 from kt.base.files import read_json, replace_json
 from kt.errors import ReleaseError, one_line
 
-FORMAT = 1
+FORMAT = 2
 """Increased when a key of `run.json` changes its meaning or is removed."""
 
 
@@ -32,9 +32,9 @@ class Asked:
     """What a run was asked for on the command line.
 
     kind: the verb. name: of the recipe. file: the recipe's; None where it came from Python. source: SHA-256 of its
-    text. folder: where the command was given; relative paths start there. data, settings, seed: changes to the recipe.
-    backend: that trains. target, budget, search: options of `kt run`. options: further options of another verb.
-    command: the line as it was given.
+    text. folder: where the command was given; relative paths start there. data, target, target_labels, settings, seed:
+    changes to the recipe. backend: that trains. goal, budget, search: options of `kt run`. options: further options of
+    another verb. command: the line as it was given.
     """
 
     name: str
@@ -43,6 +43,8 @@ class Asked:
     source: str | None = None
     folder: str = ""
     data: str | None = None
+    target: str | None = None
+    target_labels: bool = False
     settings: tuple[str, ...] = ()
     seed: int | None = None
     backend: str | None = None
@@ -50,7 +52,7 @@ class Asked:
     cached: bool = True
     saved_models: str = "saved_models"
     force: bool = False
-    target: str | None = None
+    goal: str | None = None
     budget: str | None = None
     search: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

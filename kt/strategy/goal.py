@@ -1,4 +1,4 @@
-"""The goal of `kt run`: --target and --budget, parsed before anything heavy is loaded."""
+"""The goal of `kt run`: --goal and --budget, parsed before anything heavy is loaded."""
 
 import re
 from collections.abc import Sequence
@@ -55,23 +55,23 @@ def goal(target: str | None, budget: str | None) -> Goal:
 def _target(text: str) -> tuple[str, float]:
     metric, equals, figure = (part.strip() for part in text.partition("="))
     if not equals:
-        raise RecipeError(f"--target {text!r}: write it as METRIC=VALUE, such as balanced_accuracy=0.95.")
+        raise RecipeError(f"--goal {text!r}: write it as METRIC=VALUE, such as balanced_accuracy=0.95.")
     if metric in HEADLINES and metric not in TARGETS:
         raise RecipeError(
-            f"--target {metric}: a model that knows nothing can be well calibrated, so this can't tell which "
+            f"--goal {metric}: a model that knows nothing can be well calibrated, so this can't tell which "
             "is best; take log_loss, which counts calibration too."
         )
     if metric not in TARGETS:
-        raise RecipeError(f"--target: there is no metric {metric!r}. {did_you_mean(metric, TARGETS)}")
+        raise RecipeError(f"--goal: there is no metric {metric!r}. {did_you_mean(metric, TARGETS)}")
     try:
         value = float(figure)
     except ValueError:
-        raise RecipeError(f"--target {metric}: {figure!r} is no number; write it as {metric}=0.95.") from None
+        raise RecipeError(f"--goal {metric}: {figure!r} is no number; write it as {metric}=0.95.") from None
     higher_is_better = HEADLINES[metric].higher_is_better
     if not higher_is_better and not 0 < value < 100:
-        raise RecipeError(f"--target {metric}: it must be above 0, such as 0.2, not {figure}.")
+        raise RecipeError(f"--goal {metric}: it must be above 0, such as 0.2, not {figure}.")
     if higher_is_better and not 0 < value <= 1:
-        raise RecipeError(f"--target {metric}: it is a share from 0 to 1, such as 0.95, not {figure}.")
+        raise RecipeError(f"--goal {metric}: it is a share from 0 to 1, such as 0.95, not {figure}.")
     return metric, value
 
 

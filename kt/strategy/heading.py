@@ -22,6 +22,8 @@ def heading(origin: Origin, started: datetime, *, finished: bool, splits: Splits
             "file": str(origin.file) if origin.file else None,
             "settings": list(origin.settings),
             "data": origin.data,
+            "target": origin.target,
+            "target_labels": origin.target_labels,
         },
         "command": origin.command,
         "started": started.isoformat(timespec="seconds"),

@@ -33,6 +33,8 @@ class Unlabelled:
 
     root: str | Path
 
+    reads_from = "root"
+
     def read(self, kind: Kind) -> Part:
         """Read the examples as ones of this kind. Raises DataError if none can be read."""
         root = Path(self.root).expanduser()
@@ -48,20 +50,21 @@ class Unlabelled:
 
         examples = allocate(len(sources), kind.shape, kind.dtype)
         names: list[str] = []
-        skipped = 0
+        skipped: list[str] = []
         with progress_bar(f"reading {kind.many}", len(sources)) as bar, ThreadPoolExecutor(max_workers=4) as pool:
             for source, result in zip(sources, pool.map(read_one, range(len(sources))), strict=True):
                 bar.advance()
                 if isinstance(result, str):
-                    skipped += 1
+                    skipped.append(result)
                     warn(f"skipped {source.name}: {result}")
                 else:
                     examples[len(names)] = result
                     names.append(str(source.name))
         if not names:
-            raise DataError(f"There are no {kind.many} that can be read in {root}.")
+            why = f" The first: {skipped[0]}" if skipped else ""
+            raise DataError(f"There are no {kind.many} that can be read in {root}.{why}")
         if skipped:
-            warn(f"{skipped:,} of {len(sources):,} {kind.many} in {root} could not be read and were skipped")
+            warn(f"{len(skipped):,} of {len(sources):,} {kind.many} in {root} could not be read and were skipped")
         return Part(examples[: len(names)], tuple(names))
 
 
@@ -80,6 +83,8 @@ class Domains:
     source: Callable[[], Splits]
     target: Any
 
+    reads_from = ("source", "target")
+
     def __post_init__(self) -> None:
         check_types(self)
         if not isinstance(self.target, str | Path | Unlabelled) and not callable(self.target):
@@ -87,6 +92,12 @@ class Domains:
                 "Domains: target must be a data source, Unlabelled(...), or the path of examples without labels, not "
                 f"{self.target!r}."
             )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """That of the source, if it has one."""
+        size: tuple[int, int] = self.source.image_size  # type: ignore[attr-defined]
+        return size
 
     def __call__(self) -> Splits:
         """Read both domains. Raises DataError if they don't go together: other kinds, sizes or classes."""
@@ -99,10 +110,13 @@ class Domains:
 
 def _without_labels(source: Splits, target: Unlabelled) -> Splits:
     part = target.read(source.kind)
-    facts = (
+    facts = [
         f"target: {len(part):,} {source.kind.many} of {target.root}, without labels",
         "the test split is the source's, so its figures say nothing about the target",
-    )
+    ]
+    folders = {Path(name).parent for name in part.names} - {Path(target.root).expanduser().parent}
+    if any(class_of(folder.name, source.classes) for folder in folders):
+        facts.append("folders of the target have names of classes, which are not read as labels")
     for fact in facts:
         say(fact)
     return _joined(source, part, f"{source.origin} (source), {target.root} (target)", facts)

@@ -1,4 +1,4 @@
-"""The ways to train that --target, --budget or --search tried: the ladder and the search."""
+"""The ways to train that --goal, --budget or --search tried: the ladder and the search."""
 
 from dataclasses import dataclass
 

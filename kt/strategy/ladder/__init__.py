@@ -1,4 +1,4 @@
-"""`kt run --target, --budget`: the ladder tries ways to transfer, the cheapest first, until one is good enough.
+"""`kt run --goal, --budget`: the ladder tries ways to transfer, the cheapest first, until one is good enough.
 
 Each way is a rung. A rung is a recipe, starts from the best weights so far, and is judged on validation alone.
 """
