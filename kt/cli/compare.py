@@ -96,7 +96,7 @@ def command(
     seconds = None if asked.budget in (None, "none") else goal(None, asked.budget).seconds
     loaded = load_recipe(todo.recipe, backend=asked.backend)
     resolved = tried(loaded, changed_as(loaded, asked))
-    counted = _seeds(options["seeds"], first=resolved.seed)
+    counted = seeds_of(options["seeds"], first=resolved.seed)
 
     from kt.strategy.compare import SHARES, compare
     from kt.strategy.strategies import TITLES, strategies
@@ -117,7 +117,7 @@ def command(
     tell(f"page: {shown(out / COMPARISON_PAGE)}")
 
 
-def _seeds(text: str, *, first: int) -> tuple[int, ...]:
+def seeds_of(text: str, *, first: int) -> tuple[int, ...]:
     """The seeds of a text: `3` means three seeds from the first on, `0,7,12` a list of seeds."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) < 2**31 for part in parts):

@@ -27,12 +27,8 @@ def write_recipe(file: Path, text: str) -> None:
 
 def recipe_text(template: str, file: Path, *, data: Path, counts: Mapping[str, int], **values: Any) -> str:
     """The recipe's text. data: the pictures. counts: how many of each class. values: further ones for the template."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(  # noqa: S701 - this is Python, not HTML
-        loader=PackageLoader("kt", "cli"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = templates.get_template(template).render(
+    return rendered(
+        template,
         title=file.stem.replace("_", " "),
         file=in_words(shlex.quote(file.as_posix())),
         data=as_literal(data.as_posix()),
@@ -41,7 +37,16 @@ def recipe_text(template: str, file: Path, *, data: Path, counts: Mapping[str, i
         weighted=max(counts.values()) >= IMBALANCED * min(counts.values()),
         **values,
     )
-    return f"{text}\n"
+
+
+def rendered(template: str, **values: Any) -> str:
+    """The text of a template of this folder, with a line break at its end."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(  # noqa: S701 - this is Python, not HTML
+        loader=PackageLoader("kt", "cli"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return f"{templates.get_template(template).render(**values)}\n"
 
 
 def in_words(name: str) -> str:

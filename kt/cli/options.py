@@ -81,7 +81,7 @@ def changed(
     settings: tuple[str, ...],
     seed: int | None,
     target: str | None = None,
-    target_labels: bool = False,
+    target_labels: bool | None = False,
 ) -> Recipe:
     """The recipe with the command line's changes: --data first, then each --set, then --target and --seed.
 
@@ -150,7 +150,7 @@ def origin_of(
     settings: tuple[str, ...],
     out: Path,
     target: str | None = None,
-    target_labels: bool = False,
+    target_labels: bool | None = False,
 ) -> "Origin":
     """What the run was asked for, for its report; a recipe that is in no file yet is written into `out`."""
     from kt.runs.main import Origin

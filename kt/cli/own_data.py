@@ -36,15 +36,16 @@ def with_data(source: Any, path: Path) -> Any:
     return dataclasses.replace(source, source=own_pictures(path, source.source))
 
 
-def with_target(source: Any, path: Path, *, labelled: bool) -> Any:
+def with_target(source: Any, path: Path, *, labelled: bool | None) -> Any:
     """A recipe's data as the source domain, with a target domain of the user's own.
 
-    labelled: read the target as --data would be read. Its labels reach the test split alone. Otherwise its labels are
-    not read, even if it has some. Raises DataError if there is nothing at the path, RecipeError if the source domain
-    is read from there too.
+    labelled: read the target as --data would be read; None does so if its labels are the source's classes. Its labels
+    reach the test split alone. Otherwise its labels are not read, even if it has some. Raises DataError if there is
+    nothing at the path, RecipeError if the source domain is read from there too.
     """
     from kt.data import Domains, Unlabelled
     from kt.data.sources import places_of
+    from kt.data.sources.domains import PerhapsLabelled
 
     own = source.source if isinstance(source, Domains) else source
     path = path.expanduser()
@@ -53,7 +54,10 @@ def with_target(source: Any, path: Path, *, labelled: bool) -> Any:
         raise DataError(f"There is no {path}; --target takes the examples of another domain: a folder or table{goal}.")
     if any(place.exists() and place.samefile(path) for place in places_of(own).values()):
         raise RecipeError(f"--target names {path}, which is the source domain; name the examples of another domain.")
-    return Domains(own, own_pictures(path, own) if labelled else Unlabelled(str(path)))
+    if labelled is False:
+        return Domains(own, Unlabelled(str(path)))
+    with_labels = own_pictures(path, own)
+    return Domains(own, with_labels if labelled else PerhapsLabelled(with_labels))
 
 
 def missing_pictures(recipe: Recipe) -> Path | None:

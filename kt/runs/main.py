@@ -57,7 +57,7 @@ class Origin:
     settings: tuple[str, ...] = ()
     data: str | None = None
     target: str | None = None
-    target_labels: bool = False
+    target_labels: bool | None = False
     command: str = ""
     mixed_precision: bool = False
     cached: bool = True

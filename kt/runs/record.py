@@ -44,7 +44,7 @@ class Asked:
     folder: str = ""
     data: str | None = None
     target: str | None = None
-    target_labels: bool = False
+    target_labels: bool | None = False
     settings: tuple[str, ...] = ()
     seed: int | None = None
     backend: str | None = None

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from kt.base.console import progress_bar, say, warn
 from kt.data.archive import is_zip, unpacked
 from kt.data.labels import class_of
+from kt.data.layout import read_layout
+from kt.data.sources import places_of
 from kt.data.splits import Part, Split, Splits, allocate
 from kt.errors import DataError, RecipeError
 from kt.kinds.kind import Kind
@@ -69,6 +71,35 @@ class Unlabelled:
 
 
 @dataclass(frozen=True)
+class PerhapsLabelled:
+    """Examples of a target domain whose labels are read if they are the source's classes, and otherwise are not.
+
+    labelled: a data source that reads a place with labels, such as `Folder("field/")`.
+    """
+
+    labelled: Any
+
+    reads_from = ("labelled",)
+
+    def decided(self, classes: Sequence[str]) -> Any:
+        """The data source itself, if all labels there are among the classes; else the same place without labels."""
+        place = next(iter(places_of(self.labelled).values()))
+        labels = self._labels(place)
+        if unknown := [label for label in labels if class_of(label, classes) is None]:
+            say(f"target: labels of {place} are not read, because {unknown[0]!r} is no class of the source")
+        return self.labelled if labels and not unknown else Unlabelled(str(place))
+
+    def _labels(self, place: Path) -> list[str]:
+        """The labels in a place, sorted; none if it has no classes."""
+        try:
+            if hasattr(self.labelled, "root"):
+                return sorted({picture.label for picture in read_layout(place).pictures})
+            return list(self.labelled().classes)
+        except DataError:
+            return []
+
+
+@dataclass(frozen=True)
 class Domains:
     """Labelled examples of a source domain to learn from, and examples of a target domain, where the model will work.
 
@@ -87,7 +118,7 @@ class Domains:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if not isinstance(self.target, str | Path | Unlabelled) and not callable(self.target):
+        if not isinstance(self.target, str | Path | Unlabelled | PerhapsLabelled) and not callable(self.target):
             raise RecipeError(
                 "Domains: target must be a data source, Unlabelled(...), or the path of examples without labels, not "
                 f"{self.target!r}."
@@ -103,6 +134,8 @@ class Domains:
         """Read both domains. Raises DataError if they don't go together: other kinds, sizes or classes."""
         source = self.source()
         target = Unlabelled(self.target) if isinstance(self.target, str | Path) else self.target
+        if isinstance(target, PerhapsLabelled):
+            target = target.decided(source.classes)
         if isinstance(target, Unlabelled):
             return _without_labels(source, target)
         return _with_labels(source, target())
