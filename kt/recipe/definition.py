@@ -144,7 +144,7 @@ class AdaptedProbe(LinearProbe):
         if isinstance(self.method, type) or not callable(getattr(self.method, "fit", None)):
             raise RecipeError(
                 f"AdaptedProbe {self.name!r}: method is {shown(self.method)}; expected how to adapt, such as "
-                "kt.adaptation.methods.CoralMap()."
+                "kt.adaptation.methods.LinearTransport()."
             )
 
     @property
