@@ -1,6 +1,7 @@
 """AdaptedProbe: a linear classifier that fits another domain, whose examples have no labels, in the head."""
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from test_probe import built_of, deep, pooled
 from test_train import HEAD, SPLITS, part
 
 from kt import AdaptedProbe, Classifier, LinearProbe, Recipe, linear, training
+from kt.adaptation import methods
 from kt.data.splits import Part
 from kt.errors import RecipeError
 from kt.network import model
@@ -69,5 +71,6 @@ def test_data_without_the_other_domain_are_told():
 
 @pytest.mark.parametrize("method", [None, Turned, "coral", HEAD])
 def test_a_method_that_cannot_adapt_is_told(method):
-    with pytest.raises(RecipeError, match=r"AdaptedProbe 'adapted': method is .*; expected how to adapt"):
+    with pytest.raises(RecipeError, match=r"AdaptedProbe 'adapted': method is .*; expected how to adapt") as told:
         AdaptedProbe(method=method)
+    assert re.search(r"such as kt\.adaptation\.methods\.(\w+)\(\)", str(told.value))[1] in methods.__all__

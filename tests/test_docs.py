@@ -1,5 +1,8 @@
 """What README and docs tell people to type works."""
 
+import contextlib
+import dataclasses
+import io
 import os
 import re
 import shlex
@@ -11,7 +14,10 @@ import click
 import pytest
 from conftest import REPOSITORY, make_folder
 
+from kt import Cdan, Classifier, Coral, Dann, Mcc, Mmd, Recipe
+from kt.adaptation import METHODS
 from kt.cli import cli
+from kt.parts import objectives
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
@@ -145,3 +151,64 @@ def test_the_first_steps_run_as_they_stand_in_order(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[1] in ("red", "green")
+
+
+# --------------------------------------------------------------------------------------------------- docs/adaptation
+
+
+ADAPTATION = REPOSITORY / "docs" / "adaptation"
+RUNNING = [REPOSITORY / "docs" / "adaptation.md", *sorted(ADAPTATION.glob("*.md"))]
+NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+def blocks(page):
+    """Each Python block of a page, and the text block right after it, which says what the code prints; else ""."""
+    found = r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?"
+    return re.findall(found, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def alike(printed, said):
+    """Whether two texts have the same words, and numbers that differ by at most one in the last place."""
+    if re.sub(NUMBER, "#", printed).split() != re.sub(NUMBER, "#", said).split():
+        return False
+    pairs = zip(re.findall(NUMBER, printed), re.findall(NUMBER, said), strict=True)
+    return all(abs(float(one) - float(other)) < 1.5 * 10.0 ** -len(other.partition(".")[2]) for one, other in pairs)
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
+def test_the_code_of_a_page_on_adaptation_runs_and_prints_what_the_page_says(page):
+    import keras
+
+    names = {"__name__": page.stem}
+    assert blocks(page)
+    for code, said in blocks(page):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(code, page.name, "exec", dont_inherit=True), names)
+        assert alike(printed.getvalue(), said), printed.getvalue()
+    if "phases" in names:
+        Recipe(names.get("data", lambda: None), keras.applications.MobileNetV2, Classifier(), names["phases"])
+
+
+def test_what_a_page_says_is_compared_with_what_is_printed_to_the_last_place():
+    assert alike("none  0.94\ncoral 12\n", "none 0.95\ncoral 12\n")
+    assert not alike("none 0.93\n", "none 0.95\n")
+    assert not alike("coral 0.95\n", "none 0.95\n")
+    assert not alike("none 0.95\n", "")
+
+
+def test_each_method_of_adaptation_and_each_objective_has_a_page():
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in ADAPTATION.glob("*.md")}
+    assert [name for name in METHODS if name not in pages] == []
+    shown = "\n".join(pages.values())
+    assert [name for name in objectives.__all__ if not re.search(rf"\b{name}\(", shown)] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "part"),
+    [*METHODS.items(), ("deep_coral", Coral), ("mmd", Mmd), ("mcc", Mcc), ("dann", Dann), ("cdan", Cdan)],
+)
+def test_the_page_of_a_method_or_an_objective_has_each_setting_with_its_default(page, part):
+    text = (ADAPTATION / f"{page}.md").read_text(encoding="utf-8")
+    assert f"`{part.__name__}`" in text.splitlines()[0]
+    for field in dataclasses.fields(part):
+        assert f"| `{field.name}` | `{field.default!r}` |" in text
