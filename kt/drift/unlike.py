@@ -1,0 +1,1 @@
+NEIGHBOURS = 5
