@@ -14,7 +14,7 @@ from scipy.stats import norm, rankdata
 
 from kt.adaptation.distances import discrepancies, gaussians
 from kt.base.metrics import CONFIDENCE
-from kt.drift.unlike import NEIGHBOURS
+from kt.drift.unlike import NEIGHBOURS, unit
 from kt.linear.space import Floats, scale_of
 
 PERMUTATIONS = 499
@@ -54,6 +54,7 @@ def compare(
     Each set needs two examples or more. All features are standardised by both sets together, because a scale from one
     of them alone would make the other one look different.
     """
+    apart = unit(np.vstack([reference[0], new[0]]))
     features, scores = (_standard(np.vstack([one, other])) for one, other in zip(reference, new, strict=True))
     count, random = len(reference[0]), np.random.default_rng(seed)
     is_first = np.zeros((len(features), permutations + 1))
@@ -68,7 +69,7 @@ def compare(
         MMD: mmd,
         CLASSIFIER: aucs,
         SCORES: _of_means(scores, is_first),
-        UNLIKE: _unlikeness(squared, is_first),
+        UNLIKE: _unlikeness(-apart @ apart.T, is_first),
     }
     p = {name: _shares_above(values) for name, values in statistics.items()}
     smallest = np.min(list(p.values()), axis=0)
@@ -131,27 +132,27 @@ def _of_means(scores: Floats, is_first: Floats) -> Floats:
     return np.asarray(((scores.T @ (first - new)) ** 2).sum(axis=0))
 
 
-def _unlikeness(squared: Floats, is_first: Floats) -> Floats:
-    """How far in the reference's tail the new examples are, for each column.
+def _unlikeness(distances: Floats, is_first: Floats) -> Floats:
+    """How far in the reference's tail the new examples are, for each column (`kt.drift.unlike` lists them by name).
 
-    The distance of each example to its fifth nearest reference example is ranked among the reference examples' own. The
+    distances: `[N, N]`, or anything that rises with them. The distance of each example to its fifth nearest reference example is ranked among the reference examples' own. The
     mean of the rank's negative logarithm is large if some new examples are further away than nearly all of these.
     """
     count = int(is_first[:, 0].sum())
-    nearest, reached = _sorted_neighbours(squared)
+    nearest, reached = _sorted_neighbours(distances)
     result = np.empty(is_first.shape[1])
     for column in range(is_first.shape[1]):
-        distances = _to_reference(nearest, reached, is_first[:, column], neighbours=min(NEIGHBOURS, count - 1))
+        to_it = _to_reference(nearest, reached, is_first[:, column], neighbours=min(NEIGHBOURS, count - 1))
         first = is_first[:, column] == 1
-        own = np.sort(distances[first])
-        above = count - np.searchsorted(own, distances[~first], side="left")
+        own = np.sort(to_it[first])
+        above = count - np.searchsorted(own, to_it[~first], side="left")
         result[column] = -np.log((1 + above) / (1 + count)).mean()
     return result
 
 
-def _sorted_neighbours(squared: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The other examples of each one, the nearest first, and their squared distances."""
-    apart = squared.copy()
+def _sorted_neighbours(distances: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The other examples of each one, the nearest first, and their distances."""
+    apart = distances.copy()
     np.fill_diagonal(apart, np.inf)
     order = np.argsort(apart, axis=1)
     return order[:, :-1], np.take_along_axis(apart, order, axis=1)[:, :-1]
@@ -160,7 +161,7 @@ def _sorted_neighbours(squared: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
 def _to_reference(
     nearest: npt.NDArray[np.int64], reached: Floats, is_first: Floats, *, neighbours: int
 ) -> Floats:  # fmt: skip
-    """The squared distance of each example to its `neighbours`-th nearest one of the reference."""
+    """The distance of each example to its `neighbours`-th nearest one of the reference."""
     if neighbours < 1:
         return np.zeros(len(nearest))
     width = min(nearest.shape[1], 64)
