@@ -77,18 +77,19 @@ def gaussians(squared: Floats) -> Floats:
 
     The unbiased estimate leaves out each example with itself.
     """
-    middle = np.median(squared[np.triu_indices(len(squared), 1)])
+    middle = float(np.median(squared[np.triu_indices(len(squared), 1)]))
     if middle <= 0:  # most examples are copies of each other; any positive width is as good
-        middle = squared.max() or 1.0
+        middle = float(squared.max()) or 1.0
     kernel: Floats = np.mean([np.exp(squared / (-2 * multiple**2 * middle)) for multiple in MULTIPLES], axis=0)
     np.fill_diagonal(kernel, 0.0)
     return kernel
 
 
 def discrepancies(kernel: Floats, is_first: Floats) -> Floats:
-    """The unbiased squared MMD of each division into two domains, a column of `[N, divisions]`: 1 for the first, else 0.
+    """The unbiased squared MMD of each division of the examples into two domains.
 
-    kernel: of `gaussians`. All columns have the same number of ones.
+    kernel: of `gaussians`, `[N, N]`. is_first: `[N, divisions]`, 1 for the examples of the first domain and 0 for the
+    others; all columns have the same number of ones.
     """
     count = is_first[:, 0].sum()
     rest = len(kernel) - count

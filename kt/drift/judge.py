@@ -92,13 +92,14 @@ class Drift:
         if self.unlike is None:
             return None
         far, p = self.unlike.distances, self.unlike.p
-        listed = [
-            {"path": str(names[place]), "distance": float(far[place]), "p": float(p[place])}
-            for place in (self.unlike.places if names is not None else ())
-        ]
-        count, rate = len(self.unlike.places), self.unlike.rate
-        told = {"count": count, "rate": rate, "expected": rate * self.examples}
-        return told if names is None else {**told, "examples": listed}
+        places, rate = self.unlike.places, self.unlike.rate
+        told: dict[str, Any] = {"count": len(places), "rate": rate, "expected": rate * self.examples}
+        told["copies"] = self.unlike.copies
+        if names is not None:
+            told["examples"] = [
+                {"path": str(names[place]), "distance": float(far[place]), "p": float(p[place])} for place in places
+            ]
+        return told
 
 
 def judge(

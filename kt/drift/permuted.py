@@ -135,8 +135,9 @@ def _of_means(scores: Floats, is_first: Floats) -> Floats:
 def _unlikeness(distances: Floats, is_first: Floats) -> Floats:
     """How far in the reference's tail the new examples are, for each column (`kt.drift.unlike` lists them by name).
 
-    distances: `[N, N]`, or anything that rises with them. The distance of each example to its fifth nearest reference example is ranked among the reference examples' own. The
-    mean of the rank's negative logarithm is large if some new examples are further away than nearly all of these.
+    distances: `[N, N]`, or anything that rises with them. The distance of each example to its fifth nearest reference
+    example is ranked among the reference examples' own. The mean of one over the root of the share that is as far
+    becomes large if some new examples, even a few of many, are further away than nearly all of these.
     """
     count = int(is_first[:, 0].sum())
     nearest, reached = _sorted_neighbours(distances)
@@ -146,7 +147,7 @@ def _unlikeness(distances: Floats, is_first: Floats) -> Floats:
         first = is_first[:, column] == 1
         own = np.sort(to_it[first])
         above = count - np.searchsorted(own, to_it[~first], side="left")
-        result[column] = -np.log((1 + above) / (1 + count)).mean()
+        result[column] = np.sqrt((1 + count) / (1 + above)).mean()
     return result
 
 

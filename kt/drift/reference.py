@@ -106,7 +106,7 @@ class Reference:
         with whole(file) as opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in arrays.items():
                 content = io.BytesIO()
-                np.lib.format.write_array(content, array, allow_pickle=False)
+                np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), content.getvalue(),
                                  compress_type=zipfile.ZIP_DEFLATED)  # fmt: skip
 

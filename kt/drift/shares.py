@@ -4,7 +4,8 @@ If only the classes' shares have changed, and the examples of each class look as
 without labels. The scores are calibrated on the held-out examples first, by a factor and an offset for each class
 (Alexandari, Kundaje and Shrikumar, Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
 Adaptation, ICML 2020). Expectation maximisation then gives the shares with the highest likelihood, and the scores
-under them (Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to New a Priori Probabilities, 2002).
+under them (Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to New a Priori Probabilities,
+2002).
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from kt.base.metrics import CONFIDENCE
 from kt.drift.reference import Observed, Reference, independent
 from kt.linear.folds import Ints
 from kt.linear.space import Floats
+from kt.linear.threads import one_thread
 
 FEWEST = 10
 """Below this number of independent held-out examples of a class, and of new examples, shares are not estimated."""
@@ -36,14 +38,17 @@ MOST_RESAMPLED = 2000
 """The resamples of the bootstrap that gives the intervals, and the most new examples that are resampled."""
 
 _FLOOR = 1e-6
-_STEPS, _SETTLED = 2000, 1e-7
+_STEPS = 2000
 _PULL = 0.1
-"""How strongly the calibration is drawn to none at all, in nats; it keeps it finite where held-out errors are absent."""
+"""How strongly the calibration is drawn to none at all, in nats; so it is finite where no held-out answer is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """Scores for other shares of the classes. factor, offsets `[C]`: of the calibration. before, after: shares `[C]`."""
+    """Scores for other shares of the classes.
+
+    factor, offsets: of the calibration, the latter `[C]`. before, after: the shares `[C]`.
+    """
 
     factor: float
     offsets: Floats
@@ -51,9 +56,10 @@ class Correction:
     after: Floats
 
     def __call__(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Corrected scores `[N, C]`; rows that are not numbers stay as they are."""
+        """Corrected scores `[N, C]`; rows of NaN stay so."""
         shift = np.log(np.maximum(self.after, _FLOOR)) - np.log(np.maximum(self.before, _FLOOR))
-        return softmax(_logits(scores) * self.factor + self.offsets + shift, axis=1).astype(np.float32)
+        corrected = softmax(_logits(scores) * self.factor + self.offsets + shift, axis=1)
+        return np.asarray(corrected, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,11 @@ def estimate(reference: Reference, seen: Observed, groups: Ints, *, seed: int = 
 
     groups: of the new examples. `why_untold` must have been asked before.
     """
+    with one_thread():  # several threads take ten times as long on such small problems
+        return _estimated(reference, seen, groups, seed=seed)
+
+
+def _estimated(reference: Reference, seen: Observed, groups: Ints, *, seed: int) -> ClassShares:
     classes, labels, scores = reference.seen.scores.shape[1], reference.labels, reference.seen.scores
     calibration = _calibrated(_logits(scores), labels, start=np.zeros(1 + classes))
     correct = _fitted(calibration, np.bincount(labels, minlength=classes) / len(labels), seen.scores)
@@ -110,14 +121,19 @@ def estimate(reference: Reference, seen: Observed, groups: Ints, *, seed: int = 
         one, other = _resampled(reference_units, random), few[_resampled(new_units, random)]
         again = _calibrated(_logits(scores[one]), labels[one], start=calibration, steps=10)
         before = np.bincount(labels[one], minlength=classes) / len(one)
-        drawn.append(_fitted(again, before, seen.scores[other]).after)
+        drawn.append(_fitted(again, before, seen.scores[other], settled=1e-4).after)
     tail = 100 * (1 - CONFIDENCE) / 2
     intervals = np.percentile(drawn, [tail, 100 - tail], axis=0).T
     return ClassShares(correct.before, correct.after, intervals, correct)
 
 
-def _fitted(calibration: Floats, before: Floats, scores: npt.NDArray[np.float32]) -> Correction:
-    """The correction for the shares with the highest likelihood, by expectation maximisation."""
+def _fitted(
+    calibration: Floats, before: Floats, scores: npt.NDArray[np.float32], *, settled: float = 1e-7
+) -> Correction:  # fmt: skip
+    """The correction for the shares with the highest likelihood, by expectation maximisation.
+
+    settled: it ends when no share changes by more.
+    """
     factor, offsets = float(np.exp(calibration[0])), calibration[1:]
     ratios = softmax(_logits(scores) * factor + offsets, axis=1) / np.maximum(before, _FLOOR)
     shares = before
@@ -125,7 +141,7 @@ def _fitted(calibration: Floats, before: Floats, scores: npt.NDArray[np.float32]
         weighted = ratios * shares
         after = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
         moved, shares = float(np.abs(after - shares).max()), after
-        if moved < _SETTLED:
+        if moved < settled:
             break
     return Correction(factor, offsets, before, shares)
 

@@ -22,6 +22,9 @@ NEIGHBOURS = 5
 RATE = 0.01
 """The share of examples that come alike and are listed as new all the same."""
 
+COPY = 1e-3
+"""The distance below which an example counts as a copy of a held-out one; float16 rounds by less."""
+
 _BLOCK = 1024
 
 
@@ -30,12 +33,14 @@ class Unlike:
     """How far new examples are from the held-out ones.
 
     distances: `[N]`, from 0 to 2. p: `[N]`, the share of held-out examples that are at least as far from the others.
-    rate: an example is new if its p is at most this: `RATE`, or 1 / (held-out groups + 1) where that is larger.
+    rate: an example is new if its p is at most this: `RATE`, or 1 / (held-out groups + 1) where that is larger. copies:
+    how many of the new examples are held-out ones.
     """
 
     distances: Floats
     p: Floats
     rate: float
+    copies: int
 
     @property
     def places(self) -> Ints:
@@ -48,10 +53,11 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
     """The distance of each new example, and how unlikely it is by chance. The reference has two groups or more."""
     held_out = unit(reference.seen.features)
     own = independent(reference.groups, seed=seed)
-    others = _nearest(held_out[own], held_out, same=reference.groups[own][:, None] == reference.groups[None])
-    distances = _nearest(unit(seen.features), held_out)
+    _, others = _nearest(held_out[own], held_out, same=reference.groups[own][:, None] == reference.groups[None])
+    first, distances = _nearest(unit(seen.features), held_out)
     reached = len(own) - np.searchsorted(np.sort(others), distances, side="left")
-    return Unlike(distances, (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own))))
+    p, rate = (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own)))
+    return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
 
 
 def unit(features: npt.NDArray[np.floating]) -> Floats:
@@ -61,12 +67,12 @@ def unit(features: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(rows / np.where(length > 0, length, 1.0))
 
 
-def _nearest(rows: Floats, held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None) -> Floats:
-    """The distance of each row to its `NEIGHBOURS`-th nearest held-out example, or the last that there is.
+def _nearest(rows: Floats, held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+    """The distance of each row to the nearest held-out example, and to the `NEIGHBOURS`-th or the last that there is.
 
     same: `[rows, held-out]`, which ones do not count.
     """
-    result = np.empty(len(rows))
+    result = np.empty((2, len(rows)))
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
         near = rows[block] @ held_out.T
@@ -74,5 +80,7 @@ def _nearest(rows: Floats, held_out: Floats, *, same: npt.NDArray[np.bool_] | No
             near[same[block]] = -np.inf
         near = -np.sort(-near, axis=1)[:, :NEIGHBOURS]
         last = np.isfinite(near).sum(axis=1) - 1
-        result[block] = np.sqrt(np.maximum(2 - 2 * near[np.arange(len(near)), last], 0.0))
-    return np.asarray(np.round(result, 9))  # equal examples differ by rounding
+        for row, place in enumerate((0, last)):
+            result[row, block] = np.sqrt(np.maximum(2 - 2 * near[np.arange(len(near)), place], 0.0))
+    first, far = np.round(result, 9)  # equal examples differ by rounding
+    return first, far

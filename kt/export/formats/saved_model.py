@@ -22,6 +22,7 @@ from kt.export.formats.format import (
     HeldOut,
     Pixels,
     Scores,
+    batches,
     in_batches,
 )
 from kt.export.labels import LABELS, from_text, to_text
@@ -41,15 +42,15 @@ REFERENCE = "reference.npz"
 
 
 class SavedModel(FullFormat):
-    """`saved_model/` with the signatures `serving_default`, one that has the input's name, such as `pixels`, and
-    `features`.
+    """`saved_model/` with the signatures `serving_default`, `features` and one with the input's name, such as `pixels`.
 
-    The first two give `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]` (every output has the batch
-    dimension, which TensorFlow Serving's row format needs). For pictures, `serving_default` takes `image_bytes`, string
-    `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without an encoded form, both take
-    the same input. `features` takes what `pixels` takes, and gives `scores` and `features` float32 `[N, F]`: the input
-    of the last layer with weights, averaged over the positions of a map, at most `WIDEST` of them. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under
-    the model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
+    `serving_default` and `pixels` give `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]`
+    (every output has the batch dimension, which TensorFlow Serving's row format needs). For pictures, `serving_default`
+    takes `image_bytes`, string `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without
+    an encoded form, both take the same input. `features` takes what `pixels` takes, and gives `scores` and `features`
+    float32 `[N, F]`: the input of the last layer with weights, averaged over the positions of a map, at most `WIDEST`
+    of them. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under the
+    model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
     """
 
     asked = "saved_model"
@@ -130,7 +131,9 @@ class SavedModel(FullFormat):
         """Put what the model says of held-out examples into a folder of the SavedModel that TensorFlow ignores."""
         seen = artifact.observed(held_out.examples)
         (path / ASIDE).mkdir(exist_ok=True)
-        Reference.of(seen, held_out.labels, held_out.groups, model=digest_of_model(path)).write(path / ASIDE / REFERENCE)
+        Reference.of(seen, held_out.labels, held_out.groups, model=digest_of_model(path)).write(
+            path / ASIDE / REFERENCE
+        )
 
     def annotate(self, path: Path, name: str, text: str) -> None:
         """Put a text into a folder of the SavedModel that TensorFlow ignores."""
