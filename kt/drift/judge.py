@@ -111,13 +111,11 @@ def judge(
     each example is on its own, except that copies, which have the same features, count as one. alarm: the promised
     rate of false alarms, from `LOWEST` to `HIGHEST`. seed: of the random divisions and draws.
 
-    Raises DataError if there are no new examples, or if these and the reference don't fit each other, and RecipeError
-    for an alarm rate that can't be promised.
+    Raises DataError if the new examples and the reference don't fit each other, and RecipeError for an alarm rate that
+    can't be promised.
     """
     if not LOWEST <= alarm <= HIGHEST:
         raise RecipeError(f"The rate of false alarms is from {LOWEST} to {HIGHEST}, not {alarm:g}.")
-    if not len(seen):
-        raise DataError("There is nothing to compare: no new example.")
     for one, other, what in (
         (reference.seen.features, seen.features, "features"), (reference.seen.scores, seen.scores, "scores"),
     ):  # fmt: skip
@@ -176,5 +174,7 @@ def _groups(seen: Observed, groups: Sequence[str] | None) -> Ints:
     if groups is not None and len(groups) != len(seen):
         raise DataError(f"{len(groups)} groups don't fit {len(seen)} examples.")
     numbers = np.arange(len(seen)) if groups is None else numbered(groups)
+    if not len(seen):
+        return numbers
     _, first, copy_of = np.unique(seen.features, axis=0, return_index=True, return_inverse=True)
     return np.asarray(numbers[first[copy_of.reshape(-1)]])

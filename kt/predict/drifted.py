@@ -14,7 +14,7 @@ from kt.data.groups import Place, check_group_by, find_groups
 from kt.drift import ALARM, Drift, Observed, Reference, judge
 from kt.errors import DataError, ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.formats.saved_model import SavedModelArtifact, reference_of
+from kt.export.formats.saved_model import SavedModelArtifact
 from kt.kinds.kind import Kind, Source
 from kt.kinds.pictures.find import LeftOut
 from kt.predict.files import BATCH, check_there, examples_in
@@ -59,7 +59,7 @@ def drift_of_files(
     """
     check_group_by(group_by)
     check_there(paths)
-    artifact, reference = opened(model)
+    artifact, reference = _opened(model)
     left = LeftOut()
     parts, names, bad = [], [], []
     for sources, seen, errors in _observed(artifact, examples_in(paths, artifact.kind, left)):
@@ -76,7 +76,7 @@ def drift_of_files(
     )
 
 
-def opened(model: Path) -> tuple[SavedModelArtifact, Reference]:
+def _opened(model: Path) -> tuple[SavedModelArtifact, Reference]:
     """A model that gives features, with the held-out examples that it carries. Raises ReleaseError for any other."""
     artifact = open_artifact(model)
     if not isinstance(artifact, SavedModelArtifact):
@@ -84,16 +84,7 @@ def opened(model: Path) -> tuple[SavedModelArtifact, Reference]:
             f"{artifact.path} gives scores only, and drift is seen in the features of a SavedModel; make one: "
             "kt export RUN --format saved_model"
         )
-    return artifact, checked_reference(artifact)
-
-
-def checked_reference(artifact: SavedModelArtifact) -> Reference:
-    """What a SavedModel carries to be compared with. Raises ReleaseError if there is nothing or if it doesn't fit."""
-    if not artifact.gives_features:
-        raise ReleaseError(
-            f"{artifact.path} gives no features, as models of an earlier kt; export its run again: kt export RUN"
-        )
-    return reference_of(artifact.path)
+    return artifact, artifact.reference()
 
 
 def _observed(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kt import kinds
 from kt.backbones.fetch import sha256_of
@@ -186,11 +187,6 @@ def digest_of_model(folder: Path) -> str:
     return hashlib.sha256(named.encode()).hexdigest()
 
 
-def reference_of(folder: Path) -> Reference:
-    """The held-out examples that a SavedModel carries. Raises ReleaseError if it has none, or those of another one."""
-    return Reference.read(folder / ASIDE / REFERENCE, model=digest_of_model(folder))
-
-
 class SavedModelArtifact:
     """A SavedModel with kt's signatures. Safe to call from several threads."""
 
@@ -222,17 +218,28 @@ class SavedModelArtifact:
         check_examples(self.kind, pixels)
         return self._asked(lambda batch: self._plain(**{self.takes: batch}), pixels)
 
-    @property
-    def gives_features(self) -> bool:
-        """Whether it has the signature for `observed`, which models of kt before 0.1 lack."""
-        return FEATURES in self._loaded.signatures
+    def reference(self) -> Reference:
+        """What it says of held-out examples, for `observed` ones to be compared with. Raises ReleaseError if it can't.
 
-    def observed(self, examples: Pixels) -> Observed:
-        """Scores and features of examples of its kind. Raises ReleaseError if it has no signature for them."""
+        A model of an earlier kt gives no features; one that was exported otherwise carries no held-out examples.
+        """
+        if FEATURES not in self._loaded.signatures:
+            raise ReleaseError(
+                f"{self.path} gives no features, as models of an earlier kt; export its run again: kt export RUN"
+            )
+        return Reference.read(self.path / ASIDE / REFERENCE, model=digest_of_model(self.path))
+
+    def features_and_scores(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Scores]:
+        """Features float32 `[N, F]` and scores `[N, C]` of examples of its kind, at least one, in one pass."""
         check_examples(self.kind, examples)
         signature = self._signature(FEATURES)
         parts = [signature(**{self.takes: self._tensor(batch)}) for batch in batches(examples)]
-        return Observed.joined([Observed.of(part[FEATURES].numpy(), part["scores"].numpy()) for part in parts])
+        features, scores = (np.concatenate([part[name].numpy() for part in parts]) for name in (FEATURES, "scores"))
+        return features, scores
+
+    def observed(self, examples: Pixels) -> Observed:
+        """The same as `kt.drift` compares it."""
+        return Observed.of(*self.features_and_scores(examples))
 
     def answer(self, encoded: Sequence[bytes]) -> Scores:
         """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""
