@@ -206,7 +206,7 @@ def test_estimated_shares_are_near_the_true_ones_and_their_intervals_contain_the
     reference, contained = held_out((100, 100, 100)), []
     for seed, counts in enumerate([(80, 10, 10), (10, 80, 10), (50, 50, 0), (33, 33, 34)]):
         seen, _ = world(counts, seed=seed + 10)
-        shares = estimate(reference, seen, np.arange(len(seen)))
+        shares = estimate(reference, seen.scores, np.arange(len(seen)))
         true = np.array(counts) / 100
         assert shares.new == pytest.approx(true, abs=0.06)
         assert shares.new.sum() == pytest.approx(1)
@@ -217,7 +217,7 @@ def test_estimated_shares_are_near_the_true_ones_and_their_intervals_contain_the
 def test_scores_corrected_for_the_shares_lose_less():
     seen, labels = world((90, 5, 5), seed=5, spread=2.0)
     reference = Reference.of(*world((100, 100, 100), seed=6, spread=2.0))
-    corrected = estimate(reference, seen, np.arange(100)).correct(seen.scores)
+    corrected = estimate(reference, seen.scores, np.arange(100)).correct(seen.scores)
     assert corrected.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
 
     def loss(scores):

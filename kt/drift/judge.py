@@ -132,7 +132,7 @@ def _judged(reference: Reference, seen: Observed, groups: Ints, *, alarm: float,
     compared = _compare(reference.at(own), seen.at(new), seed=seed) if fewest > 1 else None
     found = compared is not None and compared.p <= alarm
     untold = why_untold(reference, len(np.unique(groups)))
-    shares = None if untold else estimate(reference, seen, groups, seed=seed)
+    shares = None if untold else estimate(reference, seen.scores, groups, seed=seed)
     return Drift(
         verdict=DRIFT if found else TOO_FEW if fewest < FEW else NONE,
         alarm=alarm,

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from kt.base.metrics import CONFIDENCE
-from kt.drift.reference import Observed, Reference, independent
+from kt.drift.reference import Reference, independent
 from kt.linear.folds import Ints
 from kt.linear.space import Floats
 from kt.linear.threads import one_thread
@@ -100,19 +100,21 @@ def _confusion(reference: Reference) -> Floats:
     return np.asarray(counts / counts.sum(axis=0))
 
 
-def estimate(reference: Reference, seen: Observed, groups: Ints, *, seed: int = 0) -> ClassShares:
+def estimate(
+    reference: Reference, seen: npt.NDArray[np.float32], groups: Ints, *, seed: int = 0
+) -> ClassShares:  # fmt: skip
     """The shares of the classes among new examples, with intervals of a bootstrap over groups.
 
-    groups: of the new examples. `why_untold` must have been asked before.
+    seen: scores `[N, C]` of the new examples. groups: of the new examples. `why_untold` must have been asked before.
     """
     with one_thread():  # several threads take ten times as long on such small problems
         return _estimated(reference, seen, groups, seed=seed)
 
 
-def _estimated(reference: Reference, seen: Observed, groups: Ints, *, seed: int) -> ClassShares:
+def _estimated(reference: Reference, seen: npt.NDArray[np.float32], groups: Ints, *, seed: int) -> ClassShares:
     classes, labels, scores = reference.seen.scores.shape[1], reference.labels, reference.seen.scores
     calibration = _calibrated(_logits(scores), labels, start=np.zeros(1 + classes))
-    correct = _fitted(calibration, np.bincount(labels, minlength=classes) / len(labels), seen.scores)
+    correct = _fitted(calibration, np.bincount(labels, minlength=classes) / len(labels), seen)
     random, drawn = np.random.default_rng(seed), []
     few = np.sort(random.permutation(len(seen))[:MOST_RESAMPLED])
     new_units = list(_units(np.zeros(len(few), np.int64), groups[few]))
@@ -121,7 +123,7 @@ def _estimated(reference: Reference, seen: Observed, groups: Ints, *, seed: int)
         one, other = _resampled(reference_units, random), few[_resampled(new_units, random)]
         again = _calibrated(_logits(scores[one]), labels[one], start=calibration, steps=10)
         before = np.bincount(labels[one], minlength=classes) / len(one)
-        drawn.append(_fitted(again, before, seen.scores[other], settled=1e-4).after)
+        drawn.append(_fitted(again, before, seen[other], settled=1e-4).after)
     tail = 100 * (1 - CONFIDENCE) / 2
     intervals = np.percentile(drawn, [tail, 100 - tail], axis=0).T
     return ClassShares(correct.before, correct.after, intervals, correct)

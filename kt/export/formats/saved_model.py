@@ -187,6 +187,11 @@ def digest_of_model(folder: Path) -> str:
     return hashlib.sha256(named.encode()).hexdigest()
 
 
+def reference_of(folder: Path) -> Reference:
+    """What a SavedModel says of held-out examples. Raises ReleaseError if it carries none, or those of another one."""
+    return Reference.read(folder / ASIDE / REFERENCE, model=digest_of_model(folder))
+
+
 class SavedModelArtifact:
     """A SavedModel with kt's signatures. Safe to call from several threads."""
 
@@ -227,7 +232,7 @@ class SavedModelArtifact:
             raise ReleaseError(
                 f"{self.path} gives no features, as models of an earlier kt; export its run again: kt export RUN"
             )
-        return Reference.read(self.path / ASIDE / REFERENCE, model=digest_of_model(self.path))
+        return reference_of(self.path)
 
     def features_and_scores(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Scores]:
         """Features float32 `[N, F]` and scores `[N, C]` of examples of its kind, at least one, in one pass."""
