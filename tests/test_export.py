@@ -227,7 +227,7 @@ def test_serving_default_takes_pictures_of_different_kinds_and_sizes_at_once(mad
 
 def test_both_signatures_answer_label_scores_and_all_classes_for_each_picture(made):
     signatures = (loaded := tf.saved_model.load(str(made.path("saved_model")))).signatures
-    assert loaded is not None and set(signatures) == {"serving_default", "pixels"}
+    assert loaded is not None and set(signatures) == {"serving_default", "pixels", "features"}
     data = [encode(Image.fromarray(image), "PNG") for image in made.pixels[:5]]
     answers = [
         signatures["pixels"](pixels=tf.constant(made.pixels[:5])),

@@ -173,6 +173,11 @@ def test_the_signatures_have_the_names_types_and_shapes_that_clients_go_by(versi
     assert told == {
         "serving_default": {("in", "image_bytes"): ("string", [-1]), **answers},
         "pixels": {("in", "pixels"): ("uint8", [-1, 32, 32, 3]), **answers},
+        "features": {
+            ("in", "pixels"): ("uint8", [-1, 32, 32, 3]),
+            ("out", "scores"): ("float32", [-1, 3]),
+            ("out", "features"): ("float32", [-1, 8]),
+        },
     }
 
 

@@ -61,29 +61,36 @@ def mmd(
     first, second = (rows[drawn(len(rows), examples, seed=seed)] for rows in (first, second))
     if min(len(first), len(second)) < 2:
         raise DataError("MMD needs two examples or more of each domain.")
-    kernel = _kernel(np.vstack([first, second]))
+    both = np.vstack([first, second])
+    kernel = gaussians(np.asarray(cdist(both, both, "sqeuclidean")))
     random = np.random.default_rng(seed)
     is_first = np.zeros((len(kernel), permutations + 1))
     is_first[: len(first)] = 1.0
     is_first[:, 1:] = random.permuted(is_first[:, 1:], axis=0)
-    squared = _unbiased(kernel, is_first)
+    squared = discrepancies(kernel, is_first)
     reached = squared[1:] >= squared[0] - 1e-12  # the same division in another order differs by rounding
     return Discrepancy(float(squared[0]), float((1 + reached.sum()) / (1 + permutations)))
 
 
-def _kernel(rows: Floats) -> Floats:
-    """The kernel `[N, N]`, 0 in its diagonal, since the unbiased estimate leaves out each example with itself."""
-    squared = np.asarray(cdist(rows, rows, "sqeuclidean"))
-    middle = np.median(squared[np.triu_indices(len(rows), 1)])
+def gaussians(squared: Floats) -> Floats:
+    """The kernel of `mmd` at squared distances `[N, N]`, 0 in its diagonal.
+
+    The unbiased estimate leaves out each example with itself.
+    """
+    middle = float(np.median(squared[np.triu_indices(len(squared), 1)]))
     if middle <= 0:  # most examples are copies of each other; any positive width is as good
-        middle = squared.max() or 1.0
+        middle = float(squared.max()) or 1.0
     kernel: Floats = np.mean([np.exp(squared / (-2 * multiple**2 * middle)) for multiple in MULTIPLES], axis=0)
     np.fill_diagonal(kernel, 0.0)
     return kernel
 
 
-def _unbiased(kernel: Floats, is_first: Floats) -> Floats:
-    """The unbiased squared MMD of each division, which is a column of ones and zeros."""
+def discrepancies(kernel: Floats, is_first: Floats) -> Floats:
+    """The unbiased squared MMD of each division of the examples into two domains.
+
+    kernel: of `gaussians`, `[N, N]`. is_first: `[N, divisions]`, 1 for the examples of the first domain and 0 for the
+    others; all columns have the same number of ones.
+    """
     count = is_first[:, 0].sum()
     rest = len(kernel) - count
     to_first = kernel @ is_first

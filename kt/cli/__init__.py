@@ -16,22 +16,9 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """System errors of a path that the user gave; they are the user's to mend and no bug in kt."""
 
 VERBS = (
-    *(
-        "run",
-        "runs",
-        "compare",
-        "adapt",
-        "new",
-        "advise",
-        "show",
-        "list",
-        "predict",
-        "serve",
-        "evaluate",
-        "export",
-        "report",
-    ),
-    *("benchmark", "lr-find", "models", "promote", "rollback", "weights", "cache", "doctor", "completion"),
+    *("run", "runs", "compare", "adapt", "new", "advise", "show", "list", "predict", "drift", "serve", "evaluate"),
+    *("export", "report", "benchmark", "lr-find", "models", "promote", "rollback", "weights", "cache", "doctor"),
+    "completion",
 )
 
 
@@ -108,7 +95,7 @@ def _drop_what_cannot_be_written() -> None:
 
 def _guarded() -> int:
     try:
-        cli.main(prog_name="kt", standalone_mode=False)
+        code = cli.main(prog_name="kt", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
@@ -129,7 +116,7 @@ def _guarded() -> int:
         return _fail("Not enough memory; use a smaller image_size or batch_size.", code=7)
     except Exception as error:  # noqa: BLE001 - the last stop: no user should see a traceback unasked
         return _bug(error)
-    return 0
+    return code if isinstance(code, int) else 0  # click gives the code of a verb's own `context.exit`
 
 
 def _refused(error: click.ClickException) -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from kt.base.console import tell, tell_json, warn
-from kt.base.run_folder import ARTIFACTS
+from kt.cli.exported import exported
 from kt.cli.options import json_option
-from kt.errors import DataError, ReleaseError
+from kt.errors import DataError
 from kt.runs.listing import is_run
 
 
@@ -46,7 +46,7 @@ def command(model: Path, data: Path | None, label: str | None, group_by: str, se
     from kt.predict import scores_of
     from kt.report import figures
 
-    artifact = open_artifact(_exported(model) if is_run(model.resolve()) else model)
+    artifact = open_artifact(exported(model))
     known = labelled(data, artifact.kind, artifact.classes, Question(group_by, label))
     scores, good, bad = scores_of(artifact, known.sources)
     for answer in bad:
@@ -89,14 +89,3 @@ def _measure_run(run: Path, *, seed: int | None, as_json: bool) -> None:
         tell_json({**test, "skipped": []})
     else:
         tell(*figures(test, kind=kept.kind).split("\n"))
-
-
-def _exported(run: Path) -> Path:
-    """The run's export to measure, the SavedModel first. Raises ReleaseError if it has exported nothing."""
-    from kt.export.formats import FORMATS
-
-    folder = run / ARTIFACTS
-    for kind in FORMATS if folder.is_dir() else ():
-        for path in kind.found_in(folder):
-            return path
-    raise ReleaseError(f"{run} has exported nothing that could be asked; kt export {run} does.")

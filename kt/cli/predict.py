@@ -2,12 +2,16 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kt.base.console import tell, tell_cells, tell_json, warn
 from kt.cli.options import json_option
 from kt.errors import DataError
+
+if TYPE_CHECKING:
+    from kt.predict.resumable import Summary
 
 
 @click.command("predict")
@@ -18,9 +22,17 @@ from kt.errors import DataError
 @click.option("--engine", type=click.Choice(["auto", "tensorflow", "litert", "ray"]),
               help="The engine that computes, with --out. Default: auto, the fastest.")  # fmt: skip
 @click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done, and begin again.")
+@click.option("--label-shift", is_flag=True,
+              help="Correct the scores for the classes' shares among these pictures, with --out.")  # fmt: skip
 @json_option
 def command(
-    model: Path, pictures: tuple[Path, ...], out: Path | None, engine: str | None, restart: bool, as_json: bool
+    model: Path,
+    pictures: tuple[Path, ...],
+    out: Path | None,
+    engine: str | None,
+    restart: bool,
+    label_shift: bool,
+    as_json: bool,
 ) -> None:
     """Label pictures with a released model.
 
@@ -29,17 +41,23 @@ def command(
     scores. Files that can't be read, and what folders hold besides pictures, are reported on standard error; exit code
     3 if no picture could be read.
 
-    With --out a table is written, for any number of pictures. After an interruption the same command goes on.
+    With --out a table is written, for any number of pictures. After an interruption the same command goes on. With
+    --label-shift its scores are corrected, and FILE.label_shift.json says how.
     """
-    if out is None and (engine or restart):
-        raise click.UsageError("--engine and --restart go with --out FILE.")
+    if out is None and (engine or restart or label_shift):
+        raise click.UsageError("--engine, --restart and --label-shift go with --out FILE.")
     from kt.base import backend
 
     backend.start("tensorflow")
     if out is None:
         _print(model, pictures, as_json=as_json)
     else:
-        _write(out, model=model, pictures=pictures, engine=engine or "auto", restart=restart, as_json=as_json)
+        from kt.predict.resumable import predict_to
+
+        done = predict_to(
+            out, model=model, pictures=pictures, engine=engine or "auto", restart=restart, label_shift=label_shift
+        )
+        _tell_table(done, as_json=as_json)
 
 
 def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
@@ -66,17 +84,14 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
         raise DataError(f"None of {bad} {many} could be read." if bad else f"No {many} found there.")
 
 
-def _write(out: Path, *, model: Path, pictures: tuple[Path, ...], engine: str, restart: bool, as_json: bool) -> None:
-    from kt.predict.resumable import predict_to
-
-    done = predict_to(out, model=model, pictures=pictures, engine=engine, restart=restart)
+def _tell_table(done: "Summary", *, as_json: bool) -> None:
     if as_json:
         facts = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
-        tell_json({**facts, "kind": done.kind.name, "out": str(out), "images_per_second": done.rate})
+        tell_json({**facts, "kind": done.kind.name, "out": str(done.out), "images_per_second": done.rate})
     else:
         bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
         left = f"; left out: {done.left_out}" if done.left_out else ""
         speed = f"{done.seconds:.1f} s, {done.rate:.0f} {done.kind.unit}s/s ({done.engine})"
-        tell(f"{out}: {done.pictures:,} {done.kind.many}, {bad}{left}; {speed}")
+        tell(f"{done.out}: {done.pictures:,} {done.kind.many}, {bad}{left}; {speed}")
     if done.errors == done.pictures:
         raise DataError(f"None of {done.pictures} {done.kind.many} could be read.")

@@ -89,6 +89,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--poll-seconds", type=_SECONDS, default=1.0, show_default=True, help="Seconds between two checks for new versions."
 )
+@click.option(
+    "--drift-window",
+    type=click.IntRange(0, 1000),
+    default=512,
+    show_default=True,
+    help="Latest pictures of a version that /drift looks at, kept as features; 0 for none.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -112,6 +119,7 @@ def command(
     grace_seconds: float,
     hosts: tuple[str, ...],
     poll_seconds: float,
+    drift_window: int,
 ) -> None:
     """Serve released models as TensorFlow Serving does.
 
@@ -165,6 +173,7 @@ def command(
             engine=engine,
             hosts=hosts,
             grace_seconds=grace_seconds,
+            drift_window=drift_window,
         ),
         pages=page_routes(),
     )

@@ -41,7 +41,7 @@ from kt.export import gate
 from kt.export.artifact import keep_kind
 from kt.export.evidence import Judgement, differ
 from kt.export.formats import FORMATS
-from kt.export.formats.format import CALIBRATION, Artifact, Details, EncodedTest, FullFormat
+from kt.export.formats.format import CALIBRATION, Artifact, Details, EncodedTest, FullFormat, HeldOut
 from kt.export.formats.of_recipe import of_recipe
 from kt.export.job import ArtifactResult, ExportJob
 from kt.export.kept import keep, kept_before
@@ -73,9 +73,9 @@ class _Evidence:
 
     pixels, labels: of the test split. scores: waits for the trained model's scores and gives them. encoded: picture
     files for the check of decoding. further: pictures besides the test split's, with their labels and whether the model
-    was trained on each; `answered` adds the trained model's answers when they are first needed. faster: the format
-    whose artefact gives these answers in the model's place, if it passes the gate. opened: the artefacts that are open
-    already, by path.
+    was trained on each; `answered` adds the trained model's answers when they are first needed. held_out: what an
+    artefact with features is to remember. faster: the format whose artefact gives these answers in the model's place,
+    if it passes the gate. opened: the artefacts that are open already, by path.
     """
 
     pixels: Any
@@ -83,6 +83,7 @@ class _Evidence:
     scores: Callable[[], Any]
     encoded: EncodedTest = field(default_factory=EncodedTest)
     further: tuple[Any, Any, Any] | None = None
+    held_out: HeldOut | None = None
     faster: tuple[FullFormat, Future[ArtifactResult]] | None = None
     opened: dict[Path, Artifact] = field(default_factory=dict)
     _found: gate.Further | None = None
@@ -214,7 +215,9 @@ def _evidence(job: ExportJob, model: Any, *, scores_are_there: threading.Event) 
     how = _kind(job, pixels).encoded
     encoded = [] if how is None else [how.bytes_of(job.encoded[index]) for index in chosen]
     places = chosen.tolist() if len(job.encoded) == len(pixels) else None
-    return _Evidence(pixels, np.load(job.labels), beside(scores), EncodedTest(encoded, places), _further(job))
+    return _Evidence(
+        pixels, np.load(job.labels), beside(scores), EncodedTest(encoded, places), _further(job), _held_out(job)
+    )
 
 
 def _kind(job: ExportJob, examples: Any) -> Kind:
@@ -234,6 +237,13 @@ def _further(job: ExportJob) -> tuple[Any, Any, Any] | None:
     learned = np.concatenate([np.full(len(labels), trained) for _, labels, trained in parts])
     all_pixels = np.concatenate([pixels for pixels, _, _ in parts])
     return all_pixels, np.concatenate([labels for _, labels, _ in parts]), learned
+
+
+def _held_out(job: ExportJob) -> HeldOut | None:
+    if job.held_out is None or job.held_out_labels is None:
+        return None
+    labels = np.load(job.held_out_labels)
+    return HeldOut(np.load(job.held_out, mmap_mode="r"), labels, job.held_out_groups) if len(labels) else None
 
 
 def _in_batches(ask: Callable[[Any], Any], pixels: Any) -> Any:
@@ -334,6 +344,8 @@ def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidenc
         if reason := _not_openable(path, kind):
             return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.bytes_of(path)))
         artifact = _opened(path, kind, evidence)
+        if evidence.held_out is not None:
+            kind.remember(path, artifact, evidence.held_out)
         verdict = gate.judge_artifact(
             artifact,
             evidence.scores(),

@@ -29,7 +29,7 @@ from kt.kinds.kind import Kind
 
 _OPTIONAL = (
     *("reference_scores", "representative", "representative_labels", "validation_pixels", "validation_labels"),
-    "recipe_file",
+    *("held_out", "held_out_labels", "recipe_file"),
 )
 
 
@@ -57,19 +57,20 @@ class ExportJob:
 
     model_file: the trained model as `.keras`: one input `pixels`, uint8 `[N, H, W, 3]`, to scores float32 `[N, C]`.
     directory: where the artefacts, `export.log`, `job.json` and `result.json` are written (inside a run, not yet
-    released). name: begins the names of the `.tflite` files. test_pixels: `.npy`, uint8 `[N, H, W, 3]`. labels:
-    `.npy`, int64 `[N]`. reference_scores: `.npy`, float32 `[N, C]`, the trained model's scores of the test pixels; None
-    lets the child compute them from the `.keras` file, on the CPU in full float32 (for use right after training on a
-    GPU, whose convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from
-    train, for int8. representative_labels: `.npy`, int64 `[M]`. validation_pixels, validation_labels: `.npy`, as for
-    the test split; they, and the pictures of `representative` that do not calibrate, are further evidence on exports
-    that round. encoded: picture files that the SavedModel must decode as Pillow does; if there are as many as test
-    pixels, they are the same pictures. formats: the names to export to. recipe_file: loaded before the model, so that
-    its own layers are known; exporters: the indices in its `export` that are functions or formats. tolerance: the
-    accuracy, as a share, that float16, int8 and a recipe's own exports may lose. about: the description of the model in
-    the `.tflite` files. kind: of the examples; unless given, pictures of the size of the model's input. key: a hash of
-    what the artefacts are made from and checked with; an artefact that was made and checked before under the same key
-    is not made again; None makes all.
+    released). name: begins the names of the `.tflite` files. test_pixels: `.npy`, uint8 `[N, H, W, 3]`. labels: `.npy`,
+    int64 `[N]`. reference_scores: `.npy`, float32 `[N, C]`, the trained model's scores of the test pixels; None lets
+    the child compute them from the `.keras` file, on the CPU in full float32 (for use right after training on a GPU,
+    whose convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from train, for
+    int8. representative_labels: `.npy`, int64 `[M]`. validation_pixels, validation_labels: `.npy`, as for the test
+    split; they, and the pictures of `representative` that do not calibrate, are further evidence on exports that round.
+    held_out, held_out_labels, held_out_groups: `.npy`, as for the test split, and the group of each: examples that
+    training did not learn from, which an artefact with features is to remember. encoded: picture files that the
+    SavedModel must decode as Pillow does; if there are as many as test pixels, they are the same pictures. formats: the
+    names to export to. recipe_file: loaded before the model, so that its own layers are known; exporters: the indices
+    in its `export` that are functions or formats. tolerance: the accuracy, as a share, that float16, int8 and a
+    recipe's own exports may lose. about: the description of the model in the `.tflite` files. kind: of the examples;
+    unless given, pictures of the size of the model's input. key: a hash of what the artefacts are made from and checked
+    with; an artefact that was made and checked before under the same key is not made again; None makes all.
     """
 
     model_file: Path
@@ -83,6 +84,9 @@ class ExportJob:
     representative_labels: Path | None = None
     validation_pixels: Path | None = None
     validation_labels: Path | None = None
+    held_out: Path | None = None
+    held_out_labels: Path | None = None
+    held_out_groups: tuple[str, ...] = ()
     encoded: tuple[Path, ...] = ()
     formats: tuple[str, ...] = ("saved_model", "tflite")
     recipe_file: Path | None = None
@@ -112,7 +116,7 @@ class ExportJob:
             data[name] = Path(data[name])
         for name in _OPTIONAL:
             data[name] = Path(data[name]) if data[name] else None
-        for name in ("classes", "formats", "exporters"):
+        for name in ("classes", "formats", "exporters", "held_out_groups"):
             data[name] = tuple(data[name])
         encoded = tuple(Path(name) for name in data["encoded"])
         data["kind"] = kinds.from_json(data["kind"]) if data["kind"] else None

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from kt.base.run_folder import SAMPLE
 from kt.base.stages import Stage, key_of, whole
 from kt.data.splits import Split, Splits
+from kt.drift import MOST as MOST_HELD_OUT
+from kt.drift import drawn_from, numbered
+from kt.export.formats.format import HeldOut
 from kt.kinds import from_json
 from kt.kinds.kind import Kind
 
@@ -79,6 +82,23 @@ def in_turn(part: Split) -> npt.NDArray[np.int64]:
         members = np.flatnonzero(part.labels == label)
         turns[members] = random.permutation(len(members))
     return np.lexsort((part.labels, turns))
+
+
+def held_out_of(splits: Splits) -> HeldOut:
+    """Random examples of validation and test together, which training did not learn from, as many as a model carries.
+
+    One of each group is taken first.
+    """
+    parts = (splits.validation, splits.test)
+    groups = [f"{number} {group}" for number, part in enumerate(parts) for group in part.groups]
+    chosen = drawn_from(numbered(groups), MOST_HELD_OUT)
+    ends = np.split(chosen, [np.searchsorted(chosen, len(splits.validation))])
+    places = (ends[0], ends[1] - len(splits.validation))
+    return HeldOut(
+        np.concatenate([part.examples[place] for part, place in zip(parts, places, strict=True)]),
+        np.concatenate([part.labels[place] for part, place in zip(parts, places, strict=True)]),
+        tuple(groups[place] for place in chosen),
+    )
 
 
 def _packed(part: Split, chosen: npt.NDArray[np.int64], kind: Kind) -> dict[str, npt.NDArray[Any]]:

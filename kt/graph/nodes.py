@@ -53,6 +53,17 @@ def frontier(first: Sequence[Node], rest: Sequence[Node], outputs: Sequence[Any]
     return tuple(tensor for node in first for tensor in node.outputs if id(tensor) in used)
 
 
+def last_input(model: Any) -> Any | None:
+    """The input of the model's last layer with weights; None if that is the model's own input, or none can be read."""
+    if not is_functional(model):
+        return None
+    weighted = [node for node in nodes(model.inputs, model.outputs) if getattr(node.operation, "weights", None)]
+    if not weighted or len(weighted[-1].inputs) != 1:
+        return None
+    (tensor,) = weighted[-1].inputs
+    return None if any(tensor is given for given in model.inputs) else tensor
+
+
 def leaves(layer: Any) -> list[Any]:
     """The layers in `layer` that hold no other layers, or itself if it holds none. Operations are left out."""
     inner = getattr(layer, "layers", None)

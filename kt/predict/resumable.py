@@ -22,10 +22,12 @@ from filelock import FileLock, Timeout
 
 from kt.base.console import Bar, progress_bar, say, warn
 from kt.base.environment import cores
+from kt.base.files import replace_json
 from kt.errors import DataError, KtError
 from kt.kinds.kind import Kind, Source
 from kt.kinds.pictures.find import LeftOut
 from kt.predict.files import check_there, examples_in
+from kt.predict.label_shift import LabelShift, as_json, corrected, in_words
 from kt.predict.on_ray import load_ray, on_ray
 from kt.predict.scorer import BLOCK, Scored, Scorer, choose, in_threads
 from kt.predict.table import TableFormat, table_for, text_of
@@ -34,7 +36,11 @@ _ROWS, _SECONDS = 1024, 10.0
 """A piece is written after this many examples or seconds; a killed run loses no more."""
 
 _SUFFIXES = (".piece", ".sum")
-_OURS = ("lock", "partial", "job.json", "table")
+_CORRECTED = "corrected"
+_OURS = ("lock", "partial", "job.json", "table", _CORRECTED)
+NOTE = ".label_shift.json"
+"""The end of the name of the file beside a table that says how its scores are corrected."""
+
 _NAMED = 20  # unreadable examples that are printed while it works; the table has them all
 
 
@@ -44,7 +50,7 @@ class Summary:
 
     pictures: the number of examples. kind: what they are. before: how many were kept from an
     interrupted run. seconds: for the rest. left_out: the other files in folders, in a few words, such as "3 .txt";
-    empty if there are none.
+    empty if there are none. label_shift: what the scores are corrected for (`kt.predict.label_shift`), if asked.
     """
 
     out: Path
@@ -55,6 +61,7 @@ class Summary:
     engine: str
     left_out: str
     kind: Kind
+    label_shift: dict[str, Any] | None = None
 
     @property
     def rate(self) -> float:
@@ -63,12 +70,20 @@ class Summary:
 
 
 def predict_to(
-    out: Path, *, model: Path, pictures: Sequence[Path], engine: str = "auto", restart: bool = False
+    out: Path,
+    *,
+    model: Path,
+    pictures: Sequence[Path],
+    engine: str = "auto",
+    restart: bool = False,
+    label_shift: bool = False,
 ) -> Summary:
     """Write a table with a row for each example, in order. The pieces of an interrupted run are kept.
 
-    engine: one of `kt.predict.scorer.ENGINES`. restart: throw away the pieces of an interrupted run. Raises KtError if
-    that run was begun with another model, engine or examples.
+    engine: one of `kt.predict.scorer.ENGINES`. restart: throw away the pieces of an interrupted run. label_shift: once
+    all scores are known, correct them for the shares of the classes that the examples seem to have; a file beside the
+    table says how. Raises KtError if that run was begun with another model, engine or examples, or if the shares can't
+    be told.
     """
     started = time.perf_counter()
     table_for(out, ())  # report an unknown suffix before anything is loaded
@@ -77,6 +92,7 @@ def predict_to(
     if engine == "ray":
         load_ray()
     check_there(pictures)
+    shift = LabelShift.of_model(model) if label_shift else None
     plan, workers, left = choose(model, engine=engine), cores(), LeftOut()
     scorer = Scorer(plan, workers=1 if engine == "ray" else workers)
     many = scorer.kind.many
@@ -88,7 +104,7 @@ def predict_to(
     job = {"engine": plan.by, "model": plan.digest(), "pictures": [text_of(path.absolute()) for path in pictures]}
     folder = out.with_name(f"{out.name}.part")
     with _alone(folder):
-        pieces = _Pieces(folder, table_for(out, scorer.classes), many)
+        pieces = _Pieces(folder, table_for(out, scorer.classes), many, scorer.classes, shift)
         pieces.begin(job, restart=restart)
         before = pieces.keep(examples_in(pictures, scorer.kind))
         if before:
@@ -102,7 +118,7 @@ def predict_to(
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
-    return Summary(out, pieces.rows, pieces.errors, before, seconds, name, left.kinds(), scorer.kind)
+    return Summary(out, pieces.rows, pieces.errors, before, seconds, name, left.kinds(), scorer.kind, pieces.shifted)
 
 
 def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> bool:
@@ -150,8 +166,12 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Pieces:
     """The folder with a table's pieces; `rows` and `errors` count those of the pieces."""
 
-    def __init__(self, folder: Path, table: TableFormat, many: str) -> None:
+    def __init__(
+        self, folder: Path, table: TableFormat, many: str, classes: Sequence[str], shift: LabelShift | None
+    ) -> None:  # fmt: skip
         self.folder, self._table, self.many = folder, table, many
+        self._classes, self._shift = classes, shift
+        self.shifted: dict[str, Any] | None = None
         self.rows = self.errors = 0
         self._done: list[Path] = []
 
@@ -240,10 +260,28 @@ class _Pieces:
         """Join all pieces to the table and give it its name; False if a piece is damaged or missing."""
         if not all(map(_is_whole, self._done)):
             return False
+        pieces = self._done if self._shift is None else self._corrected(self._shift)
         with _whole(self.folder / "table") as file:
-            self._table.join(self._done, file)
+            self._table.join(pieces, file)
+        note = out.with_name(f"{out.name}{NOTE}")
+        if self.shifted is None:
+            note.unlink(missing_ok=True)  # it would be of an earlier table
+        else:
+            replace_json(note, self.shifted)
         (self.folder / "table").replace(out)
         return True
+
+    def _corrected(self, shift: LabelShift) -> list[Path]:
+        """Pieces beside the others, with scores corrected for the shares of the classes in all of them."""
+        shares = shift.estimated([self._table.scored(piece) for piece in self._done])
+        say(in_words(shares, self._classes))
+        self.shifted = as_json(shares, self._classes)
+        folder = self.folder / _CORRECTED
+        folder.mkdir(exist_ok=True)
+        for piece in self._done:
+            with (folder / piece.name).open("wb") as file:
+                self._table.write([corrected(self._table.scored(piece), shares)], file)
+        return [folder / piece.name for piece in self._done]
 
 
 def _sum_of(piece: Path) -> Path:

@@ -5,7 +5,6 @@ LiteRT each thread has its own single-threaded interpreter: on two cores that is
 threads (see benchmarks/README.md). TensorFlow manages its own threads and takes one block at a time.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from kt.base.backend import accelerated
 from kt.errors import DataError, KtError, ReleaseError, one_line
 from kt.export.artifact import find_artifact
 from kt.export.formats.format import EXACT
-from kt.export.formats.saved_model import SavedModelArtifact
+from kt.export.formats.saved_model import SavedModelArtifact, digest_of_model
 from kt.export.formats.tflite import TFLiteArtifact
 from kt.kinds.kind import Source
 from kt.releases.released import read_card
@@ -44,12 +43,7 @@ class Computing:
 
     def digest(self) -> str:
         """SHA-256 of the model's content, independent of its path."""
-        if self.by == "litert":
-            return sha256_of(self.file)
-        parts = ["saved_model.pb", "variables/*", "assets/*"]
-        files = sorted(file for part in parts for file in self.file.glob(part) if file.is_file())
-        named = "".join(f"{file.relative_to(self.file).as_posix()} {sha256_of(file)}\n" for file in files)
-        return hashlib.sha256(named.encode()).hexdigest()
+        return sha256_of(self.file) if self.by == "litert" else digest_of_model(self.file)
 
 
 @dataclass(frozen=True)

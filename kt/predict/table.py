@@ -35,6 +35,10 @@ class TableFormat(Protocol):
         """`path` and `error` of each row of a piece. Raises ValueError or OSError if it is damaged."""
         ...
 
+    def scored(self, piece: Path) -> Scored:
+        """All that a piece holds, as one block, with scores as the table has them; NaN where there is an error."""
+        ...
+
     def join(self, pieces: Sequence[Path], file: BinaryIO) -> None:
         """Write the whole file: the same bytes for the same rows, however they are divided into pieces."""
         ...
@@ -88,6 +92,15 @@ class Csv:
             raise ValueError(f"{piece} is not whole")
         return [(row[0], row[-1]) for row in rows]
 
+    def scored(self, piece: Path) -> Scored:
+        """All rows as one block."""
+        with piece.open(encoding="utf-8", newline="") as text:
+            rows = list(csv.reader(text))
+        numbers = [[float(cell) if cell else np.nan for cell in row[3:-1]] for row in rows]
+        return Scored(
+            tuple(path_of(row[0]) for row in rows), np.array(numbers, np.float32), tuple(row[-1] for row in rows)
+        )
+
     def join(self, pieces: Sequence[Path], file: BinaryIO) -> None:
         """The names of the columns, then all rows."""
         file.write(_lines([self._columns]))
@@ -139,6 +152,13 @@ class Parquet:
         """`path` and `error` of each row."""
         table = pq.read_table(piece, columns=["path", "error"])
         return list(zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True))
+
+    def scored(self, piece: Path) -> Scored:
+        """All rows as one block."""
+        table = pq.read_table(piece, schema=self._schema)
+        numbers = [column.to_numpy(zero_copy_only=False).astype(np.float32) for column in table.columns[3:-1]]
+        paths, errors = table["path"].to_pylist(), table["error"].to_pylist()
+        return Scored(tuple(map(path_of, paths)), np.stack(numbers, axis=1), tuple(errors))
 
     def join(self, pieces: Sequence[Path], file: BinaryIO) -> None:
         """All rows in groups of 8,192."""

@@ -22,7 +22,7 @@ from kt.base.stages import key_of
 from kt.data.splits import Split, Splits
 from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, Worker, export, taken
-from kt.export.sample import in_turn
+from kt.export.sample import held_out_of, in_turn
 from kt.recipe import Format, Recipe
 
 REPRESENTATIVE = 500
@@ -70,14 +70,20 @@ def export_run(
     # In the run's folder, not the system's temporary folder, which may be small and would keep a killed run's files.
     with scratch(out, WORK) as folder:
         folder.mkdir()
-        shown, held_out = representative(splits.train), representative(splits.validation)
+        shown, validation, held_out = (
+            representative(splits.train),
+            representative(splits.validation),
+            held_out_of(splits),
+        )
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.examples,
             "labels": splits.test.labels,
             "representative": shown.examples,
             "representative_labels": shown.labels,
-            "validation_pixels": held_out.examples,
-            "validation_labels": held_out.labels,
+            "validation_pixels": validation.examples,
+            "validation_labels": validation.labels,
+            "held_out": held_out.examples,
+            "held_out_labels": held_out.labels,
         }
         for key, array in arrays.items():
             save_array(folder / f"{key}.npy", array)
@@ -95,6 +101,9 @@ def export_run(
             representative_labels=folder / "representative_labels.npy",
             validation_pixels=folder / "validation_pixels.npy",
             validation_labels=folder / "validation_labels.npy",
+            held_out=folder / "held_out.npy",
+            held_out_labels=folder / "held_out_labels.npy",
+            held_out_groups=held_out.groups,
             encoded=splits.test.files or (),
             formats=tuple(item for item in formats if isinstance(item, str)),
             recipe_file=out / run_folder.RECIPE if (out / run_folder.RECIPE).is_file() else None,

@@ -14,6 +14,7 @@ from kt.base.names import json_text
 from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
+from kt.serve.drift import DriftAnswers
 from kt.serve.gatekeeper import Gatekeeper
 from kt.serve.intake import Intake
 from kt.serve.metrics import Metrics
@@ -29,6 +30,7 @@ class Service:
     def __init__(self, models: ModelStore, settings: Settings, metrics: Metrics) -> None:
         self.models, self.settings, self.metrics = models, settings, metrics
         self.answering = Answering(settings.limits, threads=settings.decode_threads, metrics=metrics)
+        self.drift = DriftAnswers(metrics)
         self.gatekeeper = Gatekeeper(settings)
         self.intake = Intake(settings.limits)
 
@@ -55,7 +57,7 @@ class _Interface:
         self._service, self._models = service, service.models
 
     async def models(self, request: Request) -> Response:
-        """Everything below /v1, as TensorFlow Serving has it."""
+        """Everything below /v1, as TensorFlow Serving has it, and kt's own `/drift`."""
         where = rest.address(request.method, request.scope["path"])  # request.url drops tabs and line breaks
         if where.verb == "status":
             states = self._models.status(where.name, version=where.version, label=where.label)
@@ -63,6 +65,8 @@ class _Interface:
         with self._models.using(where.name, version=where.version, label=where.label) as servable:
             if where.verb == "metadata":
                 return _json(rest.metadata(servable))
+            if where.verb == "drift":
+                return _json(await self._service.drift.answer(servable))
             if where.verb == "regress":
                 raise invalid(NO_REGRESSION)
             body, answering = await request.body(), self._service.answering

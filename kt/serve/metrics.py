@@ -1,10 +1,14 @@
 """Metrics for Prometheus: requests, seconds, pictures, batches, and which version answers."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from kt.serve.refusal import Refusal
+
 if TYPE_CHECKING:
+    from kt.drift import Drift
     from kt.serve.servable import Servable
     from kt.serve.store import ModelStore
 
@@ -30,6 +34,17 @@ class Metrics:
         self._versions = Gauge(
             "kt_model_version", "The newest version that answers", ["model"], registry=self._registry
         )
+        version = ["model", "version"]
+        self._watched = Gauge(
+            "kt_drift_pictures", "The latest pictures that are kept to look for drift", version, registry=self._registry
+        )
+        self._judged = Counter(
+            "kt_drift_checks", "Judgements of drift by verdict", [*version, "verdict"], registry=self._registry
+        )
+        self._drift_p = Gauge("kt_drift_p", "The p value of the latest judgement", version, registry=self._registry)
+        self._new = Gauge(
+            "kt_drift_new_pictures", "New pictures in the latest judgement", version, registry=self._registry
+        )
 
     def request(self, interface: str, kind: str, *, status: str, seconds: float) -> None:
         """Count an answered request. kind: one of a few words."""
@@ -40,6 +55,15 @@ class Metrics:
         """Count answered pictures."""
         self._pictures.labels(servable.name, str(servable.version)).inc(count)
 
+    def drift(self, servable: "Servable", drift: "Drift") -> None:
+        """Count a judgement, and show its p value and how many pictures are new, where these can be told."""
+        where = (servable.name, str(servable.version))
+        self._judged.labels(*where, drift.verdict).inc()
+        if drift.p is not None:
+            self._drift_p.labels(*where).set(drift.p)
+        if drift.unlike is not None:
+            self._new.labels(*where).set(len(drift.unlike.places))
+
     def batch(self, size: int) -> None:
         """Count a batch. size: its number of pictures."""
         self._batches.observe(size)
@@ -48,4 +72,11 @@ class Metrics:
         """The page that Prometheus reads."""
         for name in store.names:
             self._versions.labels(name).set(max(store.loaded(name), default=0))
+            for version in store.loaded(name):
+                self._watch(store, name, version)
         return generate_latest(self._registry)
+
+    def _watch(self, store: "ModelStore", name: str, version: int) -> None:
+        with suppress(Refusal), store.using(name, version=version) as servable:  # it may be unloaded just now
+            if servable.window is not None:
+                self._watched.labels(name, str(version)).set(len(servable.window))

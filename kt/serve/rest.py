@@ -18,7 +18,7 @@ from kt.serve.store import VersionStatus
 
 _WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _ASK = re.compile(_WHICH + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
-_LOOK = re.compile(_WHICH + r"(?:/(?P<verb>metadata))?", re.IGNORECASE)
+_LOOK = re.compile(_WHICH + r"(?:/(?P<verb>metadata|drift))?", re.IGNORECASE)
 _NO_NAME = re.compile(r"/v1/models/?", re.IGNORECASE)
 
 _MOST_LISTS = 4_000_000
@@ -33,7 +33,7 @@ _WHITESPACE = b"\t\n\v\f\r "
 
 @dataclass(frozen=True)
 class Address:
-    """The parts of a path. verb: predict, classify, regress, metadata or status."""
+    """The parts of a path. verb: predict, classify, regress, metadata, drift or status."""
 
     name: str
     version: int | None

@@ -14,11 +14,13 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
+from kt.export.formats.saved_model import SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
 from kt.predict.scorer import choose
 from kt.releases.released import checked_card
 from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
+from kt.serve.window import Window
 
 log = logging.getLogger("kt.serve")
 
@@ -35,10 +37,14 @@ NO_REGRESSION = f"Expected regression signature method_name to be tensorflow/ser
 class Servable:
     """A version of a model. Opening it runs a first batch of each size, so that the first client doesn't wait for it.
 
+    window: the latest pictures' features, to look for drift; None if it can't be, and unwatched says why.
+
     Raises ReleaseError if it can't be opened or gives invalid scores.
     """
 
-    def __init__(self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler, engine: str) -> None:
+    def __init__(
+        self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler, engine: str, drift_window: int
+    ) -> None:  # fmt: skip
         self.name, self.version, self.folder = name, version, folder
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
@@ -49,9 +55,10 @@ class Servable:
             )
         self.image_size, self.value_range = kind.image_size, kind.value_range
         self.card = _card(folder)
+        self.window, self.unwatched = _window(self._artifact, drift_window)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
-        self.queues = {signature: BatchQueue(scheduler, self._scores) for signature in SIGNATURES}
+        self.queues = {signature: BatchQueue(scheduler, self._answered) for signature in SIGNATURES}
         self._lock = threading.Lock()
         self._users = 0
 
@@ -71,20 +78,42 @@ class Servable:
             with self._lock:
                 self._users -= 1
 
-    def _scores(self, pixels: Pixels) -> Scores:
-        return self._artifact.scores(pixels)
+    def _answered(self, pixels: Pixels) -> Scores:
+        """The scores of pictures of clients, which are kept in the window."""
+        features, scores = self._features_and_scores(pixels)
+        if self.window is not None:
+            self.window.add(features, scores)
+        return scores
+
+    def _features_and_scores(self, pixels: Pixels) -> tuple[Any, Scores]:
+        """Features and scores in one pass; no features if they are not kept."""
+        if self.window is not None and isinstance(self._artifact, SavedModelArtifact):
+            return self._artifact.features_and_scores(pixels)
+        return None, self._artifact.scores(pixels)
 
     def _check(self, *, sizes: list[int]) -> None:
         if not self.classes:
             raise ReleaseError(f"{self.folder} has no labels; export it with kt, which puts them in.")
         resize(np.zeros((8, 8, 3), np.uint8), self.image_size)
         for size in sizes:
-            scores = self._scores(np.zeros((size, *self.image_size, 3), np.uint8))
+            _, scores = self._features_and_scores(np.zeros((size, *self.image_size, 3), np.uint8))
             if scores.shape != (size, len(self.classes)) or not np.isfinite(scores).all():
                 raise ReleaseError(
                     f"{self.folder} gives scores {list(scores.shape)} for {size} pictures and {len(self.classes)} "
                     "labels, or scores that are no numbers."
                 )
+
+
+def _window(artifact: Any, size: int) -> tuple[Window | None, str]:
+    """The window of a version's latest pictures; or None, and why there is none."""
+    if not size:
+        return None, "the server keeps no pictures' features; --drift-window sets how many"
+    if not isinstance(artifact, SavedModelArtifact):
+        return None, "a .tflite file gives no features; --engine tensorflow serves the SavedModel, which does"
+    try:
+        return Window(artifact.reference(), size=size), ""
+    except ReleaseError as error:
+        return None, str(error)
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRo
     with listening(settings) as listener, opened(folders, settings) as service:
         asyncio.run(_until_signal(service, listener, pages))
     log.info("stopped")
-    if service.answering.stuck:
+    if service.answering.stuck or service.drift.stuck:
         _end_process()
 
 
@@ -57,7 +57,7 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
     metrics = Metrics()
     by_name = find_models(folders)
     scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
-    models = ModelStore(by_name, scheduler, engine=settings.engine)
+    models = ModelStore(by_name, scheduler, engine=settings.engine, drift_window=settings.drift_window)
     try:
         models.refresh()
         _check_all_serve(models)
@@ -68,6 +68,7 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
             yield service
         finally:
             service.answering.close()
+            service.drift.close()
     finally:
         models.close()
         scheduler.close()

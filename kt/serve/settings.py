@@ -56,10 +56,11 @@ class Limits:
 class Settings:
     """All settings. A port of 0 is not opened. Without an `api_key` every client is answered.
 
-    engine: `tensorflow` runs the SavedModel, `litert` the float32 TFLite file beside it, which the gate found equal.
-    hosts: names that a request's Host header may have besides those of this machine; if none are given and `host` can
-    be reached from elsewhere, every name is allowed. grace_seconds: the time for requests in work when the server
-    stops.
+    drift_window: of each version, the latest answered pictures that are kept as features, to compare them with its
+    held-out ones; 0 keeps none. engine: `tensorflow` runs the SavedModel, `litert` the float32 TFLite file beside it,
+    which the gate found equal. hosts: names that a request's Host header may have besides those of this machine; if
+    none are given and `host` can be reached from elsewhere, every name is allowed. grace_seconds: the time for requests
+    in work when the server stops.
     """
 
     host: str = "127.0.0.1"
@@ -73,3 +74,4 @@ class Settings:
     decode_threads: int = min(4, os.cpu_count() or 1)
     hosts: tuple[str, ...] = ()
     grace_seconds: float = 10.0
+    drift_window: int = 512

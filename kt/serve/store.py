@@ -71,8 +71,10 @@ def find_models(folders: Sequence[Path]) -> dict[str, Path]:
 class ModelStore:
     """Opens versions and gives them to requests; `close` ends the thread that watches the folders."""
 
-    def __init__(self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str) -> None:
-        self._scheduler, self._engine = scheduler, engine
+    def __init__(
+        self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str, drift_window: int
+    ) -> None:  # fmt: skip
+        self._scheduler, self._engine, self._drift_window = scheduler, engine, drift_window
         self._models = {name: _Model(folder) for name, folder in folders.items()}
         self._lock = threading.Lock()  # guards what requests read; loading happens outside of it
         self._loading = threading.Lock()
@@ -200,7 +202,10 @@ class ModelStore:
             return False
         self._set_state(model, VersionStatus(version, LOADING))
         try:
-            servable = Servable(name, version=version, folder=folder, scheduler=self._scheduler, engine=self._engine)
+            servable = Servable(
+                name, version=version, folder=folder, scheduler=self._scheduler, engine=self._engine,
+                drift_window=self._drift_window,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged model
             model.failed[version] = seen
             self._set_state(model, VersionStatus(version, END, error=one_line(error)))

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,6 +86,15 @@ class EncodedTest:
     places: Sequence[int] | None = None
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples that training did not learn from: `[N, ...]` as the kind says, with labels `[N]` and groups."""
+
+    examples: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    groups: tuple[str, ...]
+
+
 class FullFormat(ABC):
     """The interface of a format. kt's own formats derive from it; a recipe's own exporters are wrapped in it.
 
@@ -156,6 +165,9 @@ class FullFormat(ABC):
         """
         return ""
 
+    def remember(self, path: Path, artifact: Any, held_out: HeldOut) -> None:  # noqa: B027 - as below
+        """Keep in the artefact what it says of held-out examples, if the format has room for it and gives features."""
+
     def annotate(self, path: Path, name: str, text: str) -> None:  # noqa: B027 - most formats can do it, none must
         """Put a small text into an artefact, under a name; do nothing if the format has no room for it."""
 
@@ -185,8 +197,13 @@ class BatchArtifact:
 
 def in_batches(ask: Callable[[Any], Any], items: Any, *, width: int) -> Scores:
     """The answers to any number of items, asked 64 at a time; `[0, width]` if there are no items."""
-    parts = [np.asarray(ask(items[start : start + _BATCH])) for start in range(0, len(items), _BATCH)]
+    parts = [np.asarray(ask(batch)) for batch in batches(items)]
     return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+
+def batches(items: Any) -> Iterator[Any]:
+    """The items, 64 at a time."""
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
 
 
 def needed(package: str, *, extra: str) -> Any:

@@ -1,13 +1,17 @@
 """A SavedModel for servers: encoded pictures or pixels in, labels and scores out, without Keras or kt."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kt import kinds
+from kt.backbones.fetch import sha256_of
+from kt.drift import Observed, Reference
 from kt.errors import ReleaseError
 from kt.export.asides import kind_of_artifact
 from kt.export.formats.format import (
@@ -16,8 +20,10 @@ from kt.export.formats.format import (
     Details,
     EncodedTest,
     FullFormat,
+    HeldOut,
     Pixels,
     Scores,
+    batches,
     in_batches,
 )
 from kt.export.labels import LABELS, from_text, to_text
@@ -26,15 +32,26 @@ from kt.kinds.kind import check_examples
 
 _GRAPH = "saved_model.pb"
 
+FEATURES = "features"
+"""The signature that gives features beside the scores, and the name of that output."""
+
+WIDEST = 1024
+"""The most features that this signature gives; of more, as many are taken in equal steps."""
+
+REFERENCE = "reference.npz"
+"""What `kt drift` compares with (`kt.drift.Reference`), in the folder that TensorFlow ignores."""
+
 
 class SavedModel(FullFormat):
-    """`saved_model/` with the signature `serving_default` and one that has the input's name, such as `pixels`.
+    """`saved_model/` with the signatures `serving_default`, `features` and one with the input's name, such as `pixels`.
 
-    Both give `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]` (every output has the batch
-    dimension, which TensorFlow Serving's row format needs). For pictures, `serving_default` takes `image_bytes`, string
-    `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without an encoded form, both take
-    the same input. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under
-    the model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
+    `serving_default` and `pixels` give `label` string `[N]`, `scores` float32 `[N, C]` and `classes` string `[N, C]`
+    (every output has the batch dimension, which TensorFlow Serving's row format needs). For pictures, `serving_default`
+    takes `image_bytes`, string `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without
+    an encoded form, both take the same input. `features` takes what `pixels` takes, and gives `scores` and `features`
+    float32 `[N, F]`: the input of the last layer with weights, averaged over the positions of a map, at most `WIDEST`
+    of them. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under the
+    model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
     """
 
     asked = "saved_model"
@@ -55,8 +72,11 @@ class SavedModel(FullFormat):
 
         path, kind = directory / self.file_name(details.name), details.kind_for(model)
         as_they_are = tf.TensorSpec([None, *kind.shape], kind.dtype, name=kind.takes)
-        plain = of_keras(_answer(model, details.classes), [as_they_are])
-        signatures, encoded = {kind.takes: plain, "serving_default": plain}, kind.encoded
+        # The two signatures for examples as they are share one graph of the network.
+        with_features = of_keras(_scores_and_features(model), [as_they_are])
+        plain = of_keras(_answer(with_features, details.classes), [as_they_are])
+        signatures = {kind.takes: plain, "serving_default": plain, FEATURES: with_features}
+        encoded = kind.encoded
         if encoded is not None:
             example = tf.TensorSpec(kind.shape, kind.dtype)
 
@@ -108,18 +128,26 @@ class SavedModel(FullFormat):
             f"(limit {EXACT:g})"
         )
 
+    def remember(self, path: Path, artifact: Any, held_out: HeldOut) -> None:
+        """Put what the model says of held-out examples into a folder of the SavedModel that TensorFlow ignores."""
+        seen = artifact.observed(held_out.examples)
+        (path / ASIDE).mkdir(exist_ok=True)
+        Reference.of(seen, held_out.labels, held_out.groups, model=digest_of_model(path)).write(
+            path / ASIDE / REFERENCE
+        )
+
     def annotate(self, path: Path, name: str, text: str) -> None:
         """Put a text into a folder of the SavedModel that TensorFlow ignores."""
         (path / ASIDE).mkdir(exist_ok=True)
         (path / ASIDE / name).write_text(text, encoding="utf-8")
 
 
-def _answer(model: Any, classes: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
+def _answer(with_features: Callable[[Any], Any], classes: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
     import tensorflow as tf
 
     def answer(examples: Any) -> dict[str, Any]:
         names = tf.constant(classes)
-        scores = tf.cast(model(examples, training=False), tf.float32)
+        scores = with_features(examples)["scores"]
         return {
             "label": tf.gather(names, tf.argmax(scores, axis=-1)),
             "scores": scores,
@@ -129,8 +157,43 @@ def _answer(model: Any, classes: tuple[str, ...]) -> Callable[[Any], dict[str, A
     return answer
 
 
+def _scores_and_features(model: Any) -> Callable[[Any], dict[str, Any]]:
+    """A function of examples; the features are the scores themselves if no layer's input can stand for the example."""
+    import keras
+    import tensorflow as tf
+
+    from kt.graph import last_input
+
+    tensor = last_input(model)
+    both = model if tensor is None else keras.Model(model.inputs, [*model.outputs, tensor])
+
+    def answer(examples: Any) -> dict[str, Any]:
+        outputs = tf.nest.flatten(both(examples, training=False))
+        scores, features = (tf.cast(output, tf.float32) for output in (outputs[0], outputs[-1]))
+        if len(features.shape) > 2:
+            features = tf.reduce_mean(features, axis=list(range(1, len(features.shape) - 1)))
+        width = features.shape[-1]
+        if width > WIDEST:
+            features = tf.gather(features, np.linspace(0, width - 1, WIDEST).round().astype(np.int64), axis=1)
+        return {"scores": scores, FEATURES: features}
+
+    return answer
+
+
+def digest_of_model(folder: Path) -> str:
+    """SHA-256 of the content that a SavedModel answers by, independent of its path and of files beside it."""
+    files = sorted(file for part in (_GRAPH, "variables/*", "assets/*") for file in folder.glob(part) if file.is_file())
+    named = "".join(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files)
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
+def reference_of(folder: Path) -> Reference:
+    """What a SavedModel says of held-out examples. Raises ReleaseError if it carries none, or those of another one."""
+    return Reference.read(folder / ASIDE / REFERENCE, model=digest_of_model(folder))
+
+
 class SavedModelArtifact:
-    """A SavedModel with kt's two signatures. Safe to call from several threads."""
+    """A SavedModel with kt's signatures. Safe to call from several threads."""
 
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
@@ -159,6 +222,29 @@ class SavedModelArtifact:
         """Scores float32 `[N, C]` of examples of its kind, such as pixels uint8 `[N, H, W, 3]`."""
         check_examples(self.kind, pixels)
         return self._asked(lambda batch: self._plain(**{self.takes: batch}), pixels)
+
+    def reference(self) -> Reference:
+        """What it says of held-out examples, for `observed` ones to be compared with. Raises ReleaseError if it can't.
+
+        A model of an earlier kt gives no features; one that was exported otherwise carries no held-out examples.
+        """
+        if FEATURES not in self._loaded.signatures:
+            raise ReleaseError(
+                f"{self.path} gives no features, as models of an earlier kt; export its run again: kt export RUN"
+            )
+        return reference_of(self.path)
+
+    def features_and_scores(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Scores]:
+        """Features float32 `[N, F]` and scores `[N, C]` of examples of its kind, at least one, in one pass."""
+        check_examples(self.kind, examples)
+        signature = self._signature(FEATURES)
+        parts = [signature(**{self.takes: self._tensor(batch)}) for batch in batches(examples)]
+        features, scores = (np.concatenate([part[name].numpy() for part in parts]) for name in (FEATURES, "scores"))
+        return features, scores
+
+    def observed(self, examples: Pixels) -> Observed:
+        """The same as `kt.drift` compares it."""
+        return Observed.of(*self.features_and_scores(examples))
 
     def answer(self, encoded: Sequence[bytes]) -> Scores:
         """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""

@@ -1,0 +1,86 @@
+"""Which new examples are unlike all held-out ones: far from the nearest of them, in the features.
+
+The distance to a near neighbour between features of length 1 needs no model of how features are distributed (Sun, Ming,
+Zhu and Li, Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022). What is far follows from the held-out
+examples themselves: each has a distance to the others, of other groups. Of examples that come alike, a share of `RATE`
+is as far as that by chance (conformal p values: Bates, Candès, Lei, Romano and Sesia, Testing for Outliers with
+Conformal p-Values, 2023).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.drift.reference import Observed, Reference, independent
+from kt.linear.folds import Ints
+from kt.linear.space import Floats
+
+NEIGHBOURS = 5
+"""The neighbour whose distance counts; a nearer one may be a copy."""
+
+RATE = 0.01
+"""The share of examples that come alike and are listed as new all the same."""
+
+COPY = 1e-3
+"""The distance below which an example counts as a copy of a held-out one; float16 rounds by less."""
+
+_BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Unlike:
+    """How far new examples are from the held-out ones.
+
+    distances: `[N]`, from 0 to 2. p: `[N]`, the share of held-out examples that are at least as far from the others.
+    rate: an example is new if its p is at most this: `RATE`, or 1 / (held-out groups + 1) where that is larger. copies:
+    how many of the new examples are held-out ones.
+    """
+
+    distances: Floats
+    p: Floats
+    rate: float
+    copies: int
+
+    @property
+    def places(self) -> Ints:
+        """The indices of the new ones, the most unlike first."""
+        new = np.flatnonzero(self.p <= self.rate)
+        return np.asarray(new[np.argsort(-self.distances[new], kind="stable")])
+
+
+def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
+    """The distance of each new example, and how unlikely it is by chance. The reference has two groups or more."""
+    held_out = unit(reference.seen.features)
+    own = independent(reference.groups, seed=seed)
+    _, others = _nearest(held_out[own], held_out, same=reference.groups[own][:, None] == reference.groups[None])
+    first, distances = _nearest(unit(seen.features), held_out)
+    reached = len(own) - np.searchsorted(np.sort(others), distances, side="left")
+    p, rate = (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own)))
+    return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
+
+
+def unit(features: npt.NDArray[np.floating]) -> Floats:
+    """Features of length 1; those that are all 0 stay so."""
+    rows = features.astype(np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1.0))
+
+
+def _nearest(rows: Floats, held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+    """The distance of each row to the nearest held-out example, and to the `NEIGHBOURS`-th or the last that there is.
+
+    same: `[rows, held-out]`, which ones do not count.
+    """
+    result = np.empty((2, len(rows)))
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        near = rows[block] @ held_out.T
+        if same is not None:
+            near[same[block]] = -np.inf
+        near = -np.sort(-near, axis=1)[:, :NEIGHBOURS]
+        last = np.isfinite(near).sum(axis=1) - 1
+        for row, place in enumerate((0, last)):
+            result[row, block] = np.sqrt(np.maximum(2 - 2 * near[np.arange(len(near)), place], 0.0))
+    first, far = np.round(result, 9)  # equal examples differ by rounding
+    return first, far
