@@ -1,10 +1,13 @@
 """The recipe that `kt adapt --write` writes: the text of the recipe that was given, with other phases behind it."""
 
+import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kt.cli.new_recipe import as_literal, in_words, rendered
-from kt.recipe import Loaded, Recipe
+from kt.recipe import TOP, Loaded, Phase, Recipe, streams_of
+from kt.recipe.without_target import features_of, source_steps
 
 if TYPE_CHECKING:
     from kt.strategy.adapt import Candidate
@@ -21,24 +24,23 @@ def adapted_text(
     from kt.data import Domains
     from kt.report.adaptation import sentences
 
-    probe, *others = candidate.phases(recipe)
-    features = probe.features if isinstance(probe.features, str) else list(probe.features)
-    chosen = "" if features == "top" else f"features={_literal(features)}"
-    phases, names = [f"LinearProbe({chosen})"], {"LinearProbe"}
-    if candidate.method is not None and others:
-        names.add("AdaptedProbe")
-        method = type(candidate.method).__name__
-        phases.append(f"AdaptedProbe({', '.join(filter(None, [chosen, f'method={method}()']))})")
-    elif others:
+    phases, names = _source_code(recipe), set[str]()
+    features = features_of(recipe)
+    if candidate.objective is not None:
         names |= {"Phase", type(candidate.objective).__name__}
-        phases.append(_phase(recipe, candidate))
+        phases.append(_phase_code(candidate.adapting(recipe)[0], recipe))
+    elif adapting := candidate.adapting(recipe):
+        names.add("AdaptedProbe")
+        method = f"method={type(adapting[0].method).__name__}()"
+        phases.append(f"AdaptedProbe({', '.join(filter(None, [_features_code(features), method]))})")
+    names |= {"LinearProbe"} if any(phase.startswith("LinearProbe") for phase in phases) else set()
     there = _target(recipe.data.target, labelled=results["target"]["labelled"]) if target else None  # type: ignore[attr-defined]
     return rendered(
         "adapted.py.jinja",
         text=(loaded.text or loaded.file.read_text(encoding="utf-8")).rstrip(),
-        why=in_words(" ".join(sentences(results))),
-        names=sorted(names - {"LinearProbe"} | {"LinearProbe"}),
-        method=type(candidate.method).__name__ if candidate.method is not None and others else "",
+        why=textwrap.wrap(in_words(" ".join(sentences(results))), 116),
+        names=sorted(names),
+        method=type(candidate.method).__name__ if "AdaptedProbe" in names else "",
         target="" if there is None else repr(there),
         target_class=type(there).__name__,
         replaces=isinstance(loaded.recipe.data, Domains),
@@ -47,15 +49,36 @@ def adapted_text(
     )
 
 
-def _phase(recipe: Recipe, candidate: "Candidate") -> str:
-    """The code of the phase with the candidate's objective: the recipe's last, or a new one."""
-    from kt.recipe import Phase
+def _source_code(recipe: Recipe) -> list[str]:
+    """The code of the steps that learn from the source: the recipe's own where they need no change."""
+    steps, own = source_steps(recipe), list(recipe.phases)
+    if steps == own[: len(steps)]:
+        return ["*recipe.phases" if len(steps) == len(own) else f"*recipe.phases[:{len(steps)}]"]
+    if all(step not in own and not isinstance(step, Phase) for step in steps):
+        return [f"LinearProbe({_features_code(features_of(recipe))})"]
+    places = [place for place, step in enumerate(own) if isinstance(step, Phase) or not streams_of(step)]
+    return [
+        f"recipe.phases[{place}]"
+        if step == own[place]
+        else f"dataclasses.replace(recipe.phases[{place}], objective=None)"
+        for place, step in zip(places, steps, strict=True)
+    ]
 
-    objective = f"objective={type(candidate.objective).__name__}()"
-    places = [place for place, step in enumerate(recipe.phases) if isinstance(step, Phase)]
-    if places:
-        return f"dataclasses.replace(recipe.phases[{places[-1]}], {objective})"
-    return f'Phase("adapt", trainable=last_blocks(2), epochs=10, lr=1e-4, {objective})'
+
+def _phase_code(phase: Any, recipe: Recipe) -> str:
+    """The code of the phase with an objective: the recipe's own with another name, or a new one."""
+    objective = f'name="adapt", objective={type(phase.objective).__name__}()'
+    for place, step in reversed(list(enumerate(recipe.phases))):
+        if isinstance(step, Phase) and dataclasses.replace(step, name="adapt", objective=phase.objective) == phase:
+            return f"dataclasses.replace(recipe.phases[{place}], {objective})"
+    return f"Phase(trainable=last_blocks(2), epochs={phase.epochs}, lr={phase.lr:g}, {objective})"
+
+
+def _features_code(features: Any) -> str:
+    """The argument of a probe for its features; empty for the top."""
+    if isinstance(features, str):
+        return "" if features == TOP else f"features={as_literal(features)}"
+    return f"features=[{', '.join(map(as_literal, features))}]"
 
 
 def _target(target: Any, *, labelled: bool) -> Any:
@@ -68,7 +91,3 @@ def _target(target: Any, *, labelled: bool) -> Any:
         return target
     place = str(next(iter(places_of(target.labelled).values())))
     return target.labelled if labelled else Unlabelled(place)
-
-
-def _literal(features: Any) -> str:
-    return as_literal(features) if isinstance(features, str) else f"[{', '.join(map(as_literal, features))}]"

@@ -11,27 +11,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kt.adaptation.validators import NONE
 from kt.base.backend import running
 from kt.base.console import say, shown, warn
 from kt.base.numbers import duration
-from kt.base.run_folder import ADAPTATION_PAGE, TRIALS
+from kt.base.run_folder import ADAPTATION_PAGE, STEPS, TRIALS
 from kt.base.stages import Stage, key_of
 from kt.data.splits import Splits
 from kt.errors import DataError, RecipeError, TrainingError
-from kt.frozen.encoder import Encoder
 from kt.recipe import Recipe, describe
+from kt.recipe.without_target import source_steps
 from kt.runs.data import check_same_data
 from kt.runs.exports import record
 from kt.runs.main import Origin
-from kt.strategy.adapt.candidates import Candidate, candidates, probe_of
+from kt.strategy.adapt.candidates import Candidate, candidates
 from kt.strategy.adapt.choice import VALIDATOR, check_validator
 from kt.strategy.adapt.comparison import DomainComparison
-from kt.strategy.adapt.features import DomainFeatures, domain_features, draw
 from kt.strategy.adapt.results import write_adaptation
-from kt.strategy.adapt.trials import Trial, in_training, on_features
+from kt.strategy.adapt.source import SourceModel, drawn_splits, trained_model
+from kt.strategy.adapt.trials import Trial, by_own_head, in_training, on_features
 from kt.strategy.compare.training import forget
-from kt.strategy.validation import new_model
-from kt.training import check_phases, seed_everything
+from kt.training import seed_everything
 
 __all__ = ["SEEDS", "STREAM", "VALIDATOR", "Candidate", "adapt", "candidates"]
 
@@ -53,8 +53,9 @@ def adapt(
 ) -> dict[str, Any]:
     """Fit each candidate with each seed; return the content of `out/adapt.json`. `out/adapt.html` shows it.
 
-    recipe: its data has the stream "target" (`kt.data.Domains`). Its phases say which features the methods get, and
-    which phase an objective is added to. named: from `candidates`. validator: the one that chooses (`VALIDATORS`).
+    recipe: its data has the stream "target" (`kt.data.Domains`). Its steps that need no target are those of no
+    adaptation, and every candidate begins with the model that they give. named: from `candidates`. validator: the one
+    that chooses (`VALIDATORS`).
 
     Each trial is kept when it is done, so that an interruption loses at most one. A candidate that fails is reported
     and left out. Raises RecipeError or DataError, before anything is fitted, for what can't be compared.
@@ -71,15 +72,25 @@ def adapt(
     check_same_data(out, splits)
     out.mkdir(parents=True, exist_ok=True)
     record(out, splits, origin.file)
-    features = _frozen_features(recipe, splits)
-    done = DomainComparison(named, splits, STREAM, features, tuple(seeds), validator, recipe, origin, out, began)
+    done = DomainComparison(named, splits, STREAM, tuple(seeds), validator, recipe, origin, out, began)
     for turn, seed in enumerate(seeds):
-        for candidate in named:
-            if candidate.name in done.failed:
-                continue
-            say(f"{candidate.title}, seed {seed} ({turn + 1} of {len(seeds)})")
-            _try_into(done, candidate, seed=seed)
+        say(f"seed {seed} ({turn + 1} of {len(seeds)}): the source's model")
+        _with_seed(done, seed)
     return write_adaptation(done, finished=True)
+
+
+def _with_seed(done: DomainComparison, seed: int) -> None:
+    """Train the source's model on what a seed draws, and every candidate from there."""
+    splits = drawn_splits(done.splits, done.stream, seed=seed)
+    recipe = dataclasses.replace(done.recipe, phases=source_steps(done.recipe), seed=seed)
+    folder = done.out / TRIALS / f"source-{seed}"
+    kept = Stage(folder / "trained", _key(done, recipe.phases, seed=seed))
+    source = trained_model(recipe, splits, stream=done.stream, steps=folder / STEPS, kept=kept)
+    forget()
+    done.sources[seed] = source
+    for candidate in done.named:
+        if candidate.name not in done.failed:
+            _try_into(done, candidate, splits, source, seed=seed)
 
 
 def _check(splits: Splits) -> None:
@@ -95,29 +106,18 @@ def _check(splits: Splits) -> None:
         )
 
 
-def _frozen_features(recipe: Recipe, splits: Splits) -> DomainFeatures:
-    """The features of both domains from the pretrained network, as the recipe's probe sees them."""
-    probe = probe_of(recipe)
-    probing = dataclasses.replace(recipe, phases=[probe], augment=None)
-    built = new_model(probing, splits)
-    check_phases(probing, built)
-    try:
-        return domain_features(built, probe, splits, stream=STREAM, encoder=Encoder(built))
-    finally:
-        forget()
-
-
-def _try_into(done: DomainComparison, candidate: Candidate, *, seed: int) -> None:
+def _try_into(done: DomainComparison, candidate: Candidate, splits: Splits, source: SourceModel, *, seed: int) -> None:
     """Fit a candidate and add the trial; if it fails, say so and go on with the others."""
     folder = done.out / TRIALS / f"{candidate.name}-{seed}"
-    stage = Stage(folder / "fitted", _key(done, candidate, seed=seed))
+    stage = Stage(folder / "fitted", _key(done, candidate.phases(done.recipe), seed=seed))
     before = Trial.kept_in(stage)
     if before is not None:
         say(f"{candidate.title}, seed {seed}: done before, in {duration(before.seconds)}")
         done.trials.append(before)
         return
+    say(f"{candidate.title}, seed {seed}")
     try:
-        trial = _trial(done, candidate, seed=seed, folder=folder)
+        trial = _trial(done, candidate, splits, source, seed=seed, folder=folder)
     except (TrainingError, DataError, RecipeError) as error:
         done.failed[candidate.name] = str(error)
         done.notes.append(f"{candidate.title}, seed {seed}, failed: {error}")
@@ -134,23 +134,20 @@ def _try_into(done: DomainComparison, candidate: Candidate, *, seed: int) -> Non
     done.trials.append(trial)
 
 
-def _trial(done: DomainComparison, candidate: Candidate, *, seed: int, folder: Path) -> Trial:
-    by = draw(done.splits, done.stream, seed=seed)
-    placed = seed == done.seeds[0]
-    if candidate.method is not None:
-        return on_features(
-            candidate, done.features, by, classes=len(done.splits.classes),
-            balanced=done.recipe.class_weight == "balanced", seed=seed, placed=placed,
-        )  # fmt: skip
-    return in_training(
-        candidate, done.recipe, done.splits, by, stream=done.stream, seed=seed, folder=folder, placed=placed
-    )
+def _trial(
+    done: DomainComparison, candidate: Candidate, splits: Splits, source: SourceModel, *, seed: int, folder: Path
+) -> Trial:
+    judged: dict[str, Any] = {"seed": seed, "placed": seed == done.seeds[0]}
+    if candidate.objective is not None:
+        return in_training(candidate, done.recipe, splits, source, stream=done.stream, folder=folder, **judged)
+    judged |= {"classes": len(splits.classes), "balanced": done.recipe.class_weight == "balanced"}
+    if candidate.name == NONE:
+        return by_own_head(source, **judged)
+    return on_features(candidate, source.features, **judged)
 
 
-def _key(done: DomainComparison, candidate: Candidate, *, seed: int) -> str:
+def _key(done: DomainComparison, phases: Sequence[Any], *, seed: int) -> str:
     """A hash of all that a trial depends on."""
     parts = ("backbone", "weights", "head", "augment", "class_weight")
     described = {name: describe(getattr(done.recipe, name)) for name in parts}
-    return key_of(
-        described, describe(candidate.phases(done.recipe)), done.splits.digest, running(), seed, done.seeds[0]
-    )
+    return key_of(described, describe(list(phases)), done.splits.digest, running(), seed, done.seeds[0])

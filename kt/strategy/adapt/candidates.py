@@ -8,9 +8,10 @@ from typing import Any
 from kt.adaptation import METHODS
 from kt.adaptation.validators import NONE
 from kt.errors import RecipeError, did_you_mean
-from kt.freeze import last_blocks
+from kt.freeze import frozen, last_blocks
 from kt.parts.objectives import Cdan, Coral, Dann, Mcc, Mmd
-from kt.recipe import Adaptation, AdaptedProbe, LinearProbe, Phase, Recipe
+from kt.recipe import Adaptation, AdaptedProbe, Phase, Recipe
+from kt.recipe.without_target import features_of, source_steps
 
 TRAINED: Mapping[str, Any] = {"deep_coral": Coral, "mmd": Mmd, "mcc": Mcc, "dann": Dann, "cdan": Cdan}
 """The objectives that adapt a network while it trains, by the names of their candidates."""
@@ -35,6 +36,10 @@ ON_FEATURES, IN_TRAINING = "features", "training"
 """Names for all methods of one sort, for `--methods`."""
 
 
+NEW_PHASE = Phase("adapt", trainable=last_blocks(2), epochs=10, lr=1e-4)
+"""The phase that an objective is added to if the recipe has none that trains the backbone."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A way to adapt. method: on features; None for an objective. objective: of a phase; None for a method."""
@@ -49,14 +54,16 @@ class Candidate:
         return TITLES.get(self.name, self.name)
 
     def phases(self, recipe: Recipe) -> list[Any]:
-        """The steps of the recipe that adapts in this way."""
-        probe = probe_of(recipe)
-        if self.name == NONE:
-            return [probe]
-        if self.objective is None:
-            adapted = AdaptedProbe(features=probe.features, method=self.method)  # type: ignore[arg-type]  # no objective
-            return [probe, adapted]
-        return [probe, dataclasses.replace(_phase_of(recipe), objective=self.objective)]
+        """The steps of the recipe that adapts in this way: those that learn from the source, and one that adapts."""
+        return [*source_steps(recipe), *self.adapting(recipe)]
+
+    def adapting(self, recipe: Recipe) -> list[Any]:
+        """The step that adapts; none for "none"."""
+        if self.objective is not None:
+            return [dataclasses.replace(_phase_of(recipe), name="adapt", objective=self.objective)]
+        if self.name == NONE or self.method is None:
+            return []
+        return [AdaptedProbe(features=features_of(recipe), method=self.method)]
 
 
 def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[Candidate]:
@@ -85,15 +92,7 @@ def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[Candidate]:
     ]
 
 
-def probe_of(recipe: Recipe) -> LinearProbe:
-    """The probe of the source that adaptation starts from: the recipe's own, else one on the features of the top."""
-    for step in recipe.phases:
-        if isinstance(step, LinearProbe):
-            return LinearProbe(features=step.features, classifier=step.classifier, C=step.C)
-    return LinearProbe()
-
-
 def _phase_of(recipe: Recipe) -> Phase:
-    """The phase that an objective is added to: the recipe's last; if there is none, 10 epochs of the last 2 blocks."""
-    phases = [step for step in recipe.phases if isinstance(step, Phase)]
-    return phases[-1] if phases else Phase("adapt", trainable=last_blocks(2), epochs=10, lr=1e-4)
+    """The phase that an objective is added to: the recipe's last that trains the backbone; else a new one."""
+    phases = [step for step in recipe.phases if isinstance(step, Phase) and step.trainable is not frozen]
+    return phases[-1] if phases else NEW_PHASE

@@ -12,24 +12,24 @@ from kt.data.splits import Splits
 from kt.recipe import Recipe
 from kt.runs.main import Origin
 from kt.strategy.adapt.candidates import Candidate
-from kt.strategy.adapt.features import DomainFeatures
+from kt.strategy.adapt.source import SourceModel
 from kt.strategy.adapt.trials import Trial
 
 
 @dataclass
 class DomainComparison:
-    """The candidates, the data of both domains, and the trials so far. features: of the pretrained network."""
+    """The candidates, the data of both domains, and the trials so far. sources: the source's model by seed."""
 
     named: Sequence[Candidate]
     splits: Splits
     stream: str
-    features: DomainFeatures
     seeds: tuple[int, ...]
     validator: str
     recipe: Recipe
     origin: Origin
     out: Path
     started: datetime
+    sources: dict[int, SourceModel] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

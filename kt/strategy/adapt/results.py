@@ -17,7 +17,7 @@ from kt.strategy.adapt.candidates import Candidate
 from kt.strategy.adapt.ceiling import target_trained
 from kt.strategy.adapt.choice import chosen_by
 from kt.strategy.adapt.comparison import DomainComparison, right
-from kt.strategy.adapt.features import SHARE
+from kt.strategy.adapt.source import SHARE
 from kt.strategy.adapt.trials import Trial
 from kt.strategy.heading import heading
 from kt.strategy.paired import Estimate, Resamples
@@ -71,10 +71,9 @@ def _measured(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) -> d
     test, seeds = done.splits.test, len(whole[NONE])
     draws = Resamples(test.labels, test.groups, seeds=seeds)
     measured = {name: draws.balanced_accuracy(right(trials, test.labels)) for name, trials in whole.items()}
-    best = target_trained(
-        done.features.test, test.labels, test.groups, seeds=[trial.seed for trial in whole[NONE]],
-        balanced=done.recipe.class_weight == "balanced",
-    )  # fmt: skip
+    features = {trial.seed: done.sources[trial.seed].features.test for trial in whole[NONE]}
+    balanced = done.recipe.class_weight == "balanced"
+    best = target_trained(features, test.labels, test.groups, balanced=balanced)
     return measured if best is None else {**measured, "target_trained": draws.balanced_accuracy(best)}
 
 

@@ -13,19 +13,16 @@ import numpy.typing as npt
 from kt.adaptation import VALIDATORS, Adapted, mmd, proxy_a_distance
 from kt.adaptation.features import drawn, drawn_by_class
 from kt.adaptation.methods import SourceOnly
+from kt.adaptation.validators import NONE
 from kt.base.run_folder import STEPS
 from kt.base.stages import Stage
 from kt.data.splits import Splits
 from kt.errors import DataError
-from kt.frozen.encoder import Encoder
 from kt.linear import Linear
 from kt.linear.space import Floats
-from kt.network.model import build
 from kt.recipe import Adaptation, Recipe
 from kt.strategy.adapt.candidates import Candidate
-from kt.strategy.adapt.features import DomainFeatures, Draw, domain_features
-from kt.training import seed_everything, train
-from kt.training.probe import scores_layer
+from kt.strategy.adapt.source import DomainFeatures, SourceModel, trained_model
 
 SHOWN = 300
 """The most examples of each domain on the map, and for the distances between the domains."""
@@ -71,13 +68,21 @@ class Trial:
         return cls(**told, scores=kept.arrays["scores"]["scores"], spots=kept.arrays["spots"])
 
 
+def by_own_head(source: SourceModel, *, classes: int, balanced: bool, seed: int, placed: bool) -> Trial:
+    """The trial of no adaptation: the answers of the model that learned from the source."""
+    seen = source.features
+    return _judged(
+        NONE, SourceOnly(), seen, source.head, (seen.source, seen.target) if placed else None, classes=classes,
+        balanced=balanced, seed=seed, seconds=source.seconds,
+    )  # fmt: skip
+
+
 def on_features(
-    candidate: Candidate, features: DomainFeatures, by: Draw, *, classes: int, balanced: bool, seed: int, placed: bool
+    candidate: Candidate, seen: DomainFeatures, *, classes: int, balanced: bool, seed: int, placed: bool
 ) -> Trial:
-    """A trial of a method on frozen features. placed: whether distances and the map are wanted."""
+    """A trial of a method on features. placed: whether distances and the map are wanted."""
     started = time.perf_counter()
     assert candidate.method is not None
-    seen = features.drawn(by)
     classifier: Linear = candidate.method.fit(
         seen.source, seen.labels, seen.target, classes=classes, groups=seen.groups, balanced=balanced, seed=seed
     )
@@ -90,34 +95,19 @@ def on_features(
 
 
 def in_training(
-    candidate: Candidate,
-    recipe: Recipe,
-    splits: Splits,
-    by: Draw,
-    *,
-    stream: str,
-    seed: int,
-    folder: Path,
+    candidate: Candidate, recipe: Recipe, splits: Splits, source: SourceModel, *, stream: str, seed: int, folder: Path,
     placed: bool,
-) -> Trial:
-    """A trial of an objective: the network is trained with it, and judged by its last layer on its new features.
+) -> Trial:  # fmt: skip
+    """A trial of an objective: the source's model is trained further with it, and answers with its own head.
 
-    folder: for checkpoints.
+    splits: what the seed draws. folder: for checkpoints.
     """
     started = time.perf_counter()
     recipe = dataclasses.replace(recipe, phases=candidate.phases(recipe), seed=seed)
-    target = splits.streams[stream]
-    smaller = dataclasses.replace(
-        splits, train=splits.train.take(by.source), streams={**splits.streams, stream: target.take(by.target)}
-    )
-    seed_everything(seed)
-    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
-    train(built, recipe, smaller, steps=folder / STEPS)
-    weights, bias = (np.asarray(each, np.float64) for each in scores_layer(built).get_weights())
-    classifier = Linear(weights, bias, C=1.0, kept=1.0, path=())
-    seen = domain_features(built, recipe.phases[-1], smaller, stream=stream, encoder=Encoder(built))
+    adapted = trained_model(recipe, splits, stream=stream, start=source.weights, steps=folder / STEPS)
+    seen = adapted.features
     return _judged(
-        candidate.name, SourceOnly(), seen, classifier, (seen.source, seen.target) if placed else None,
+        candidate.name, SourceOnly(), seen, adapted.head, (seen.source, seen.target) if placed else None,
         classes=len(splits.classes), balanced=recipe.class_weight == "balanced", seed=seed,
         seconds=time.perf_counter() - started,
     )  # fmt: skip
