@@ -130,6 +130,23 @@ def test_another_camera_is_compensated(name):
     assert adapted > without + 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "hurts"),
+    [(name, name in ("coral", "ot_map", "ot_labels", "subspace")) for name in METHODS if name != "none"],
+)
+def test_other_shares_of_the_classes_hurt_the_methods_that_suppose_the_same(name, hurts):
+    source, labels = domain(200, classes=2, seed=1, apart=0.9)
+    more, truth = domain(400, classes=2, seed=2, apart=0.9)
+    unequal = np.sort(np.concatenate([np.flatnonzero(truth == 0), np.flatnonzero(truth == 1)[:20]]))
+    target, truth = more[unequal], truth[unequal]
+
+    alone = accuracy(fit(source, labels, classes=2), target, truth)
+    adapted = accuracy(METHODS[name]().fit(source, labels, target, classes=2), target, truth)
+
+    assert alone > 0.8
+    assert (adapted < alone - 0.1) == hurts
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_more_features_than_examples_groups_balance_and_a_constant_feature_are_no_obstacle(name):
     source, labels = domain(40, 80, 2, seed=1, apart=1.0)

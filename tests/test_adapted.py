@@ -74,3 +74,9 @@ def test_a_method_that_cannot_adapt_is_told(method):
     with pytest.raises(RecipeError, match=r"AdaptedProbe 'adapted': method is .*; expected how to adapt") as told:
         AdaptedProbe(method=method)
     assert re.search(r"such as kt\.adaptation\.methods\.(\w+)\(\)", str(told.value))[1] in methods.__all__
+
+
+@pytest.mark.parametrize("setting", [{"classifier": "svm"}, {"C": 0.1}])
+def test_a_setting_that_the_method_would_not_get_is_refused(setting):
+    with pytest.raises(RecipeError, match="'adapted': its method chooses classifier and C; leave them out"):
+        AdaptedProbe(method=methods.LinearTransport(), **setting)

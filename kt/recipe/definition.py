@@ -128,8 +128,8 @@ class AdaptedProbe(LinearProbe):
     other domain's, which have no labels.
 
     method: how, one of `kt.adaptation.methods`. stream: the name of the other domain's examples in the data
-    (`kt.data.Domains` calls them "target"). features, classifier, C and name: as for `LinearProbe`; a method of its own
-    may not use classifier and C.
+    (`kt.data.Domains` calls them "target"). features and name: as for `LinearProbe`. The method chooses the
+    classifier and its penalty, so `classifier` and `C` are refused.
 
     Nothing that is known without the other domain's labels can compare its weights with those of earlier steps, so they
     replace them. Put it behind the steps that learn from the source alone.
@@ -146,6 +146,8 @@ class AdaptedProbe(LinearProbe):
                 f"AdaptedProbe {self.name!r}: method is {shown(self.method)}; expected how to adapt, such as "
                 "kt.adaptation.methods.CorrelationAlignment()."
             )
+        if self.classifier != "softmax" or self.C is not None:
+            raise RecipeError(f"AdaptedProbe {self.name!r}: its method chooses classifier and C; leave them out.")
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ class Prototypes:
     examples that it assigns to the class with the lowest entropy. There is no bias, as in the paper. Features are
     standardised by the source, as kt's classifiers see them. Other than in the paper, prototypes are multiplied by the
     mean length of the classifier's weights, so that probabilities are about as sure as before. per_class: the most
-    target examples of a class, 1 or more. It hurts if the source classifier is wrong where it is sure, and costs a
-    little if the domains don't differ, because prototypes ignore how features go together.
+    target examples of a class, 1 or more. It hurts if the source classifier is wrong where it is sure, and if
+    only a combination of features tells classes apart, because prototypes ignore how features go together.
     """
 
     per_class: int = 20

@@ -22,7 +22,7 @@ class SubspaceAlignment:
 
     Each domain is centred at its own mean. dimensions: of both subspaces, 1 or more; None takes as many as hold 95% of
     the variance of the domain that needs fewer. It hurts if classes differ in directions of little variance, which the
-    subspaces leave out.
+    subspaces leave out, and if the domains hold the classes in other shares, because these move the mean.
     """
 
     dimensions: int | None = None
