@@ -13,9 +13,11 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.special import entr, softmax
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from kt.adaptation.density import density_ratio
 from kt.adaptation.features import checked, drawn
+from kt.adaptation.methods.ot_map import LinearTransport
 from kt.base.metrics import CONFIDENCE
 from kt.errors import DataError, RecipeError, did_you_mean
 from kt.linear import Linear, folds_of
@@ -102,6 +104,26 @@ def circular(adapted: Adapted) -> float:
     )
     guesses = answered[back.scores(source).argmax(axis=1)]
     return float(balanced_accuracy_score(labels, guesses))
+
+
+def reverse_neighbours(adapted: Adapted, *, neighbours: int = 5) -> float:
+    """Reverse validation by nearest neighbours: their balanced accuracy on the source, from the target's answers.
+
+    `circular` goes back by the method itself, which favours methods that undo themselves: a map to the target and back
+    gives high accuracy whatever became of the classes. Here all methods go back in the same way. The source is moved
+    to the target by `LinearTransport`, and each source example gets the answer of the majority of its nearest target
+    examples. neighbours: 1 or more. From 0 to 1. A classifier that answers one class always has 1 / classes. It
+    supposes that the classes have about the same shares in both domains.
+    """
+    if neighbours < 1:
+        raise RecipeError(f"reverse_neighbours needs 1 neighbour or more, not {neighbours}.")
+    source, labels, target = adapted.arrays
+    answers = adapted.classifier.scores(target).argmax(axis=1)
+    if len(np.unique(answers)) == 1:
+        return 1 / adapted.classes
+    moved, _ = LinearTransport().align(source, target)
+    nearest = KNeighborsClassifier(min(neighbours, len(target))).fit(target, answers)
+    return float(balanced_accuracy_score(labels, nearest.predict(moved)))
 
 
 def importance_weighted(adapted: Adapted) -> float:
@@ -192,19 +214,22 @@ VALIDATORS: Mapping[str, Callable[[Adapted], float]] = {
     "entropy": entropy,
     "soft_neighbourhood": soft_neighbourhood,
     "mix": mix,
+    "reverse_neighbours": reverse_neighbours,
 }
 """The validators by name."""
 
 
-def choose(candidates: Sequence[str], scores: npt.ArrayLike, *, confidence: float = CONFIDENCE) -> str:
+def choose(
+    candidates: Sequence[str], scores: npt.ArrayLike, *, confidence: float = CONFIDENCE, looks: int | None = None
+) -> str:
     """The candidate to use: "none", unless another is better by more than chance.
 
     candidates: names of methods, "none" among them. scores: `[candidates, repeats]`, a validator's, higher is better,
     where each repeat is of another seed or another part of the data, the same for all candidates. The candidate with
     the highest mean is compared with "none" repeat by repeat, by Student's one-sided paired t-test. The level, 1 -
-    confidence, is divided by the number of candidates besides "none", since the best of many seems good by chance
-    (Bonferroni). So a single repeat always gives "none". Repeats that share data vary too little, which makes the test
-    too easy.
+    confidence, is divided by `looks`, since the best of many seems good by chance (Bonferroni); by default that is the
+    number of candidates besides "none". So a single repeat always gives "none". Repeats that share data vary too
+    little, which makes the test too easy.
 
     Raises RecipeError if "none" is missing, names repeat or confidence isn't between 0 and 1, and DataError if the
     scores don't fit or are not finite.
@@ -228,5 +253,6 @@ def choose(candidates: Sequence[str], scores: npt.ArrayLike, *, confidence: floa
     if repeats < 2 or gain.mean() <= 0:
         return NONE
     error = float(gain.std(ddof=1)) / np.sqrt(repeats)
-    least = float(stats.t.ppf(1 - (1 - confidence) / max(1, len(candidates) - 1), repeats - 1))
+    looks = max(1, len(candidates) - 1) if looks is None else looks
+    least = float(stats.t.ppf(1 - (1 - confidence) / looks, repeats - 1))
     return candidates[best] if gain.mean() > least * error else NONE

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--seeds", default="3", show_default=True, metavar="N|A,B,...",
     help="The number of seeds, counted from the recipe's, or a list of seeds; at least 3.",
 )  # fmt: skip
-@click.option("--validator", metavar="NAME", help="What chooses without target labels. Default: circular.")
+@click.option("--validator", metavar="NAME", help="What chooses without target labels. Default: reverse_neighbours.")
 @click.option("--write", type=click.Path(path_type=Path), metavar="RECIPE", help="Write the chosen recipe here.")
 @resume_option
 @force_option

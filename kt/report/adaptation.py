@@ -54,7 +54,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     if chosen is None:
         return ["No choice yet: that takes every method with every seed."]
     names = titles(results)
-    by = f"Chosen by the validator {results['validator']}, without labels of the target."
+    by = _by(results)
     if results["verdict"] is None:
         head = (
             f"{_capital(names[chosen])} is chosen. Whether it helps is not known: the target has no labels"
@@ -63,6 +63,19 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         )
         return [f"{head}.", by]
     return [_headline(results, names), *_evidence(results, names), by]
+
+
+def _by(results: Mapping[str, Any]) -> str:
+    """How the choice was made, without labels of the target."""
+    many = _nouns(results).many
+    if results["difference"] == "none":
+        return f"The {many} of both domains look alike by all that can be told, so there is nothing to adapt to."
+    if results["difference"] == "shares":
+        return (
+            f"The {many} of each class look alike in both domains; only the shares of the classes seem to differ. Most "
+            "methods do harm then. kt predict --label-shift corrects scores for other shares."
+        )
+    return f"Chosen by the validator {results['validator']}, without labels of the target."
 
 
 def _headline(results: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from kt.base.run_folder import ADAPTATION, ADAPTATION_PAGE
 from kt.recipe import describe
 from kt.report import plain
 from kt.report.adaptation import adaptation_page
+from kt.strategy.adapt.alike import ALIKE, OF_SHARES, difference
 from kt.strategy.adapt.candidates import Candidate
 from kt.strategy.adapt.ceiling import target_trained
 from kt.strategy.adapt.choice import chosen_by
@@ -24,9 +25,6 @@ from kt.strategy.paired import Estimate, Resamples
 
 FORMAT = 1
 """Increased when a key of `adapt.json` changes its meaning or is removed, not for a new key."""
-
-MOVED = 0.25
-"""The share of the target in other classes than the source's shares suggest, from which on a person is told."""
 
 Verdict = Literal["positive", "none", "negative"]
 
@@ -42,7 +40,8 @@ def write_adaptation(done: DomainComparison, *, finished: bool) -> dict[str, Any
 def adaptation_results(done: DomainComparison, *, finished: bool) -> dict[str, Any]:
     """The content of `adapt.json`."""
     whole = done.whole()
-    chosen = chosen_by(done.validator, whole) if finished else None
+    differ = _difference(done, whole) if finished else None
+    chosen = (NONE if differ in (ALIKE, OF_SHARES) else chosen_by(done.validator, whole)) if finished else None
     measured = _measured(done, whole) if done.labelled and whole else {}
     methods = [_row(done, candidate, whole, measured, chosen=chosen) for candidate in done.named]
     return {
@@ -51,6 +50,7 @@ def adaptation_results(done: DomainComparison, *, finished: bool) -> dict[str, A
         "seeds": [trial.seed for trial in next(iter(whole.values()), [])],
         "share": SHARE,
         "target": {"examples": len(done.splits.streams[done.stream]), "labelled": done.labelled},
+        "difference": differ,
         "validator": done.validator,
         "chosen": chosen,
         "verdict": _verdict(methods, chosen) if measured and chosen else None,
@@ -105,6 +105,15 @@ def _verdict(methods: Sequence[Mapping[str, Any]], chosen: str) -> Verdict:
         return verdict
     sure = {row["verdict"] for row in tried.values() if row["p_value"] < (1 - CONFIDENCE) / len(tried)}
     return "negative" if "negative" in sure and "positive" not in sure else "none"
+
+
+def _difference(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) -> str | None:
+    """How the domains differ, by the first seed's model; None if nothing is fitted."""
+    if NONE not in whole:
+        return None
+    seed = whole[NONE][0].seed
+    balanced = done.recipe.class_weight == "balanced"
+    return difference(done.sources[seed], classes=len(done.splits.classes), balanced=balanced, seed=seed)
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
@@ -198,13 +207,4 @@ def _cautions(done: DomainComparison, whole: Mapping[str, Sequence[Trial]], chos
         )
     if chosen is None and whole and len(done.trials) == len(done.named) * len(done.seeds):
         notes.append(f"The validator {done.validator} can't judge every method here, so nothing was chosen.")
-    if NONE in whole:
-        shares = np.mean([trial.shares for trial in whole[NONE]], axis=0)
-        moved = 0.5 * np.abs(shares - np.array(_shares(done))).sum()
-        if moved > MOVED:
-            notes.append(
-                f"Without adaptation, {moved:.0%} of the target get other classes than the source's shares suggest. "
-                "Either the classes have other shares in the target, which makes most methods do harm, or the "
-                "domains differ so much that answers are wrong."
-            )
     return notes
