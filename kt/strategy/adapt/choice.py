@@ -13,8 +13,8 @@ VALIDATOR = "reverse_neighbours"
 SURE = 0.9
 """How sure it must be that the best candidate is better than none.
 
-The level is not divided by the number of candidates: a wrong choice between candidates that seem alike costs little, and
-a method that is not chosen costs all that it would have gained.
+The level is not divided by the number of candidates: a wrong choice between candidates that seem alike costs little,
+and a method that is not chosen costs all that it would have gained.
 """
 
 
