@@ -12,11 +12,12 @@ import pytest
 from conftest import draw, kt
 from PIL import Image
 
-from kt.export.artifact import open_artifact
+from kt.export.artifact import keep_kind, open_artifact
 from kt.export.formats.format import Details, HeldOut
 from kt.export.formats.saved_model import REFERENCE, SavedModel
 from kt.export.formats.tflite import TFLite
 from kt.kinds.carried import ASIDE
+from kt.kinds.rows.kind import Column, Rows
 
 LABELS = ("blue", "green", "red")
 HUES = {"red": 0, "green": 1, "blue": 2}
@@ -187,6 +188,27 @@ def test_a_run_and_its_release_carry_the_same_held_out_examples(ran, kt_ends, tm
         change=lambda image: image.point(lambda value: value // 3),
     )
     assert json.loads(kt_ends("drift", run, dark, "--json")[1])["verdict"] == "drift"
+
+
+def test_rows_of_a_table_are_judged_too_and_called_rows(kt_ends, tmp_path):
+    kind = Rows((Column("width"), Column("height")))
+    given = keras.Input((2,), name="rows")
+    network = keras.Model(given, keras.layers.Dense(2, activation="softmax")(keras.layers.Dense(6, "tanh")(given)))
+    path = SavedModel().make(network, tmp_path, details=Details("cider", ("a", "b"), kind=kind))
+    keep_kind(path, kind)
+    random = np.random.default_rng(0)
+    cells = random.normal(size=(200, 2)).astype(np.float32)
+    artifact = open_artifact(path)
+    labels = artifact.scores(cells).argmax(axis=1)
+    SavedModel().remember(path, artifact, HeldOut(cells[:150], labels[:150], tuple(map(str, range(150)))))
+    for name, rows in {"alike": cells[150:], "moved": cells[150:] + 2}.items():
+        lines = "".join(f"{width},{height}\n" for width, height in rows)
+        (tmp_path / f"{name}.csv").write_text(f"width,height\n{lines}", encoding="utf-8")
+    assert json.loads(kt_ends("drift", path, tmp_path / "alike.csv", "--json")[1])["verdict"] == "none"
+    code, out, _ = kt_ends("drift", path, tmp_path / "moved.csv")
+    assert (code, out.startswith("drift: 50 rows against 150 held-out ones")) == (0, True)
+    assert "picture" not in out
+    assert f"{tmp_path / 'moved.csv'}:" in out
 
 
 # --------------------------------------------------------------------------------------------------------- label shift

@@ -90,6 +90,14 @@ def test_encoded_pictures_are_watched_too_and_the_answers_are_those_of_the_model
     assert len(answer.json()["predictions"]) == 2
 
 
+def test_the_signature_with_features_is_the_server_s_own(server: Running) -> None:
+    listed = server.get("/v1/models/tiny/metadata").json()["metadata"]["signature_def"]["signature_def"]
+    assert {"serving_default", "pixels"} <= set(listed)
+    assert "features" not in listed
+    refused = server.post(json={"signature_name": "features", "instances": some_pixels(1, seed=1).tolist()})
+    assert (refused.status_code, "not found in signature def" in refused.json()["error"]) == (400, True)
+
+
 def test_a_judgement_is_kept_for_a_while(watched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = []
     real = answers.judge

@@ -80,7 +80,9 @@ def gaussians(squared: Floats) -> Floats:
     middle = float(np.median(squared[np.triu_indices(len(squared), 1)]))
     if middle <= 0:  # most examples are copies of each other; any positive width is as good
         middle = float(squared.max()) or 1.0
-    kernel: Floats = np.mean([np.exp(squared / (-2 * multiple**2 * middle)) for multiple in MULTIPLES], axis=0)
+    kernel = np.zeros_like(squared)
+    for multiple in MULTIPLES:
+        kernel += np.exp(squared / (-2 * multiple**2 * middle)) / len(MULTIPLES)
     np.fill_diagonal(kernel, 0.0)
     return kernel
 

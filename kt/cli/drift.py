@@ -38,7 +38,9 @@ def command(
     fail: bool,
     as_json: bool,
 ) -> None:
-    """Tell whether pictures still come like those that a model was measured on. They need no labels.
+    """Tell whether new pictures are still like the old ones.
+
+    They need no labels.
 
     MODEL is saved_models/NAME (its newest version), one version of it, or a run. PICTURES are files, folders and zips,
     or tables for a model of rows. They are compared with the validation and test pictures that the model carries as

@@ -38,7 +38,7 @@ MOST_RESAMPLED = 2000
 """The resamples of the bootstrap that gives the intervals, and the most new examples that are resampled."""
 
 _FLOOR = 1e-6
-_STEPS = 2000
+_STEPS, _SETTLED, _SETTLED_AGAIN, _RESTART = 2000, 1e-7, 1e-5, 1e-3
 _PULL = 0.1
 """How strongly the calibration is drawn to none at all, in nats; so it is finite where no held-out answer is wrong."""
 
@@ -123,22 +123,23 @@ def _estimated(reference: Reference, seen: npt.NDArray[np.float32], groups: Ints
         one, other = _resampled(reference_units, random), few[_resampled(new_units, random)]
         again = _calibrated(_logits(scores[one]), labels[one], start=calibration, steps=10)
         before = np.bincount(labels[one], minlength=classes) / len(one)
-        drawn.append(_fitted(again, before, seen[other], settled=1e-4).after)
+        drawn.append(_fitted(again, before, seen[other], start=correct.after).after)
     tail = 100 * (1 - CONFIDENCE) / 2
     intervals = np.percentile(drawn, [tail, 100 - tail], axis=0).T
     return ClassShares(correct.before, correct.after, intervals, correct)
 
 
 def _fitted(
-    calibration: Floats, before: Floats, scores: npt.NDArray[np.float32], *, settled: float = 1e-7
-) -> Correction:  # fmt: skip
+    calibration: Floats, before: Floats, scores: npt.NDArray[np.float32], *, start: Floats | None = None
+) -> Correction:
     """The correction for the shares with the highest likelihood, by expectation maximisation.
 
-    settled: it ends when no share changes by more.
+    start: shares from which fewer steps are needed, as for a resample; unless given, those before.
     """
     factor, offsets = float(np.exp(calibration[0])), calibration[1:]
     ratios = softmax(_logits(scores) * factor + offsets, axis=1) / np.maximum(before, _FLOOR)
-    shares = before
+    # A share of 0 could never grow again.
+    shares, settled = (before, _SETTLED) if start is None else (np.maximum(start, _RESTART), _SETTLED_AGAIN)
     for _ in range(_STEPS):
         weighted = ratios * shares
         after = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -53,8 +53,10 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
     """The distance of each new example, and how unlikely it is by chance. The reference has two groups or more."""
     held_out = unit(reference.seen.features)
     own = independent(reference.groups, seed=seed)
-    _, others = _nearest(held_out[own], held_out, same=reference.groups[own][:, None] == reference.groups[None])
-    first, distances = _nearest(unit(seen.features), held_out)
+    _, others = _nearest(
+        reference.seen.features[own], held_out, same=reference.groups[own][:, None] == reference.groups[None]
+    )
+    first, distances = _nearest(seen.features, held_out)
     reached = len(own) - np.searchsorted(np.sort(others), distances, side="left")
     p, rate = (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own)))
     return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
@@ -67,15 +69,17 @@ def unit(features: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(rows / np.where(length > 0, length, 1.0))
 
 
-def _nearest(rows: Floats, held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+def _nearest(
+    rows: npt.NDArray[np.float16], held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None
+) -> tuple[Floats, Floats]:
     """The distance of each row to the nearest held-out example, and to the `NEIGHBOURS`-th or the last that there is.
 
-    same: `[rows, held-out]`, which ones do not count.
+    held_out: of length 1. same: `[rows, held-out]`, which ones do not count. Works in blocks, since rows may be many.
     """
     result = np.empty((2, len(rows)))
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
-        near = rows[block] @ held_out.T
+        near = unit(rows[block]) @ held_out.T
         if same is not None:
             near[same[block]] = -np.inf
         near = -np.sort(-near, axis=1)[:, :NEIGHBOURS]

@@ -70,11 +70,8 @@ def export_run(
     # In the run's folder, not the system's temporary folder, which may be small and would keep a killed run's files.
     with scratch(out, WORK) as folder:
         folder.mkdir()
-        shown, validation, held_out = (
-            representative(splits.train),
-            representative(splits.validation),
-            held_out_of(splits),
-        )
+        shown, validation = representative(splits.train), representative(splits.validation)
+        held_out = held_out_of(splits)
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.examples,
             "labels": splits.test.labels,

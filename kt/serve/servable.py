@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.formats.saved_model import SavedModelArtifact
+from kt.export.formats.saved_model import FEATURES, SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
 from kt.predict.scorer import choose
@@ -112,8 +112,9 @@ def _window(artifact: Any, size: int) -> tuple[Window | None, str]:
         return None, "a .tflite file gives no features; --engine tensorflow serves the SavedModel, which does"
     try:
         return Window(artifact.reference(), size=size), ""
-    except ReleaseError as error:
-        return None, str(error)
+    except ReleaseError as error:  # it names files, which are not for clients
+        log.info("no drift is looked for", extra={"error": str(error)})
+        return None, "it carries no held-out pictures to compare with; export its run again: kt export RUN"
 
 
 def _card(folder: Path) -> dict[str, Any]:
@@ -131,11 +132,12 @@ def _sizes(largest: int) -> list[int]:
 
 
 def _signature_defs(folder: Path, size: tuple[int, int], num_classes: int) -> dict[str, Any]:
-    """The SavedModel's own signatures; for a TFLite file, which has none, those that its SavedModel would have."""
+    """The SavedModel's own signatures that clients can ask; for a TFLite file those that its SavedModel would have."""
     file = folder / "saved_model.pb"
     if file.is_file():
         saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-        return {name: signature for graph in saved.meta_graphs for name, signature in graph.signature_def.items()}
+        signatures = [pair for graph in saved.meta_graphs for pair in graph.signature_def.items()]
+        return {name: signature for name, signature in signatures if name != FEATURES}
     inputs = {
         FROM_BYTES: _tensor_info("image_bytes", types_pb2.DT_STRING, [-1]),
         FROM_PIXELS: _tensor_info("pixels", types_pb2.DT_UINT8, [-1, *size, 3]),
