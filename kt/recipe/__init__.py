@@ -5,7 +5,18 @@ read.
 """
 
 from kt.recipe.contracts import Adaptation, Answers, Objective, ObjectiveWithLayers, Step
-from kt.recipe.definition import ALL, TOP, AdaptedProbe, LinearProbe, Phase, Recipe, depths_of, epochs_of, streams_of
+from kt.recipe.definition import (
+    ALL,
+    TOP,
+    AdaptedProbe,
+    AdaptiveBatchNorm,
+    LinearProbe,
+    Phase,
+    Recipe,
+    depths_of,
+    epochs_of,
+    streams_of,
+)
 from kt.recipe.description import describe
 from kt.recipe.exports import EXPORTS, Format
 from kt.recipe.field_types import check_types
@@ -18,6 +29,7 @@ __all__ = [
     "TOP",
     "Adaptation",
     "AdaptedProbe",
+    "AdaptiveBatchNorm",
     "Answers",
     "Format",
     "LinearProbe",
