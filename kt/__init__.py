@@ -8,7 +8,7 @@ from kt.heads import Classifier
 from kt.parts.augment import CutMix, FeatureAugmentation, MixUp, RandAugment, Views
 from kt.parts.objectives import Cdan, Coral, Dann, Mcc, Mmd
 from kt.parts.schedules import Cosine, LayerwiseDecay
-from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, Format, LinearProbe, Phase, Recipe
+from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, Format, LinearProbe, Phase, Recipe, Shot
 
 try:
     __version__ = version("kt-transfer")
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptedProbe", "AdaptiveBatchNorm", "Cdan", "Classifier", "Coral", "Cosine", "CutMix", "Dann",
     "FeatureAugmentation", "Format", "LayerwiseDecay", "LinearProbe", "Mcc", "MixUp", "Mmd", "Phase", "RandAugment",
-    "Recipe", "Result", "Views", "__version__", "train",
+    "Recipe", "Result", "Shot", "Views", "__version__", "train",
 ]  # fmt: skip
 
 

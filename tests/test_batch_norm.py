@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from conftest import facts_from, on_each_backend
 from test_adapted import AWAY, DOMAINS
 from test_probe import built_of, deep, pooled
 from test_train import SPLITS, tiny
@@ -173,10 +172,3 @@ def test_streams_that_cannot_be_are_told():
     recipe = recipe_of(AdaptiveBatchNorm("elsewhere"))
     with pytest.raises(RecipeError, match="A step wants pictures of 'elsewhere'"):
         trained(recipe)
-
-
-@on_each_backend
-def test_every_backend_gives_the_same_statistics(backend):
-    told, _ = facts_from("unlabelled_facts.py", backend=backend)
-    assert told["backend"] == backend
-    assert told["furthest"] < 1e-5

@@ -5,23 +5,13 @@ read.
 """
 
 from kt.recipe.contracts import Adaptation, Answers, Objective, ObjectiveWithLayers, Step
-from kt.recipe.definition import (
-    ALL,
-    TOP,
-    AdaptedProbe,
-    AdaptiveBatchNorm,
-    LinearProbe,
-    Phase,
-    Recipe,
-    depths_of,
-    epochs_of,
-    streams_of,
-)
+from kt.recipe.definition import ALL, TOP, AdaptedProbe, LinearProbe, Phase, Recipe, depths_of, epochs_of, streams_of
 from kt.recipe.description import describe
 from kt.recipe.exports import EXPORTS, Format
 from kt.recipe.field_types import check_types
 from kt.recipe.loading import Loaded, is_recipe, load, load_text, summary_of
 from kt.recipe.settings import override
+from kt.recipe.unlabelled import AdaptiveBatchNorm, Shot
 
 __all__ = [
     "ALL",
@@ -38,6 +28,7 @@ __all__ = [
     "ObjectiveWithLayers",
     "Phase",
     "Recipe",
+    "Shot",
     "Step",
     "check_types",
     "depths_of",

@@ -198,8 +198,8 @@ class Recipe:
         first = next((step for step in self.phases if not isinstance(step, AdaptiveBatchNorm)), None)
         if isinstance(first, Shot):
             raise RecipeError(
-                f"Recipe: {first.name!r} keeps the classifier, and no step before it has trained one; put a LinearProbe "
-                "or a Phase before it."
+                f"Recipe: {first.name!r} keeps the classifier, and no step before it has trained one; put a "
+                "LinearProbe or a Phase before it."
             )
         names = [phase.name for phase in self.phases]
         if twice := {name for name in names if names.count(name) > 1}:

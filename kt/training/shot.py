@@ -46,8 +46,8 @@ class SourceFree(keras.Model):  # type: ignore[misc]  # keras ships no types
         del x, sample_weight, training
         entropy, diversity = entropy_and_diversity(y_pred)
         logarithms = keras.ops.log_softmax(keras.ops.cast(y_pred, "float32"))
-        cross_entropy = -keras.ops.mean(keras.ops.sum(y * logarithms, axis=-1))
-        return entropy - self._step.diversity * diversity + self._step.weight * cross_entropy
+        agreement = keras.ops.sum(keras.ops.cast(y, "float32") * logarithms, axis=-1)
+        return entropy - self._step.diversity * diversity - self._step.weight * keras.ops.mean(agreement)
 
 
 def pseudo_labels(features: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -95,8 +95,8 @@ def move_towards(step: Shot, session: Session) -> PhaseResult:
     answer, model = by_backend(answering), SourceFree(answering, last, step)
     order = Order(len(inputs), splits.batch_size, seed=(recipe.seed, session.index))
     history: dict[str, list[float]] = {}
-    bar = progress_bar(step.name, step.epochs, unit="epochs")
-    with _head_frozen(built), freeze.inference_where_frozen(built.model), bar:
+    waiting = progress_bar(step.name, step.epochs, unit="epochs")
+    with _head_frozen(built), freeze.inference_where_frozen(built.model), waiting as bar:
         trains = freeze.count_trainable(built.model, built.backbone)
         optimizer = step.optimizer(step.lr) if step.optimizer else keras.optimizers.Adam(step.lr)
         model.compile(optimizer=optimizer, jit_compile=by_xla())

@@ -11,7 +11,7 @@ from kt.base.console import progress_bar, say
 from kt.base.numbers import duration
 from kt.freeze import inference_where_frozen
 from kt.linear import Linear
-from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, LinearProbe, Phase
+from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, LinearProbe, Phase, Shot
 from kt.training.batch_norm import renew_statistics
 from kt.training.batches import Order, batches, training_batches
 from kt.training.checkpoints import seed_anew, seed_states
@@ -21,6 +21,7 @@ from kt.training.layer_rates import rates_of
 from kt.training.probe import fit_adapted, fit_probe, used
 from kt.training.results import JUDGED_BY, PhaseResult
 from kt.training.session import Session
+from kt.training.shot import move_towards
 from kt.training.watch import Watch
 
 
@@ -103,6 +104,11 @@ def _(step: AdaptiveBatchNorm, session: Session) -> PhaseResult:
         f"{figures['val_loss']:.4f}"
     )
     return result
+
+
+@take.register
+def _(step: Shot, session: Session) -> PhaseResult:
+    return move_towards(step, session)
 
 
 def _told(session: Session, solved: Linear, figures: Mapping[str, float], *, classifier: str) -> PhaseResult:

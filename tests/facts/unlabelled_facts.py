@@ -1,14 +1,16 @@
-"""What is computed from examples without labels, on one backend: BatchNormalization's statistics; one line of JSON."""
+"""What is computed from examples without labels, on one backend: statistics, and SHOT's loss; one line of JSON."""
 
 import json
 
 import keras
 import numpy as np
+from digits import by_difference, gradient
 
-from kt import AdaptiveBatchNorm, Classifier, Recipe
+from kt import AdaptiveBatchNorm, Classifier, Recipe, Shot
 from kt.kinds.pictures.kind import Pictures
 from kt.network.model import build
 from kt.training.batch_norm import batch_norms, renew_statistics
+from kt.training.shot import SourceFree
 
 
 def small(include_top, weights, input_shape):
@@ -45,4 +47,45 @@ def furthest_statistics():
     return furthest
 
 
-print(json.dumps({"backend": keras.backend.backend(), "furthest": furthest_statistics()}))
+LOGITS = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+LABELS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
+
+
+def loss_of(logits):
+    """The step's loss for logits, as a tensor."""
+    model = SourceFree(None, None, Shot(trainable=lambda backbone: None, epochs=1, lr=0.1, weight=0.3))
+    return model.compute_loss(y=keras.ops.convert_to_tensor(LABELS), y_pred=logits)
+
+
+def furthest_gradient():
+    """The largest difference between the gradient of the loss and its finite differences."""
+    return float(np.abs(gradient(loss_of, LOGITS) - by_difference(loss_of, LOGITS)).max())
+
+
+def classes_after(diversity):
+    """How many classes a scaled input is in after training: more begin in one class, and the loss decides."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((2,))
+    moved = keras.layers.Dense(2, kernel_initializer="identity", bias_initializer="zeros", name="moved")(inputs)
+    last = keras.layers.Dense(2, activation="softmax", kernel_initializer="identity", trainable=False, name="scores")
+    step = Shot(trainable=lambda backbone: None, epochs=1, lr=0.1, weight=0.0, diversity=diversity)
+    model = SourceFree(keras.Model(inputs, [last(moved), moved]), last, step)
+    model.compile(optimizer=keras.optimizers.Adam(0.05), jit_compile=keras.backend.backend() == "jax")
+    points = np.array([[2, 0], [1.5, 0], [1, 0], [0.3, 0], [0.1, 0.2], [0, 0.3]], np.float32)
+    for _ in range(300):
+        model.train_on_batch(points, np.zeros((6, 2), np.float32))
+    logits = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(points)))
+    return len(set(logits.argmax(axis=1).tolist()))
+
+
+told = {"with": classes_after(1.0), "without": classes_after(0.0)}
+print(
+    json.dumps(
+        {
+            "backend": keras.backend.backend(),
+            "furthest": furthest_statistics(),
+            "gradient": furthest_gradient(),
+            "classes": told,
+        }
+    )
+)
