@@ -1,6 +1,23 @@
 """Good apples from bad ones, learned from one camera's pictures and needed on another's.
 
-MEASURED
+The source is drawn apples. The target is other drawn apples as a worse camera sees them; `--target` takes photos in its
+place. Training sees the target's pictures without labels.
+
+Balanced accuracy on the target's test pictures, with its 95% interval; one drawing of the apples, seed 0, settings as
+below and never tuned:
+
+                                                     the other camera           photos (Fruits-360)
+    probe on the source alone                        0.750 (0.687 to 0.813)     0.660 (0.514 to 0.811)
+    LinearTransport (this recipe)                    0.750 (0.681 to 0.819)     0.667 (0.525 to 0.821)
+    AdaptiveBatchNorm of the source, probe, target   0.800 (0.731 to 0.856)     0.616 (0.504 to 0.745)
+    Shot(last_blocks(2), epochs=5, lr=1e-4)          0.569 (0.494 to 0.650)     0.421 (0.160 to 0.678)
+
+No gain is certain: the intervals of the first three overlap. AdaptiveBatchNorm may help where light and focus differ,
+and did not on photos. Shot does harm: its clusters are not good and bad apples. The photos are 800 frames of only 8
+apples, on white; the target's stream was 1,919 frames of others. A few labelled photos would do more.
+
+    kt run recipes/apples_adapted.py                offline; the first time it draws 1,200 apples
+    kt run recipes/apples_adapted.py --target my_photos/
 """
 
 from dataclasses import dataclass, replace

@@ -9,8 +9,10 @@ from conftest import facts_from, on_each_backend
 from test_adapted import AWAY, DOMAINS
 from test_batch_norm import recipe_of, trained
 from test_probe import built_of
+from test_train import part
 
 from kt import AdaptiveBatchNorm, LinearProbe, Phase, Shot, training
+from kt.data.splits import Part
 from kt.errors import RecipeError, TrainingError
 from kt.freeze import frozen, last_blocks
 from kt.network import model
@@ -107,6 +109,27 @@ def test_asking_twice_gives_the_same_and_a_step_that_was_killed_begins_again(tmp
     again, *_ = trained(recipe, steps=tmp_path)
     for ours, theirs in zip(built.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_shifted_domain_is_answered_better_and_without_diversity_all_ends_in_one_class():
+    away = part(40, 7)
+    brighter = np.clip(away.examples.astype(int) + 25, 0, 255).astype(np.uint8)
+    shifted = dataclasses.replace(DOMAINS, streams={"target": Part(brighter, away.names)})
+    right, classes = [], []
+    for phases in (
+        [LinearProbe()],
+        [LinearProbe(), shot(epochs=10, lr=3e-3)],
+        [LinearProbe(), shot(epochs=10, lr=3e-3, weight=0.0, diversity=0.0)],
+    ):
+        training.seed_everything(0)
+        recipe = recipe_of(*phases)
+        built = built_of(recipe)
+        training.train(built, recipe, shifted)
+        answers = model.predict(built.model, brighter).argmax(axis=1)
+        right.append(np.mean(answers == away.labels))
+        classes.append(len(set(answers.tolist())))
+    assert right[1] > right[0]
+    assert classes[1:] == [2, 1]
 
 
 def test_flags_of_the_head_are_restored():
