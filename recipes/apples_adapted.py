@@ -13,8 +13,8 @@ below and never tuned:
     Shot(last_blocks(2), epochs=5, lr=1e-4)          0.569 (0.494 to 0.650)     0.421 (0.160 to 0.678)
 
 No gain is certain: the intervals of the first three overlap. AdaptiveBatchNorm may help where light and focus differ,
-and did not on photos. Shot does harm: its clusters are not good and bad apples. The photos are 800 frames of only 8
-apples, on white; the target's stream was 1,919 frames of others. A few labelled photos would do more.
+and did not on photos. Shot does harm; probably its clusters are not those of good and bad apples. The photos are 800
+frames of only 8 apples, on white; the target's stream was 1,919 frames of others.
 
     kt run recipes/apples_adapted.py                offline; the first time it draws 1,200 apples
     kt run recipes/apples_adapted.py --target my_photos/
