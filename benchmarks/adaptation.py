@@ -1,12 +1,12 @@
-"""Which validator chooses a way to adapt best: every method and validator of kt on pairs of domains, with target labels.
+"""Which validator best chooses a way to adapt: kt's methods and validators on pairs of domains with target labels.
 
     python benchmarks/adaptation.py ../shared/data --out benchmarks/adaptation.json
     python benchmarks/adaptation.py ../shared/data --out benchmarks/adaptation.json --table
 
-`kt.strategy.adapt` does the work, so this is what `kt adapt` does. Features: the pooled output of MobileNetV2, frozen, at
-128 pixels (digits: 64). Each pair's result goes to --out as soon as it is there, and is not computed again. The target is
-split in train, whose labels nobody sees, and test (2/5). --table prints what each validator loses against the best method
-and how often it ends below no adaptation, over pairs and over pairs and seeds.
+`kt.strategy.adapt` does the work, so this is what `kt adapt` does. Features: the pooled output of MobileNetV2, frozen,
+at 128 pixels (digits: 64). Each pair's result goes to --out as soon as it is there, and is not computed again. The
+target is split in train, whose labels nobody sees, and test (2/5). --table prints what each validator loses against the
+best method, and how often it ends below no adaptation.
 """
 
 import argparse

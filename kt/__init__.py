@@ -8,7 +8,7 @@ from kt.heads import Classifier
 from kt.parts.augment import CutMix, FeatureAugmentation, MixUp, RandAugment, Views
 from kt.parts.objectives import Cdan, Coral, Dann, Mcc, Mmd
 from kt.parts.schedules import Cosine, LayerwiseDecay
-from kt.recipe import AdaptedProbe, Format, LinearProbe, Phase, Recipe
+from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, Format, LinearProbe, Phase, Recipe, Shot
 
 try:
     __version__ = version("kt-transfer")
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from kt.interactive import Result, train
 
 __all__ = [
-    "AdaptedProbe", "Cdan", "Classifier", "Coral", "Cosine", "CutMix", "Dann", "FeatureAugmentation", "Format",
-    "LayerwiseDecay", "LinearProbe", "Mcc", "MixUp", "Mmd", "Phase", "RandAugment", "Recipe", "Result", "Views",
-    "__version__", "train",
+    "AdaptedProbe", "AdaptiveBatchNorm", "Cdan", "Classifier", "Coral", "Cosine", "CutMix", "Dann",
+    "FeatureAugmentation", "Format", "LayerwiseDecay", "LinearProbe", "Mcc", "MixUp", "Mmd", "Phase", "RandAugment",
+    "Recipe", "Result", "Shot", "Views", "__version__", "train",
 ]  # fmt: skip
 
 

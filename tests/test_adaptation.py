@@ -824,3 +824,39 @@ def test_what_the_directions_leave_out_stays_as_it_is(monkeypatch):
     found = covariances.moved(source, target, functools.partial(recolouring, shrinkage=0.0))
     np.testing.assert_allclose(found[:, 3:], source[:, 3:], atol=0.5)
     np.testing.assert_allclose(found[:, 0].mean(), target[:, 0].mean(), atol=5.0)
+
+
+@pytest.mark.parametrize(("count", "width"), [(60, 200), (150, 40)])
+def test_subspaces_of_wide_and_of_many_rows_are_those_of_a_singular_value_decomposition(count, width):
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=(2 * count, 12)) * np.linspace(4, 1, 12) @ random.normal(size=(12, width))
+    rows = (hidden + random.normal(size=(2 * count, width)) + 50).astype(np.float32).astype(np.float64)
+    for dimensions in (None, 30):
+        found = bases(rows[:count], rows[count:], dimensions=dimensions)
+        for domain, directions in zip((rows[:count], rows[count:]), found, strict=True):
+            _, widths, known = np.linalg.svd(domain - domain.mean(axis=0), full_matrices=False)
+            taken = directions.shape[1]
+            np.testing.assert_allclose(np.abs(np.sum(known[:taken].T * directions, axis=0)), 1, atol=1e-9)
+            np.testing.assert_allclose(directions.T @ directions, np.eye(taken), atol=1e-12)
+        if dimensions is None:
+            shares = np.cumsum(widths**2) / np.sum(widths**2)
+            assert taken <= np.searchsorted(shares, 0.95) + 1
+
+
+def test_all_directions_of_nearly_flat_domains_are_orthonormal_and_rounding_is_no_direction():
+    random = np.random.default_rng(0)
+    flat = random.normal(size=(30, 5)) * [1, 1, 1e-3, 1e-5, 1e-9] @ random.normal(size=(5, 90))
+    own, _ = bases(flat, flat[::-1], dimensions=4)
+    np.testing.assert_allclose(own.T @ own, np.eye(4), atol=1e-9)
+    with pytest.raises(DataError, match="needs 5 dimensions in both domains, and one has 4"):
+        bases(flat, flat[::-1], dimensions=5)
+
+
+def test_the_cost_is_that_of_distances_pair_by_pair_also_far_from_the_origin():
+    random = np.random.default_rng(0)
+    source, target = random.normal(size=(20, 300)) + 1e4, random.normal(size=(30, 300)) + 1e4
+    target[0] = source[0]
+    by_pairs = ((source[:, None] - target) ** 2).sum(axis=-1)
+    found = relative_cost(source, target)
+    np.testing.assert_allclose(found, by_pairs / np.median(by_pairs), rtol=1e-9, atol=1e-10)
+    assert found.min() >= 0

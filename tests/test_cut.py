@@ -13,6 +13,7 @@ from kt import Classifier, Phase, Recipe, backbones, freeze, graph
 from kt.frozen.cut import Cut, Uncut, encoder, extension, find_cut, is_behind, tail
 from kt.kinds.pictures.kind import Pictures
 from kt.network import model
+from kt.network.model import Built
 
 SIZE = (96, 96)
 
@@ -282,3 +283,18 @@ def test_any_graph_is_cut_so_that_nothing_that_moves_is_stored_and_both_parts_ar
     inside = {id(leaf) for leaf in graph.leaves(built.backbone)}
     assert not any(freeze.moves(leaf) for leaf in graph.leaves(frozen) if id(leaf) in inside)
     check_both_parts(built, border, size=(16, 16))
+
+
+def test_a_tensor_that_crosses_two_cuts_goes_through_the_layers_between_them():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(3, 1, name="first")(inputs)
+    y = keras.layers.Conv2D(3, 1, name="second")(x)
+    z = keras.layers.Conv2D(3, 1, name="third")(y)
+    backbone = keras.Model(inputs, keras.layers.Add()([x, z]))
+    built = Built(backbone, backbone, None, inputs, backbone.outputs[0])
+    early, late = (Cut(tensors, in_head=False, name="cut") for tensors in ((x, y), (x, z)))
+    pixels = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    flat = [np.reshape(part, (2, -1)) for part in encoder(built, [early]).predict(pixels, verbose=0)]
+    through = extension(built, early, [late]).predict(np.concatenate(flat, axis=1), verbose=0)
+    for ours, theirs in zip(through, encoder(built, [late]).predict(pixels, verbose=0), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

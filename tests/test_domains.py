@@ -1,13 +1,18 @@
 """Two domains as one set of data: labels of the source to learn from, the target's for the figures at the end alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import make_folder
 from PIL import Image, ImageOps
 
-from kt.data import Domains, Folder, Records, Unlabelled
+from kt.data import Domains, Folder, Records, Split, Unlabelled
 from kt.errors import DataError, RecipeError
+from kt.recipe import load
 from kt.testing import check_source
+
+REPOSITORY = Path(__file__).parent.parent
 
 
 def folder(root, counts, **settings):
@@ -109,3 +114,16 @@ def test_rows_of_tables_are_domains_too(tmp_path):
     splits = Domains(source, table("b.csv", 100))()
     assert splits.streams["target"].examples.shape == (40, 2)
     assert splits.streams["target"].examples[0, 0] == 100
+
+
+def test_the_other_camera_of_the_recipe_sees_the_same_things_otherwise_and_always_the_same():
+    camera = type(load(REPOSITORY / "recipes" / "apples_adapted.py").recipe.data.target)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+    drawn = Split(pixels, np.array([0, 1, 0]), ("a", "b", "c"), ("a", "b", "c"))
+    seen = camera()._photographed(drawn, 0)
+    assert seen.examples.dtype == np.uint8 and seen.labels.tolist() == [0, 1, 0] and seen.names == drawn.names
+    means = seen.examples.mean(axis=(0, 1, 2))
+    assert means[2] < 0.7 * means[0] and means[0] < 0.9 * pixels.mean(), "yellow and dark"
+    np.testing.assert_array_equal(seen.examples, camera()._photographed(drawn, 0).examples)
+    plain = camera(yellow=0.0, dark=1.0, blur=0.0, noise=0.0)._photographed(drawn, 0)
+    assert np.abs(plain.examples.astype(int) - pixels).max() <= 1

@@ -291,9 +291,10 @@ def test_parts_are_frozen(part):
 # ------------------------------------------------------------------------------------------------- recipes that ship
 
 
-def test_ten_recipes_ship():
+def test_eleven_recipes_ship():
     names = [
         "apples",
+        "apples_adapted",
         "apples_svm",
         "augmented",
         "digits",

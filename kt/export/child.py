@@ -275,7 +275,7 @@ def _make_and_check(
             break
         if number == 0:
             tell(f"  {name}: {_of_try(first, nouns)}; it is made in other ways, and the best is kept")
-        folder = job.directory / f"{_TRY}{number}"
+        folder = job.directory / f"{_TRY}{number}_{kind.name}"  # other formats are made at the same time
         attempt = _attempt(gentler, job, model=model, evidence=evidence, folder=folder)
         tell(f"  {name}: {change}: {_of_try(attempt, nouns)}")
         tries.append(_tried(change, attempt))
@@ -287,8 +287,8 @@ def _make_and_check(
         if settled:
             break
     result = _kept(best.result, job.directory)
-    for folder in job.directory.glob(f"{_TRY}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for number in range(len(tries)):
+        shutil.rmtree(job.directory / f"{_TRY}{number}_{kind.name}", ignore_errors=True)
     return dataclasses.replace(result, tries=tuple(tries) if len(tries) > 1 else ())
 
 

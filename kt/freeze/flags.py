@@ -13,7 +13,10 @@ from kt.graph import leaves
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """What changes in a backbone during training, by id. layers: those that hold no others. weights: that train."""
+    """What changes in a backbone during training, by id. layers: those that hold no others. weights: all of theirs.
+
+    BatchNorm's statistics are among the weights, though they don't train.
+    """
 
     layers: frozenset[int] = frozenset()
     weights: frozenset[int] = frozenset()
@@ -35,7 +38,7 @@ def under(trainable: Callable[[Any], None], backbone: Any) -> Iterator[Moving]:
         trainable(backbone)
         yield Moving(
             frozenset(id(leaf) for leaf in leaves(backbone) if moves(leaf)),
-            frozenset(id(weight) for leaf in leaves(backbone) for weight in leaf.trainable_weights),
+            frozenset(id(weight) for leaf in leaves(backbone) if moves(leaf) for weight in leaf.weights),
         )
     finally:
         for layer, flag, momentum in before:  # parents first, since each sets those of its layers

@@ -161,15 +161,26 @@ def encoder(built: Built, cuts: Sequence[Cut]) -> Any:
     """The model from pixels uint8 `[N, H, W, 3]` to what crosses each cut, tensor after tensor."""
     if all(cut.in_head for cut in cuts):
         return _model(built.model.inputs, [tensor for cut in cuts for tensor in cut.tensors])
-    outputs = _through_backbone(built, built.backbone.inputs, cuts)(built.prepared)
+    outputs = _model(built.backbone.inputs, _inside(built, cuts))(built.prepared)
     return _model(built.model.inputs, _sorted(built, cuts, outputs))
 
 
 def extension(built: Built, source: Cut, cuts: Sequence[Cut]) -> Any:
     """The model from activations float32 `[N, D]` at a cut in the backbone to what crosses later cuts."""
     activations = keras.Input((source.width,), dtype="float32", name="rows")
-    outputs = _through_backbone(built, source.tensors, cuts)(_unpacked(activations, source))
+    outputs = _reached(source, activations, _inside(built, cuts))
     return _model([activations], _sorted(built, cuts, outputs))
+
+
+def within(built: Built, source: Cut | None, tensor: Any) -> tuple[Any, Any]:
+    """A model's symbolic input, and what a tensor of the backbone's graph is for it.
+
+    The input is that of the whole model, or activations float32 `[N, D]` at a cut in the backbone.
+    """
+    if source is None:
+        return built.model.input, _model(built.backbone.inputs, [tensor])(built.prepared)
+    activations = keras.Input((source.width,), dtype="float32", name="rows")
+    return activations, _reached(source, activations, [tensor])[0]
 
 
 def tail(built: Built, cut: Cut, outputs: Sequence[Any] | None = None) -> Any:
@@ -185,15 +196,28 @@ def tail(built: Built, cut: Cut, outputs: Sequence[Any] | None = None) -> Any:
     return _model([activations], keras.tree.flatten(scores))
 
 
-def _through_backbone(built: Built, sources: Sequence[Any], cuts: Sequence[Cut]) -> Any:
-    """The backbone from the sources to the cuts inside it, and to its end if a cut is in the head."""
+def _inside(built: Built, cuts: Sequence[Cut]) -> list[Any]:
+    """The backbone's tensors that cross the cuts inside it, and those at its end if a cut is in the head."""
     inside = [tensor for cut in cuts if not cut.in_head for tensor in cut.tensors]
-    end = built.backbone.outputs if any(cut.in_head for cut in cuts) else []
-    return _model(sources, [*inside, *end])
+    return [*inside, *(built.backbone.outputs if any(cut.in_head for cut in cuts) else [])]
+
+
+def _reached(source: Cut, activations: Any, tensors: Sequence[Any]) -> list[Any]:
+    """Tensors of the backbone's graph, computed from activations at a cut. One that crosses the cut itself is given."""
+    parts = keras.tree.flatten(_unpacked(activations, source))
+    known = {id(own): part for own, part in zip(source.tensors, parts, strict=True)}
+    wanted = [tensor for tensor in tensors if id(tensor) not in known]
+    if wanted:
+        used = {id(own) for node in nodes(source.tensors, wanted) for own in node.inputs}
+        needed = [own for own in source.tensors if id(own) in used]
+        inputs = [known[id(own)] for own in needed]
+        reached = keras.tree.flatten(_model(needed, wanted)(inputs[0] if len(inputs) == 1 else inputs))
+        known |= {id(own): part for own, part in zip(wanted, reached, strict=True)}
+    return [known[id(tensor)] for tensor in tensors]
 
 
 def _sorted(built: Built, cuts: Sequence[Cut], outputs: Any) -> list[Any]:
-    """The outputs of `_through_backbone` in the order of the cuts; cuts in the head are computed from the last one."""
+    """The tensors of `_inside` in the order of the cuts; cuts in the head are computed from the last one."""
     left = keras.tree.flatten(outputs)
     tensors: list[Any] = []
     for cut in cuts:

@@ -11,6 +11,7 @@ from kt.recipe.exports import EXPORTS, Format
 from kt.recipe.field_types import check_types
 from kt.recipe.loading import Loaded, is_recipe, load, load_text, summary_of
 from kt.recipe.settings import override
+from kt.recipe.unlabelled import AdaptiveBatchNorm, Shot
 
 __all__ = [
     "ALL",
@@ -18,6 +19,7 @@ __all__ = [
     "TOP",
     "Adaptation",
     "AdaptedProbe",
+    "AdaptiveBatchNorm",
     "Answers",
     "Format",
     "LinearProbe",
@@ -26,6 +28,7 @@ __all__ = [
     "ObjectiveWithLayers",
     "Phase",
     "Recipe",
+    "Shot",
     "Step",
     "check_types",
     "depths_of",

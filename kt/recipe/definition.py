@@ -1,7 +1,6 @@
 """What a recipe is: a job and the steps of its training."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,14 @@ from typing import Any, Literal
 from kt.errors import RecipeError, did_you_mean
 from kt.recipe.contracts import Adaptation, Objective, ObjectiveWithLayers, Step
 from kt.recipe.exports import EXPORTS, Format, check_export
-from kt.recipe.field_types import check_takes, check_types, check_unfinished, is_keras, shown
+from kt.recipe.field_types import check_step_name, check_takes, check_types, check_unfinished, is_keras, shown
+from kt.recipe.unlabelled import AdaptiveBatchNorm, Shot
 
 TOP = "top"
 """The depth at which a probe takes its features: the pooled output of the backbone."""
 
 ALL = "all"
 """The value of `LinearProbe.features` for features of all depths of the backbone, side by side."""
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Phase:
     def __post_init__(self) -> None:
         check_types(self)
         where = f"Phase {self.name!r}"
-        _check_name(self.name, where)
+        check_step_name(self.name, where)
         if self.epochs < 1:
             raise RecipeError(f"{where}: epochs must be at least 1, not {self.epochs}.")
         if not 0 < self.lr < 100:
@@ -77,11 +75,6 @@ class Phase:
             raise RecipeError(f"{where}: the training split is there anyway; streams names what comes beside it.")
 
 
-def _check_name(name: str, where: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise RecipeError(f"{where}: a name has letters, digits, '_' and '-', and begins with a letter.")
-
-
 @dataclass(frozen=True)
 class LinearProbe:
     """A step like `Phase` that fits a linear classifier on frozen features, and puts its weights into the head.
@@ -106,7 +99,7 @@ class LinearProbe:
     def __post_init__(self) -> None:
         check_types(self)
         where = f"LinearProbe {self.name!r}"
-        _check_name(self.name, where)
+        check_step_name(self.name, where)
         if self.C is not None and self.C <= 0:
             raise RecipeError(f"{where}: C must be above 0, such as 0.01, not {self.C}.")
         if not self.depths or len(set(self.depths)) < len(self.depths):
@@ -154,6 +147,11 @@ class AdaptedProbe(LinearProbe):
         """The names of the parts of the data that it takes beside the training split."""
         return (self.stream,)
 
+    @property
+    def adapted_to(self) -> str:
+        """The stream that its weights fit; validation, which is of the other domain, does not judge them."""
+        return self.stream
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -192,11 +190,19 @@ class Recipe:
         if not self.phases:
             raise RecipeError("Recipe: phases is empty; it needs at least one Phase.")
         for step in self.phases:
-            if not isinstance(step, Phase | LinearProbe) and not callable(getattr(step, "train", None)):
+            if not isinstance(step, Phase | LinearProbe | AdaptiveBatchNorm | Shot) and not callable(
+                getattr(step, "train", None)
+            ):
                 raise RecipeError(
                     f"Recipe: the step {step.name!r} is {shown(step)}, which has no function `train`; expected a "
                     "Phase, a LinearProbe, or an object with name, trainable and train."
                 )
+        first = next((step for step in self.phases if not isinstance(step, AdaptiveBatchNorm)), None)
+        if isinstance(first, Shot):
+            raise RecipeError(
+                f"Recipe: {first.name!r} keeps the classifier, and no step before it has trained one; put a "
+                "LinearProbe or a Phase before it."
+            )
         names = [phase.name for phase in self.phases]
         if twice := {name for name in names if names.count(name) > 1}:
             raise RecipeError(f"Recipe: two phases are named {min(twice)!r}; names must differ.")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import re
 import sys
 import types
 import typing
@@ -133,3 +134,9 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}; write {value.__name__}(...)"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_step_name(name: str, where: str) -> None:
+    """Raise RecipeError for a name that a step can't have: `--set` and the run's folders use it."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise RecipeError(f"{where}: a name has letters, digits, '_' and '-', and begins with a letter.")

@@ -16,6 +16,7 @@ from kt.base.names import is_plain
 from kt.errors import KtError, RecipeError, did_you_mean
 from kt.recipe.definition import AdaptedProbe, LinearProbe, Phase, Recipe
 from kt.recipe.field_types import is_part, shown
+from kt.recipe.unlabelled import AdaptiveBatchNorm, Shot
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def _explained(error: BaseException, names: Mapping[str, Any]) -> str:
     if isinstance(error, SyntaxError):
         return error.msg if error.filename == names["__file__"] else f"SyntaxError: {text}"
     if match := re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", text):
-        known_classes = {cls.__name__: cls for cls in (AdaptedProbe, LinearProbe, Phase, Recipe)}
+        steps = (AdaptedProbe, AdaptiveBatchNorm, LinearProbe, Phase, Shot)
+        known_classes = {cls.__name__: cls for cls in (*steps, Recipe)}
         cls = {**known_classes, **names}.get(match[1])
         known = [field.name for field in dataclasses.fields(cls)] if cls is not None and is_part(cls) else []
         return f"{match[1]} has no field {match[2]!r}. {did_you_mean(match[2], known) if known else ''}".rstrip()

@@ -53,7 +53,7 @@ class Joint(keras.Model):  # type: ignore[misc]  # keras ships no types
 
     def _answers(self, inputs: Any, training: bool | None) -> list[Any]:
         scores, features = self.answering(inputs, training=training)
-        return [scores, _logits(self._last, features, scores), features]
+        return [scores, logits_of(self._last, features, scores), features]
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -84,13 +84,19 @@ def joint(built: Built, cut: Cut | Uncut, objective: Objective | ObjectiveWithLa
 
     steps: of the whole phase.
     """
+    answering, last = with_features(built, cut)
+    return Joint(answering, last, objective, steps=steps)
+
+
+def with_features(built: Built, cut: Cut | Uncut) -> tuple[Any, Any]:
+    """The model from the cut on, which gives scores and the features before its last layer; and this last layer."""
     last = nodes([built.features], built.model.outputs)[-1]
     outputs = [*built.model.outputs, last.inputs[0]]
     answering = keras.Model(built.model.inputs, outputs) if isinstance(cut, Uncut) else tail(built, cut, outputs)
-    return Joint(answering, last.operation, objective, steps=steps)
+    return answering, last.operation
 
 
-def _logits(last: Any, features: Any, scores: Any) -> Any:
+def logits_of(last: Any, features: Any, scores: Any) -> Any:
     """The output of the last layer before its softmax; if it is no such layer, the logarithms of the scores."""
     if isinstance(last, keras.layers.Dense) and last.use_bias:
         return keras.ops.matmul(keras.ops.cast(features, "float32"), last.kernel) + last.bias

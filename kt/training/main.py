@@ -20,13 +20,15 @@ from kt.base.stages import digest_of, key_of
 from kt.data.splits import Split, Splits
 from kt.frozen.engine import Engine, Work
 from kt.network.model import Built
-from kt.recipe import LinearProbe, Phase, Recipe, describe
+from kt.recipe import AdaptiveBatchNorm, LinearProbe, Phase, Recipe, Shot, describe
+from kt.training.batch_norm import batch_norms
 from kt.training.batches import batches
 from kt.training.checkpoints import Checkpoint, Checkpoints, Reached, put_seeds, seed_states, seeds_of
 from kt.training.layer_rates import rates_of
 from kt.training.probe import scores_layer
 from kt.training.results import Best, PhaseResult
 from kt.training.session import Session
+from kt.training.shot import check_trains
 from kt.training.steps import take
 
 
@@ -193,7 +195,7 @@ def _gain(
 
 
 def check_phases(recipe: Recipe, built: Built) -> None:
-    """Raise RecipeError at once if a phase's flags or rates don't fit the backbone, or a linear probe's head does not.
+    """Raise RecipeError at once if a step does not fit the network: its flags, its rates, or what it needs there.
 
     Otherwise the error would come only when the phase begins.
     """
@@ -201,6 +203,10 @@ def check_phases(recipe: Recipe, built: Built) -> None:
         with freeze.under(step.trainable, built.backbone):
             if isinstance(step, LinearProbe):
                 scores_layer(built)
+            elif isinstance(step, AdaptiveBatchNorm):
+                batch_norms(built.backbone)
+            elif isinstance(step, Shot):
+                check_trains(step, built)
             elif isinstance(step, Phase):
                 rates_of(step, built.model, built.backbone)
 

@@ -11,7 +11,7 @@ from kt.data.splits import Splits
 from kt.freeze import Trainable
 from kt.frozen.engine import Work
 from kt.network.model import Built
-from kt.recipe import AdaptedProbe, Phase, Recipe, Step, describe
+from kt.recipe import Phase, Recipe, Step, describe
 from kt.training.batches import batches
 from kt.training.checkpoints import Checkpoint, Reached
 from kt.training.fitting import by_xla
@@ -98,5 +98,5 @@ class Session:
             probe=probe,
             layer_rates=rates,
             objective=describe(phase.objective) if phase and phase.objective else None,
-            adapted_to=step.stream if isinstance(step, AdaptedProbe) else None,
+            adapted_to=getattr((phase and phase.objective) or step, "adapted_to", None),
         )

@@ -1,6 +1,7 @@
 """How each kind of step trains. A recipe's own kind of step has a method `train`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -10,7 +11,8 @@ from kt.base.console import progress_bar, say
 from kt.base.numbers import duration
 from kt.freeze import inference_where_frozen
 from kt.linear import Linear
-from kt.recipe import AdaptedProbe, LinearProbe, Phase
+from kt.recipe import AdaptedProbe, AdaptiveBatchNorm, LinearProbe, Phase, Shot
+from kt.training.batch_norm import renew_statistics
 from kt.training.batches import Order, batches, training_batches
 from kt.training.checkpoints import seed_anew, seed_states
 from kt.training.fitting import compile_for
@@ -19,6 +21,7 @@ from kt.training.layer_rates import rates_of
 from kt.training.probe import fit_adapted, fit_probe, used
 from kt.training.results import JUDGED_BY, PhaseResult
 from kt.training.session import Session
+from kt.training.shot import move_towards
 from kt.training.watch import Watch
 
 
@@ -85,6 +88,27 @@ def _(step: AdaptedProbe, session: Session) -> PhaseResult:
     # Its loss on the source's validation can't be compared with that of a classifier for the source.
     session.offer({**figures, step.name: figures[JUDGED_BY]}, judged_by=step.name)
     return _told(session, solved, figures, classifier=step.method.name)
+
+
+@take.register
+def _(step: AdaptiveBatchNorm, session: Session) -> PhaseResult:
+    examples = session.work.train if step.stream == "train" else session.work.streams[step.stream]
+    layers = renew_statistics(session.built, examples)
+    figures = session.measured()
+    session.offer({**figures, step.name: figures[JUDGED_BY]}, judged_by=step.name)
+    nothing = replace(session.trains, layers=0, parameters=0, first="none")
+    result = replace(session, trains=nothing).result({name: [value] for name, value in figures.items()})
+    say(
+        f"phase {step.name}: statistics of {layers} BatchNormalization layers from {len(examples):,} "
+        f"{session.splits.kind.many} of {step.stream}, {duration(result.seconds)}; validation loss "
+        f"{figures['val_loss']:.4f}"
+    )
+    return result
+
+
+@take.register
+def _(step: Shot, session: Session) -> PhaseResult:
+    return move_towards(step, session)
 
 
 def _told(session: Session, solved: Linear, figures: Mapping[str, float], *, classifier: str) -> PhaseResult:

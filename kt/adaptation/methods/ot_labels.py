@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from kt.adaptation.features import checked, drawn, drawn_by_class
 from kt.adaptation.sinkhorn import Coupling, sinkhorn
@@ -113,6 +112,17 @@ class TransportedLabels:
 
 def relative_cost(source: Floats, target: Floats) -> Floats:
     """Squared distances `[N, M]` divided by their median."""
-    cost = np.asarray(cdist(source, target, "sqeuclidean"))
+    cost = _squared_distances(source, target)
     middle = np.median(cost)
     return cost / (middle if middle > 0 else 1.0)
+
+
+def _squared_distances(source: Floats, target: Floats) -> Floats:
+    """Squared distances `[N, M]` by one product of matrices, several times as fast as pair by pair.
+
+    Both are centred first, so that a large common mean does not cost digits.
+    """
+    centre = (source.sum(axis=0) + target.sum(axis=0)) / (len(source) + len(target))
+    first, second = source - centre, target - centre
+    lengths = np.einsum("nd,nd->n", first, first)[:, None] + np.einsum("md,md->m", second, second)
+    return np.asarray(np.maximum(lengths - 2 * first @ second.T, 0.0))

@@ -18,8 +18,9 @@ __all__ = ["ALIKE", "OF_SHARES", "UNTOLD", "difference"]
 def difference(source: SourceModel, *, classes: int, balanced: bool, seed: int) -> str:
     """How the target's features differ from the source's, as `kt.drift` judges it without labels of the target.
 
-    ALIKE: by no more than chance. OF_SHARES: only in the shares of the classes. "examples": otherwise. UNTOLD: there are
-    too few examples to tell. The source's scores are cross-validated, because the model has learned from the source.
+    ALIKE: by no more than chance. OF_SHARES: only in the shares of the classes. "examples": otherwise. UNTOLD: there
+    are too few examples to tell. The source's scores are cross-validated, because the model has learned from the
+    source.
     """
     seen = source.features
     own = drawn_by_class(seen.labels, max(MOST, classes), seed=seed)
