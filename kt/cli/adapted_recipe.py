@@ -29,6 +29,9 @@ def adapted_text(
     if candidate.objective is not None:
         names |= {"Phase", type(candidate.objective).__name__}
         phases.append(_phase_code(candidate.adapting(recipe)[0], recipe))
+    elif candidate.step is not None:
+        phases.append(_step_code(candidate.adapting(recipe)[0], recipe))
+        names.add(phases[-1].partition("(")[0])
     elif adapting := candidate.adapting(recipe):
         names.add("AdaptedProbe")
         method = f"method={type(adapting[0].method).__name__}()"
@@ -72,6 +75,18 @@ def _phase_code(phase: Any, recipe: Recipe) -> str:
         if isinstance(step, Phase) and dataclasses.replace(step, name="adapt", objective=phase.objective) == phase:
             return f"dataclasses.replace(recipe.phases[{place}], {objective})"
     return f"Phase(trainable=last_blocks(2), epochs={phase.epochs}, lr={phase.lr:g}, {objective})"
+
+
+def _step_code(step: Any, recipe: Recipe) -> str:
+    """The code of a step that adapts the network to the target alone."""
+    name = type(step).__name__
+    if not hasattr(step, "trainable") or not hasattr(step, "epochs"):
+        return f"{name}()"
+    for place, phase in reversed(list(enumerate(recipe.phases))):
+        if isinstance(phase, Phase) and phase.trainable is step.trainable:
+            own = f"recipe.phases[{place}]"
+            return f"{name}(trainable={own}.trainable, epochs={own}.epochs, lr={own}.lr)"
+    return f"{name}(trainable=last_blocks(2), epochs={step.epochs}, lr={step.lr:g})"
 
 
 def _features_code(features: Any) -> str:

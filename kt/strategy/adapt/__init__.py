@@ -138,7 +138,7 @@ def _trial(
     done: DomainComparison, candidate: Candidate, splits: Splits, source: SourceModel, *, seed: int, folder: Path
 ) -> Trial:
     judged: dict[str, Any] = {"seed": seed, "placed": seed == done.seeds[0]}
-    if candidate.objective is not None:
+    if candidate.trains:
         return in_training(candidate, done.recipe, splits, source, stream=done.stream, folder=folder, **judged)
     judged |= {"classes": len(splits.classes), "balanced": done.recipe.class_weight == "balanced"}
     if candidate.name == NONE:

@@ -98,7 +98,7 @@ def in_training(
     candidate: Candidate, recipe: Recipe, splits: Splits, source: SourceModel, *, stream: str, seed: int, folder: Path,
     placed: bool,
 ) -> Trial:  # fmt: skip
-    """A trial of an objective: the source's model is trained further with it, and answers with its own head.
+    """A trial that changes the network: the source's model is trained further, and answers with its own head.
 
     splits: what the seed draws. folder: for checkpoints.
     """
