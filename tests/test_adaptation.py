@@ -683,7 +683,7 @@ def test_all_validators_are_listed_and_are_the_same_again():
     target, _ = domain(9, features=2, seed=2)
     adapted = Adapted(*source, target, Quick(), fit(*source, classes=3, C=0.1), 3, seed=3)
 
-    assert len(VALIDATORS) == 6
+    assert len(VALIDATORS) == 7
     for name, validator in VALIDATORS.items():
         assert validator.__name__ == name
         assert validator(adapted) == validator(dataclasses.replace(adapted))

@@ -16,11 +16,11 @@ from kt.base.console import say, shown, tell, tell_json
 from kt.base.extras import install
 from kt.base.run_folder import MODEL, PAGE
 from kt.cli.options import changed_as, json_option, load_recipe, origin_as, recipe_or_run_options, runs_option, tried
-from kt.cli.resume import job, resume_option
+from kt.cli.resume import Job, job, resume_option
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
 from kt.recipe import Recipe, streams_of
 from kt.runs import Asked, finish, mark_latest
-from kt.strategy.goal import Goal
+from kt.strategy.goal import Goal, is_goal
 from kt.strategy.goal import goal as parsed
 
 
@@ -99,6 +99,7 @@ def command(
         ),
         resume=resume, runs=runs, force=force,
     )  # fmt: skip
+    todo = _with_goal(todo)
     recipe, asked = todo.recipe, todo.asked
     wanted = parsed(asked.goal, asked.budget)
     if asked.search and find_spec("optuna") is None:
@@ -159,6 +160,15 @@ def command(
     phone = [artifact for artifact in results.get("artifacts", []) if artifact.get("mobile")]
     if phone and not any(artifact["released"] for artifact in phone):
         raise ReleaseError(f"No artefact for phones passed the release gate; {page} says why.")
+
+
+def _with_goal(todo: Job) -> Job:
+    """The job with `--target METRIC=VALUE`, as an earlier kt called --goal, taken as the goal."""
+    target = todo.asked.target
+    if target is None or todo.asked.goal is not None or not is_goal(target) or Path(target).exists():
+        return todo
+    say(f"--target {target} is the goal of this run, and --goal is its name now")
+    return dataclasses.replace(todo, asked=dataclasses.replace(todo.asked, goal=target, target=None))
 
 
 def _says_what_adapts(recipe: Recipe) -> None:

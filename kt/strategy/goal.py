@@ -52,6 +52,12 @@ def goal(target: str | None, budget: str | None) -> Goal:
     return Goal(seconds=seconds) if target is None else Goal(*_target(target), seconds)
 
 
+def is_goal(text: str) -> bool:
+    """Whether a text names a metric and a value, such as `balanced_accuracy=0.95`."""
+    metric, equals, _ = text.partition("=")
+    return bool(equals) and metric.strip() in HEADLINES
+
+
 def _target(text: str) -> tuple[str, float]:
     metric, equals, figure = (part.strip() for part in text.partition("="))
     if not equals:
