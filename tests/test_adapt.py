@@ -24,7 +24,7 @@ from kt.strategy.adapt.ceiling import target_trained
 from kt.strategy.adapt.choice import chosen_by
 from kt.strategy.adapt.results import _verdict
 from kt.strategy.adapt.source import DomainFeatures, SourceModel, drawn_splits
-from kt.strategy.adapt.trials import Trial
+from kt.strategy.adapt.trials import AdaptedTrial
 
 DOCS = (REPOSITORY / "docs" / "adapt.md").read_text(encoding="utf-8")
 
@@ -219,7 +219,7 @@ def test_each_candidate_adds_one_step_to_those_of_the_source(work):
 
 
 def trial(scores, *, seed=0):
-    return Trial("x", seed, 1.0, {"mix": scores}, (0.5, 0.5), None, np.zeros((2, 2), np.float32), {})
+    return AdaptedTrial("x", seed, 1.0, {"mix": scores}, (0.5, 0.5), None, np.zeros((2, 2), np.float32), {})
 
 
 def test_the_choice_is_none_unless_another_is_surely_better():

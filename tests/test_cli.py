@@ -338,9 +338,9 @@ def test_list_shows_each_recipe_and_runs_none(tmp_path, kt_ends):
     assert json.loads(out)[0] == {"file": str(tmp_path / "a_longer.py"), "summary": "First."}
 
 
-def test_list_of_this_repository_has_the_ten_recipes(kt_ends, monkeypatch):
+def test_list_of_this_repository_has_the_eleven_recipes(kt_ends, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    assert len(kt_ends("list")[1].splitlines()) == 10
+    assert len(kt_ends("list")[1].splitlines()) == 11
 
 
 def test_list_without_recipes_says_what_to_do(tmp_path, kt_ends, monkeypatch):

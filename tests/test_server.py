@@ -445,9 +445,9 @@ def test_a_signal_lets_requests_in_work_finish_and_ends_with_0(
     command: tuple[subprocess.Popen[str], str], how: signal.Signals
 ) -> None:
     process, url = command
-    lines = [json.loads(process.stderr.readline()) for _ in range(2)]
-    assert [line["message"] for line in lines] == ["version serves", "ready"]
-    assert lines[1]["models"] == {"tiny": [1]}
+    lines = [json.loads(process.stderr.readline()) for _ in range(3)]
+    assert [line["message"] for line in lines] == ["no drift is looked for", "version serves", "ready"]
+    assert lines[2]["models"] == {"tiny": [1]}
     assert httpx.get(url).headers["content-type"].startswith("text/html")  # the page
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         sent = threading.Event()

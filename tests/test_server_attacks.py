@@ -438,7 +438,11 @@ def test_kt_serve_says_where_to_open_it_and_only_json_beside(folder: Path) -> No
         assert f"localhost:{made.grpc_port}" in line
         assert line.startswith("Serving tiny: open ")
         told = [line["message"] for line in made.told()]
-        assert [message for message in told if message != "request"] == ["version serves", "ready"]
+        assert [message for message in told if message != "request"] == [
+            "no drift is looked for",
+            "version serves",
+            "ready",
+        ]
 
 
 def test_one_request_of_many_slow_pictures_lets_others_pass(folder: Path) -> None:

@@ -23,7 +23,7 @@ from kt.runs import Asked, finish
 
 if TYPE_CHECKING:
     from kt.recipe import Loaded, Recipe
-    from kt.strategy.adapt import Candidate
+    from kt.strategy.adapt import WayToAdapt
 
 
 @click.command("adapt")
@@ -119,7 +119,7 @@ def command(
 
 
 def _compared(
-    todo: Job, loaded: "Loaded", recipe: "Recipe", named: "list[Candidate]", seeds: tuple[int, ...], validator: str, *,
+    todo: Job, loaded: "Loaded", recipe: "Recipe", named: "list[WayToAdapt]", seeds: tuple[int, ...], validator: str, *,
     runs: Path,
 ) -> Mapping[str, Any]:  # fmt: skip
     from kt.strategy.adapt import adapt
@@ -133,7 +133,7 @@ def _compared(
 
 
 def _written(
-    file: Path, loaded: "Loaded", recipe: "Recipe", named: "list[Candidate]", results: Mapping[str, Any], asked: Asked
+    file: Path, loaded: "Loaded", recipe: "Recipe", named: "list[WayToAdapt]", results: Mapping[str, Any], asked: Asked
 ) -> str:
     """Write the recipe, and give the command that runs it."""
     from kt.adaptation.validators import NONE

@@ -10,11 +10,11 @@ from kt.recipe import TOP, Loaded, Phase, Recipe, streams_of
 from kt.recipe.without_target import features_of, source_steps
 
 if TYPE_CHECKING:
-    from kt.strategy.adapt import Candidate
+    from kt.strategy.adapt import WayToAdapt
 
 
 def adapted_text(
-    loaded: Loaded, recipe: Recipe, candidate: "Candidate", results: Mapping[str, Any], *, target: str | None
+    loaded: Loaded, recipe: Recipe, candidate: "WayToAdapt", results: Mapping[str, Any], *, target: str | None
 ) -> str:
     """The text of the recipe.
 

@@ -52,19 +52,21 @@ def train(
     steps: Path | None = None,
     cached: bool = True,
     trained: bool = False,
+    first: int = 0,
     callbacks: Sequence[Any] = (),
 ) -> tuple[list[PhaseResult], Best]:
     """Train all phases in turn, each from the best weights so far. The model ends with the best weights of all phases.
 
     logs: a folder for TensorBoard. steps: a folder for checkpoints; if it holds those of the same training, training
     goes on from there, with the same result. cached: compute frozen layers once. trained: whether the model begins with
-    weights of an earlier training, to which the first phase is compared. callbacks: Keras's, for every phase that is
-    fitted. Raises TrainingError, with phase and epoch, when a loss is not a number.
+    weights of an earlier training, to which the first phase is compared. first: the index of the first phase to train,
+    if the earlier training was that of the phases before it. callbacks: Keras's, for every phase that is fitted. Raises
+    TrainingError, with phase and epoch, when a loss is not a number.
     """
     best, results = Best(), []
     engine = Engine(built, recipe, splits, cached=cached)
     kept = Checkpoints(steps, training_key(built, recipe, splits, cached=cached)) if steps else Checkpoints()
-    for index, step in enumerate(recipe.phases):
+    for index, step in list(enumerate(recipe.phases))[first:]:
         with freeze.under(step.trainable, built.backbone):
             checkpoint = kept.of(
                 index, step.name, built.model.get_weights(), random=partial(seed_states, recipe.augment)
@@ -75,7 +77,7 @@ def train(
             else:
                 results.append(_train_step(
                     built, recipe, splits, index=index, engine=engine, best=best, checkpoint=checkpoint,
-                    reached=reached, trained=trained, logs=logs, callbacks=callbacks,
+                    reached=reached, trained=trained and index == first, logs=logs, callbacks=callbacks,
                 ))  # fmt: skip
     # Set the last phase's flags, for code that goes on with the model or saves it: BatchNorm, say, is still frozen.
     recipe.phases[-1].trainable(built.backbone)
@@ -101,7 +103,7 @@ def _train_step(
     if isinstance(step, Phase):
         _announce(step, built)
     work = engine.work(index)
-    before = _answers(work, splits) if trained and not index else best.scores
+    before = _answers(work, splits) if trained else best.scores
     trains = freeze.count_trainable(built.model, built.backbone)
     session = Session(built, recipe, splits, index, work, best, trains, started, checkpoint, reached, callbacks)
     result = take(step, session)

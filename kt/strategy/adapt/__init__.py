@@ -24,16 +24,16 @@ from kt.recipe.without_target import source_steps
 from kt.runs.data import check_same_data
 from kt.runs.exports import record
 from kt.runs.main import Origin
-from kt.strategy.adapt.candidates import Candidate, candidates
+from kt.strategy.adapt.candidates import WayToAdapt, candidates
 from kt.strategy.adapt.choice import VALIDATOR, check_validator
 from kt.strategy.adapt.comparison import DomainComparison
 from kt.strategy.adapt.results import write_adaptation
 from kt.strategy.adapt.source import SourceModel, drawn_splits, trained_model
-from kt.strategy.adapt.trials import Trial, by_own_head, in_training, on_features
+from kt.strategy.adapt.trials import AdaptedTrial, by_own_head, in_training, on_features
 from kt.strategy.compare.training import forget
 from kt.training import seed_everything
 
-__all__ = ["SEEDS", "STREAM", "VALIDATOR", "Candidate", "adapt", "candidates"]
+__all__ = ["SEEDS", "STREAM", "VALIDATOR", "WayToAdapt", "adapt", "candidates"]
 
 SEEDS = 3
 """The usual number of seeds, and the fewest."""
@@ -44,7 +44,7 @@ STREAM = "target"
 
 def adapt(
     recipe: Recipe,
-    named: Sequence[Candidate],
+    named: Sequence[WayToAdapt],
     out: Path,
     *,
     seeds: Sequence[int] = (0, 1, 2),
@@ -106,11 +106,11 @@ def _check(splits: Splits) -> None:
         )
 
 
-def _try_into(done: DomainComparison, candidate: Candidate, splits: Splits, source: SourceModel, *, seed: int) -> None:
+def _try_into(done: DomainComparison, candidate: WayToAdapt, splits: Splits, source: SourceModel, *, seed: int) -> None:
     """Fit a candidate and add the trial; if it fails, say so and go on with the others."""
     folder = done.out / TRIALS / f"{candidate.name}-{seed}"
     stage = Stage(folder / "fitted", _key(done, candidate.phases(done.recipe), seed=seed))
-    before = Trial.kept_in(stage)
+    before = AdaptedTrial.kept_in(stage)
     if before is not None:
         say(f"{candidate.title}, seed {seed}: done before, in {duration(before.seconds)}")
         done.trials.append(before)
@@ -135,8 +135,8 @@ def _try_into(done: DomainComparison, candidate: Candidate, splits: Splits, sour
 
 
 def _trial(
-    done: DomainComparison, candidate: Candidate, splits: Splits, source: SourceModel, *, seed: int, folder: Path
-) -> Trial:
+    done: DomainComparison, candidate: WayToAdapt, splits: Splits, source: SourceModel, *, seed: int, folder: Path
+) -> AdaptedTrial:
     judged: dict[str, Any] = {"seed": seed, "placed": seed == done.seeds[0]}
     if candidate.trains:
         return in_training(candidate, done.recipe, splits, source, stream=done.stream, folder=folder, **judged)

@@ -49,7 +49,7 @@ NEW_PHASE = Phase("adapt", trainable=last_blocks(2), epochs=10, lr=1e-4)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class WayToAdapt:
     """A way to adapt: a method on features, an objective of a phase, or a step made like a phase; two are None."""
 
     name: str
@@ -82,7 +82,7 @@ class Candidate:
         return [AdaptedProbe(features=features_of(recipe), method=self.method)]
 
 
-def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[Candidate]:
+def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[WayToAdapt]:
     """The candidates of these names, in the usual order; "none" is always the first.
 
     names: of methods, or "features" or "training" for all of a sort. Raises RecipeError for an unknown one, and if
@@ -104,10 +104,10 @@ def candidates(names: Sequence[str] = (ON_FEATURES,)) -> list[Candidate]:
     return [_candidate(name) for name in known if name in wanted]
 
 
-def _candidate(name: str) -> Candidate:
+def _candidate(name: str) -> WayToAdapt:
     if name in METHODS:
-        return Candidate(name, method=METHODS[name]())
-    return Candidate(name, objective=TRAINED[name]()) if name in TRAINED else Candidate(name, step=STEPS[name])
+        return WayToAdapt(name, method=METHODS[name]())
+    return WayToAdapt(name, objective=TRAINED[name]()) if name in TRAINED else WayToAdapt(name, step=STEPS[name])
 
 
 def phase_of(recipe: Recipe) -> Phase:

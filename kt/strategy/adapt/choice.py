@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from kt.adaptation import VALIDATORS, choose
 from kt.adaptation.validators import NONE
 from kt.errors import RecipeError, did_you_mean
-from kt.strategy.adapt.trials import Trial
+from kt.strategy.adapt.trials import AdaptedTrial
 
 VALIDATOR = "reverse_neighbours"
 """The validator that chooses unless another is named: the one that lost least (benchmarks/README.md)."""
@@ -24,7 +24,7 @@ def check_validator(name: str) -> None:
         raise RecipeError(f"There is no validator {name!r}. {did_you_mean(name, list(VALIDATORS))}")
 
 
-def chosen_by(validator: str, trials: Mapping[str, Sequence[Trial]]) -> str | None:
+def chosen_by(validator: str, trials: Mapping[str, Sequence[AdaptedTrial]]) -> str | None:
     """The name of the candidate that a validator chooses; None if it can't judge every candidate.
 
     trials: of each candidate, all with the same seeds, "none" among them.

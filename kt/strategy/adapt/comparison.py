@@ -11,16 +11,16 @@ import numpy.typing as npt
 from kt.data.splits import Splits
 from kt.recipe import Recipe
 from kt.runs.main import Origin
-from kt.strategy.adapt.candidates import Candidate
+from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.source import SourceModel
-from kt.strategy.adapt.trials import Trial
+from kt.strategy.adapt.trials import AdaptedTrial
 
 
 @dataclass
 class DomainComparison:
     """The candidates, the data of both domains, and the trials so far. sources: the source's model by seed."""
 
-    named: Sequence[Candidate]
+    named: Sequence[WayToAdapt]
     splits: Splits
     stream: str
     seeds: tuple[int, ...]
@@ -30,15 +30,15 @@ class DomainComparison:
     out: Path
     started: datetime
     sources: dict[int, SourceModel] = field(default_factory=dict)
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[AdaptedTrial] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def of(self, name: str) -> list[Trial]:
+    def of(self, name: str) -> list[AdaptedTrial]:
         """A candidate's trials, in the order of the seeds."""
         return [trial for trial in self.trials if trial.method == name]
 
-    def whole(self) -> dict[str, list[Trial]]:
+    def whole(self) -> dict[str, list[AdaptedTrial]]:
         """The trials of each candidate that has not failed, for the seeds that all of them have."""
         names = [candidate.name for candidate in self.named if candidate.name not in self.failed]
         by_seed = {name: {trial.seed: trial for trial in self.of(name)} for name in names}
@@ -51,6 +51,6 @@ class DomainComparison:
         return self.splits.test_of == self.stream
 
 
-def right(trials: Sequence[Trial], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def right(trials: Sequence[AdaptedTrial], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Whether each trial answers each test example correctly, `[T, trials]`. labels: `[T]`."""
     return np.stack([trial.scores.argmax(axis=1) == labels for trial in trials], axis=1)

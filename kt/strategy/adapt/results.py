@@ -14,12 +14,12 @@ from kt.recipe import describe
 from kt.report import plain
 from kt.report.adaptation import adaptation_page
 from kt.strategy.adapt.alike import ALIKE, OF_SHARES, difference
-from kt.strategy.adapt.candidates import Candidate
+from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.ceiling import target_trained
 from kt.strategy.adapt.choice import chosen_by
 from kt.strategy.adapt.comparison import DomainComparison, right
 from kt.strategy.adapt.source import SHARE
-from kt.strategy.adapt.trials import Trial
+from kt.strategy.adapt.trials import AdaptedTrial
 from kt.strategy.heading import heading
 from kt.strategy.paired import Estimate, Resamples
 
@@ -66,7 +66,7 @@ def adaptation_results(done: DomainComparison, *, finished: bool) -> dict[str, A
 # ------------------------------------------------------------------------------------------ with labels of the target
 
 
-def _measured(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) -> dict[str, Estimate]:
+def _measured(done: DomainComparison, whole: Mapping[str, Sequence[AdaptedTrial]]) -> dict[str, Estimate]:
     """The balanced accuracy on the target's test split of each candidate, and of a classifier of the target."""
     test, seeds = done.splits.test, len(whole[NONE])
     draws = Resamples(test.labels, test.groups, seeds=seeds)
@@ -107,7 +107,7 @@ def _verdict(methods: Sequence[Mapping[str, Any]], chosen: str) -> Verdict:
     return "negative" if "negative" in sure and "positive" not in sure else "none"
 
 
-def _difference(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) -> str | None:
+def _difference(done: DomainComparison, whole: Mapping[str, Sequence[AdaptedTrial]]) -> str | None:
     """How the domains differ, by the first seed's model; None if nothing is fitted."""
     if NONE not in whole:
         return None
@@ -121,8 +121,8 @@ def _difference(done: DomainComparison, whole: Mapping[str, Sequence[Trial]]) ->
 
 def _row(
     done: DomainComparison,
-    candidate: Candidate,
-    whole: Mapping[str, Sequence[Trial]],
+    candidate: WayToAdapt,
+    whole: Mapping[str, Sequence[AdaptedTrial]],
     measured: Mapping[str, Estimate],
     *,
     chosen: str | None,
@@ -155,19 +155,21 @@ def _row(
     }
 
 
-def _recall(done: DomainComparison, trial: Trial) -> float:
+def _recall(done: DomainComparison, trial: AdaptedTrial) -> float:
     labels = done.splits.test.labels
     hits = right([trial], labels)[:, 0]
     return float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
 
 
-def _mean(trials: Sequence[Trial], validator: str) -> float | None:
+def _mean(trials: Sequence[AdaptedTrial], validator: str) -> float | None:
     scores = [trial.validators.get(validator) for trial in trials]
     known = [score for score in scores if score is not None]
     return float(np.mean(known)) if known and len(known) == len(scores) else None
 
 
-def _validator(name: str, whole: Mapping[str, Sequence[Trial]], measured: Mapping[str, Estimate]) -> dict[str, Any]:
+def _validator(
+    name: str, whole: Mapping[str, Sequence[AdaptedTrial]], measured: Mapping[str, Estimate]
+) -> dict[str, Any]:
     """What a validator would have chosen, and with labels what that is worth."""
     chosen = chosen_by(name, whole)
     told: dict[str, Any] = {"name": name, "chosen": chosen}
@@ -197,7 +199,7 @@ def _map(done: DomainComparison, chosen: str | None) -> dict[str, Any]:
     return maps
 
 
-def _cautions(done: DomainComparison, whole: Mapping[str, Sequence[Trial]], chosen: str | None) -> list[str]:
+def _cautions(done: DomainComparison, whole: Mapping[str, Sequence[AdaptedTrial]], chosen: str | None) -> list[str]:
     """What a person should know before believing the choice."""
     notes = []
     if not done.labelled:

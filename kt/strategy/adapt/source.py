@@ -90,8 +90,7 @@ def trained_model(
         built.model.set_weights([arrays[str(place)] for place in range(len(arrays))])
     elif start is not None:
         built.model.set_weights(start)
-        last = dataclasses.replace(recipe, phases=recipe.phases[-1:])
-        train(built, last, splits, steps=steps, trained=True)
+        train(built, recipe, splits, steps=steps, trained=True, first=len(recipe.phases) - 1)
     else:
         train(built, recipe, splits, steps=steps)
     weights = built.model.get_weights()

@@ -21,7 +21,7 @@ from kt.errors import DataError
 from kt.linear import Linear
 from kt.linear.space import Floats
 from kt.recipe import Adaptation, Recipe
-from kt.strategy.adapt.candidates import Candidate
+from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.source import DomainFeatures, SourceModel, trained_model
 
 SHOWN = 300
@@ -33,7 +33,7 @@ JUDGED = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class AdaptedTrial:
     """A candidate with one seed.
 
     validators: each one's score; None where it can't tell. shares: of each class among the answers to the target.
@@ -59,7 +59,7 @@ class Trial:
         stage.keep(told, scores={"scores": self.scores}, spots=self.spots)
 
     @classmethod
-    def kept_in(cls, stage: Stage) -> "Trial | None":
+    def kept_in(cls, stage: Stage) -> "AdaptedTrial | None":
         """The trial that `keep` wrote; None if there is none."""
         kept = stage.kept()
         if kept is None:
@@ -68,7 +68,7 @@ class Trial:
         return cls(**told, scores=kept.arrays["scores"]["scores"], spots=kept.arrays["spots"])
 
 
-def by_own_head(source: SourceModel, *, classes: int, balanced: bool, seed: int, placed: bool) -> Trial:
+def by_own_head(source: SourceModel, *, classes: int, balanced: bool, seed: int, placed: bool) -> AdaptedTrial:
     """The trial of no adaptation: the answers of the model that learned from the source."""
     seen = source.features
     return _judged(
@@ -78,8 +78,8 @@ def by_own_head(source: SourceModel, *, classes: int, balanced: bool, seed: int,
 
 
 def on_features(
-    candidate: Candidate, seen: DomainFeatures, *, classes: int, balanced: bool, seed: int, placed: bool
-) -> Trial:
+    candidate: WayToAdapt, seen: DomainFeatures, *, classes: int, balanced: bool, seed: int, placed: bool
+) -> AdaptedTrial:
     """A trial of a method on features. placed: whether distances and the map are wanted."""
     started = time.perf_counter()
     assert candidate.method is not None
@@ -95,9 +95,9 @@ def on_features(
 
 
 def in_training(
-    candidate: Candidate, recipe: Recipe, splits: Splits, source: SourceModel, *, stream: str, seed: int, folder: Path,
+    candidate: WayToAdapt, recipe: Recipe, splits: Splits, source: SourceModel, *, stream: str, seed: int, folder: Path,
     placed: bool,
-) -> Trial:  # fmt: skip
+) -> AdaptedTrial:  # fmt: skip
     """A trial that changes the network: the source's model is trained further, and answers with its own head.
 
     splits: what the seed draws. folder: for checkpoints.
@@ -116,7 +116,7 @@ def in_training(
 def _judged(
     name: str, method: Adaptation, seen: DomainFeatures, classifier: Linear, aligned: tuple[Floats, Floats] | None, *,
     classes: int, balanced: bool, seed: int, seconds: float,
-) -> Trial:  # fmt: skip
+) -> AdaptedTrial:  # fmt: skip
     own = drawn_by_class(seen.labels, max(JUDGED, classes), seed=seed)
     others = drawn(len(seen.target), JUDGED, seed=seed)
     adapted = Adapted(
@@ -125,7 +125,7 @@ def _judged(
     )  # fmt: skip
     answers = classifier.scores(seen.target).argmax(axis=1)
     distances, spots = (None, {}) if aligned is None else _placed(*aligned, seen, seed=seed)
-    return Trial(
+    return AdaptedTrial(
         method=name,
         seed=seed,
         seconds=seconds,
