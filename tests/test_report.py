@@ -85,7 +85,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "seed": 4242, "backend": "tensorflow", "mixed_precision": False,
         "versions": {"keras": "3.15.1"}, "machine": {"system": "Linux", "cores": 2},
         "data": {
-            "origin": splits.origin, "rendered": rendered, "digest": splits.digest, "classes": list(classes),
+            "origin": splits.origin, "rendered": rendered, "digest": splits.digest,
+            "test_of": "target", "classes": list(classes),
             "kind": "pictures", "image_size": [24, 32], "batch_size": 8,
             "counts": {name: {c: int((part.labels == i).sum()) for i, c in enumerate(classes)}
                        for name, part in splits.parts().items()},

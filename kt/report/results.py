@@ -12,6 +12,7 @@ from kt.base.backend import running
 from kt.base.console import shown
 from kt.base.environment import machine, versions
 from kt.data.sources import places_of
+from kt.data.sources.domains import TARGET
 from kt.data.splits import Splits
 from kt.errors import RecipeError
 from kt.export import ArtifactResult
@@ -154,6 +155,7 @@ def _data(splits: Splits) -> dict[str, Any]:
         "origin": splits.origin,
         "rendered": splits.rendered,
         "digest": splits.digest,
+        "test_of": splits.test_of or ("source" if TARGET in splits.streams else None),
         "classes": list(splits.classes),
         **_of_kind(splits),
         "batch_size": splits.batch_size,

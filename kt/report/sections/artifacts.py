@@ -55,16 +55,18 @@ class ReportedArtifact:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """All artefacts of the run, in the recipe's order."""
+    """All artefacts of the run, in the recipe's order. test_of: the domain of the test split; "" if there is one."""
 
     artifacts: tuple[ReportedArtifact, ...]
     nouns: Nouns
+    test_of: str
 
 
 def gather(run: ReportedRun) -> Artifacts | None:
     """The artefacts; None if the recipe exports none."""
     artifacts = tuple(_artifact(entry) for entry in run.report["artifacts"])
-    return Artifacts(artifacts, run.nouns) if artifacts else None
+    domain = run.report["data"]["test_of"].text()
+    return Artifacts(artifacts, run.nouns, domain) if artifacts else None
 
 
 def _artifact(entry: Entry) -> ReportedArtifact:
