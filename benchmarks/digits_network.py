@@ -27,7 +27,7 @@ from digits import Digits
 SIZE = (32, 32)
 
 
-def three_convolutions(include_top, weights, input_shape):
+def three_convolutions(include_top, weights, input_shape):  # noqa: ARG001 - what Keras passes a backbone
     inputs = x = keras.Input(input_shape)
     for block, width in enumerate((32, 64, 128)):
         x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"block_{block}_conv")(x)
