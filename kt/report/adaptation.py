@@ -116,7 +116,7 @@ def _evidence(results: Mapping[str, Any], names: Mapping[str, str]) -> list[str]
         gap = best["target_balanced_accuracy"] - none["target_balanced_accuracy"]
         row = next(row for row in results["methods"] if row["name"] == results["chosen"])
         closed = row["target_balanced_accuracy"] - none["target_balanced_accuracy"]
-        share = f", {closed / gap:.0%} of the gap" if gap > 0 and results["chosen"] != NONE else ""
+        share = f", {closed / gap:.0%} of the gap" if gap > 0 and closed > 0 else ""
         lines.append(
             f"Balanced accuracy on the target: {numbers.figure(none['target_balanced_accuracy'])} without adaptation, "
             f"{numbers.figure(row['target_balanced_accuracy'])} as chosen{share}; a classifier that learns from the "
