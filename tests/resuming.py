@@ -86,7 +86,7 @@ def outcome(work: Path) -> dict:
     }
 
 
-VARIES = {"seconds", "started", "resumed", "latency_ms", "command", "pictures", "bytes"}
+VARIES = {"seconds", "started", "resumed", "latency_ms", "command", "places", "bytes"}
 
 
 def timeless(value):
