@@ -19,6 +19,7 @@ from kt.adaptation.density import density_ratio
 from kt.adaptation.features import drawn, drawn_by_class
 from kt.adaptation.methods import (
     CorrelationAlignment,
+    Ensemble,
     ImportanceWeighting,
     LinearTransport,
     Prototypes,
@@ -27,6 +28,7 @@ from kt.adaptation.methods import (
     TransportedLabels,
 )
 from kt.adaptation.methods.coral import recolouring
+from kt.adaptation.methods.ensemble import mean_of as ensemble_mean
 from kt.adaptation.methods.ot_labels import relative_cost
 from kt.adaptation.methods.ot_map import monge_map
 from kt.adaptation.methods.prototypes import prototypes
@@ -119,7 +121,7 @@ def test_domains_that_are_the_same_cost_no_method_accuracy(name):
     assert adapted > at_home - 0.03
 
 
-@pytest.mark.parametrize("name", ["coral", "ot_map", "ot_labels", "subspace", "prototypes"])
+@pytest.mark.parametrize("name", ["coral", "ot_map", "ot_labels", "subspace", "prototypes", "ensemble"])
 def test_another_camera_is_compensated(name):
     source, labels, target, truth = moved()
 
@@ -132,7 +134,7 @@ def test_another_camera_is_compensated(name):
 
 @pytest.mark.parametrize(
     ("name", "hurts"),
-    [(name, name in ("coral", "ot_map", "ot_labels", "subspace")) for name in METHODS if name != "none"],
+    [(name, name in ("coral", "ot_map", "ot_labels", "subspace", "ensemble")) for name in METHODS if name != "none"],
 )
 def test_other_shares_of_the_classes_hurt_the_methods_that_suppose_the_same(name, hurts):
     source, labels = domain(200, classes=2, seed=1, apart=0.9)
@@ -483,6 +485,45 @@ def test_prototypes_answer_in_the_coordinates_that_the_source_is_standardised_in
 
     adapted = Prototypes(per_class=5).fit(source, labels, target, classes=3)
     assert adapted.scores(target) == pytest.approx(softmax(length * standard @ means, axis=1))
+
+
+# Ensemble
+
+
+def test_an_ensemble_is_the_mean_of_logits_of_the_same_spread_whatever_the_sureness_of_a_member():
+    random = np.random.default_rng(0)
+    target = random.normal(size=(50, 3))
+    calm, wild = (
+        Linear(random.normal(size=(3, 4)) * size, random.normal(size=4) * size, C=1.0, kept=1.0, path=())
+        for size in (1.0, 100.0)
+    )
+
+    found = ensemble_mean([calm, wild], target)
+
+    logits = [target @ each.weights + each.bias for each in (calm, wild)]
+    centred = [each - each.mean(axis=1, keepdims=True) for each in logits]
+    unit = [each / each.std() for each in centred]
+    together = (centred[0].std() + centred[1].std()) / 2 * (unit[0] + unit[1]) / 2
+    assert found.scores(target) == pytest.approx(softmax(together, axis=1))
+    again = ensemble_mean([calm, dataclasses.replace(wild, weights=wild.weights / 7, bias=wild.bias / 7)], target)
+    assert (again.scores(target).argmax(axis=1) == together.argmax(axis=1)).all()
+
+
+def test_a_member_that_gives_every_example_the_same_logits_changes_no_answer():
+    source, labels, target, _ = moved()
+    start = learnt_at_home(90)
+    silent = dataclasses.replace(start, weights=np.zeros_like(start.weights), bias=np.zeros_like(start.bias))
+
+    found = ensemble_mean([start, silent], target)
+
+    assert (found.scores(target).argmax(axis=1) == start.scores(target).argmax(axis=1)).all()
+
+
+def test_an_ensemble_has_at_least_two_methods_as_members():
+    with pytest.raises(RecipeError, match="members must be two methods or more, not 1"):
+        Ensemble(members=(Prototypes(),))
+    with pytest.raises(RecipeError, match="members are methods such as CorrelationAlignment"):
+        Ensemble(members=(Prototypes, LinearTransport()))
 
 
 # Distances

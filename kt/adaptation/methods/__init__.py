@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from kt.adaptation.methods.coral import CorrelationAlignment
+from kt.adaptation.methods.ensemble import Ensemble
 from kt.adaptation.methods.importance import ImportanceWeighting
 from kt.adaptation.methods.none import SourceOnly
 from kt.adaptation.methods.ot_labels import TransportedLabels
@@ -21,6 +22,7 @@ METHODS: Mapping[str, Callable[[], Adaptation]] = {
         TransportedLabels,
         ImportanceWeighting,
         Prototypes,
+        Ensemble,
     )
 }
 """The class of each method by its name. Called without arguments, each gives the method with its usual settings."""
@@ -28,6 +30,7 @@ METHODS: Mapping[str, Callable[[], Adaptation]] = {
 __all__ = [
     "METHODS",
     "CorrelationAlignment",
+    "Ensemble",
     "ImportanceWeighting",
     "LinearTransport",
     "Prototypes",

@@ -30,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "ot_labels": "transported labels",
     "importance": "importance weighting",
     "prototypes": "prototypes",
+    "ensemble": "ensemble",
     "deep_coral": "Deep CORAL",
     "mmd": "MMD",
     "mcc": "minimum class confusion",
