@@ -510,7 +510,7 @@ def test_an_ensemble_is_the_mean_of_logits_of_the_same_spread_whatever_the_suren
 
 
 def test_a_member_that_gives_every_example_the_same_logits_changes_no_answer():
-    source, labels, target, _ = moved()
+    _, _, target, _ = moved()
     start = learnt_at_home(90)
     silent = dataclasses.replace(start, weights=np.zeros_like(start.weights), bias=np.zeros_like(start.bias))
 

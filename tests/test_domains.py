@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from kt.data import Domains, Folder, Records, Split, Unlabelled
 from kt.errors import DataError, RecipeError
 from kt.recipe import load
+from kt.runs import exports as from_run
 from kt.testing import check_source
 
 REPOSITORY = Path(__file__).parent.parent
@@ -62,6 +63,17 @@ def test_without_labels_the_target_is_a_stream_and_test_is_the_source_s(places, 
         assert "its figures say nothing about the target" in told
         assert "broken.png" in told and "1 of 25 pictures" in told
     (target.root / "red" / "broken.png").unlink()
+
+
+def test_exports_are_calibrated_and_compared_on_the_target_s_pictures_too_whose_labels_nobody_has(places):
+    source, target = places
+    splits = Domains(source, str(target.root))()
+    examples, labels = from_run._learned_from(splits)
+    own, there = len(splits.train), splits.streams["target"].examples
+    assert len(examples) == own + len(there)
+    assert labels[:8].tolist()[1::2] == [from_run.UNLABELLED] * 4 and min(labels[:8:2]) >= 0, "they take turns"
+    assert {each.tobytes() for each in examples[labels == from_run.UNLABELLED]} == {each.tobytes() for each in there}
+    np.testing.assert_array_equal(from_run._learned_from(source())[1], from_run.representative(splits.train).labels)
 
 
 def test_classes_of_the_target_are_the_source_s_in_any_spelling_and_in_its_order(tmp_path):

@@ -575,6 +575,18 @@ def test_what_loses_too_much_is_made_more_gently_until_the_gate_lets_it_pass(mad
     assert asked == [good] and passed.released and passed.note == ""
 
 
+def test_what_another_format_tries_at_the_same_time_stays_there(made):
+    """Formats are made beside each other; one that ends must not remove the files of one that still tries."""
+    others = made.job.directory / f"{child._TRY}0_tflite_float16" / "half_written.tflite"
+    others.parent.mkdir()
+    others.write_bytes(b"half")
+    try:
+        in_turn(made, [made.path("tiny_float16.tflite")])
+        assert others.read_bytes() == b"half"
+    finally:
+        shutil.rmtree(others.parent)
+
+
 # ------------------------------------------------------------------------------------- formats for other runtimes
 
 

@@ -61,8 +61,9 @@ class ExportJob:
     int64 `[N]`. reference_scores: `.npy`, float32 `[N, C]`, the trained model's scores of the test pixels; None lets
     the child compute them from the `.keras` file, on the CPU in full float32 (for use right after training on a GPU,
     whose convolutions may round to TF32 and so miss 1e-4). representative: `.npy`, uint8 `[M, H, W, 3]` from train, for
-    int8. representative_labels: `.npy`, int64 `[M]`. validation_pixels, validation_labels: `.npy`, as for the test
-    split; they, and the pictures of `representative` that do not calibrate, are further evidence on exports that round.
+    int8, and of a target domain. representative_labels: `.npy`, int64 `[M]`, -1 where there is no label.
+    validation_pixels, validation_labels: `.npy`, as for the test split; they, and the pictures of `representative` that
+    do not calibrate, are further evidence on exports that round.
     held_out, held_out_labels, held_out_groups: `.npy`, as for the test split, and the group of each: examples that
     training did not learn from, which an artefact with features is to remember. encoded: picture files that the
     SavedModel must decode as Pillow does; if there are as many as test pixels, they are the same pictures. formats: the

@@ -19,6 +19,7 @@ from kt.base.files import replace_json, replace_text, save_array
 from kt.base.names import cell_of, text_of
 from kt.base.scratch import WORK, scratch
 from kt.base.stages import key_of
+from kt.data.sources.domains import TARGET
 from kt.data.splits import Split, Splits
 from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, Worker, export, taken
@@ -27,6 +28,9 @@ from kt.recipe import Format, Recipe
 
 REPRESENTATIVE = 500
 """The most training pictures that calibrate int8 or judge it, and the most validation pictures that do."""
+
+UNLABELLED = -1
+"""The label of an example whose class is not known. It is no class, so no answer is right."""
 
 
 def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
@@ -70,13 +74,13 @@ def export_run(
     # In the run's folder, not the system's temporary folder, which may be small and would keep a killed run's files.
     with scratch(out, WORK) as folder:
         folder.mkdir()
-        shown, validation = representative(splits.train), representative(splits.validation)
+        shown, validation = _learned_from(splits), representative(splits.validation)
         held_out = held_out_of(splits)
         arrays: dict[str, npt.NDArray[Any]] = {
             "test_pixels": splits.test.examples,
             "labels": splits.test.labels,
-            "representative": shown.examples,
-            "representative_labels": shown.labels,
+            "representative": shown[0],
+            "representative_labels": shown[1],
             "validation_pixels": validation.examples,
             "validation_labels": validation.labels,
             "held_out": held_out.examples,
@@ -147,6 +151,21 @@ def export_again(
         about=about,
     )
     return tuple(replace(result, note="; ".join(filter(None, [result.note, note]))) for result in results)
+
+
+def _learned_from(splits: Splits) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Examples that the model was trained on, and their labels: of train and, in turn with these, of a target domain.
+
+    The target's have the label `UNLABELLED`. So what rounds is calibrated and compared where the model will work.
+    """
+    own = representative(splits.train)
+    if TARGET not in splits.streams:
+        return own.examples, own.labels
+    there = splits.streams[TARGET]
+    chosen = np.sort(np.random.default_rng(0).permutation(len(there))[:REPRESENTATIVE])
+    turns = np.argsort(np.concatenate([np.arange(len(own)), np.arange(len(chosen))]), kind="stable")
+    examples = np.concatenate([own.examples, there.examples[chosen]])[turns]
+    return examples, np.concatenate([own.labels, np.full(len(chosen), UNLABELLED)])[turns]
 
 
 def representative(part: Split) -> Split:
