@@ -62,6 +62,11 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
     return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
 
 
+def distances_to(features: Floats, known: Floats) -> Floats:
+    """The distance, from 0 to 2, of each example `[M, F]` to the fifth nearest known one `[N, F]`, N at least 1."""
+    return _nearest(features, unit(known))[1]
+
+
 def unit(features: npt.NDArray[np.floating]) -> Floats:
     """Features of length 1; those that are all 0 stay so."""
     rows = features.astype(np.float64)
@@ -70,7 +75,7 @@ def unit(features: npt.NDArray[np.floating]) -> Floats:
 
 
 def _nearest(
-    rows: npt.NDArray[np.float16], held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None
+    rows: npt.NDArray[np.floating], held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Floats, Floats]:
     """The distance of each row to the nearest held-out example, and to the `NEIGHBOURS`-th or the last that there is.
 

@@ -1,7 +1,7 @@
 """Few pictures: warns about them, evaluates a probe by cross-validation, and shows whether more pictures would help.
 
-All results come from a linear probe on the frozen backbone's features of train and validation. Only the number of
-pictures of the test split is used.
+All results come from the frozen backbone's features. Probes see train and validation alone. `likeness` compares their
+features with those of test, to say whether what was found on them holds there.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from kt.base.console import say, warn
 from kt.data.splits import Splits
 from kt.learnability.counts import few_pictures, is_scarce
 from kt.learnability.features import frozen_features, not_probed
+from kt.learnability.likeness import Likeness, likeness, sampled
 from kt.learnability.probes import cross_validation, learning_curve
 from kt.network.model import Built
 from kt.recipe import Recipe
@@ -27,19 +28,27 @@ class Scarcity:
 
     few_pictures: warnings, one line each. learning_curve: how good a probe is, by the number of training pictures.
     outlook: what more pictures would bring, in one sentence. cross_validation: the figures of a probe on train and
-    validation; None unless validation is small.
+    validation; None unless validation is small. likeness: whether test looks like train and validation; None if it was
+    not compared.
     """
 
     few_pictures: tuple[str, ...] = ()
     learning_curve: tuple[dict[str, Any], ...] = ()
     outlook: str = ""
     cross_validation: dict[str, Any] | None = None
+    likeness: Likeness | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Scarcity":
         """The reverse of `dataclasses.asdict`, after JSON."""
         lists = {name: tuple(data[name]) for name in ("few_pictures", "learning_curve")}
-        return cls(**lists, outlook=data["outlook"], cross_validation=data["cross_validation"])
+        told = data["likeness"]
+        return cls(
+            **lists,
+            outlook=data["outlook"],
+            cross_validation=data["cross_validation"],
+            likeness=told and Likeness.from_json(told),
+        )
 
 
 def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Callable[[], Scarcity]:
@@ -55,10 +64,11 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     reason = not_probed(built, recipe) if cached else "frozen layers are not computed once"
     if reason:
         say(f"no learning curve: {reason}")
-    features = None if reason else frozen_features(built, recipe, splits)
+    shown = sampled(splits, seed=recipe.seed)
+    features = None if reason else frozen_features(built, recipe, splits, test=shown)
     if features is None:
         return lambda: Scarcity(warnings)
-    train, validation = features
+    train, validation, test = features
     linear.refuse_constant(train.features)
     keep, balanced = shares_of(built), recipe.class_weight == "balanced"
 
@@ -67,10 +77,13 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
             train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed, nouns=splits.kind
         )
         say(sentence)
+        alike = likeness(train + validation, test, shown.names, seed=recipe.seed) if len(shown) else None
+        if alike and (warning := alike.warning(splits.kind)):
+            warn(warning)
         figures = None
         if len(train.labels) == len(splits.train) and is_scarce(splits.validation, len(splits.classes)):
             known = train + validation
             figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
-        return Scarcity(warnings, tuple(curve), sentence, figures)
+        return Scarcity(warnings, tuple(curve), sentence, figures, alike)
 
     return probed

@@ -1,4 +1,4 @@
-"""The frozen backbone's features of train and validation, computed before training changes the backbone."""
+"""The frozen backbone's features of train, validation and test, computed before training changes the backbone."""
 
 from dataclasses import dataclass
 
@@ -56,8 +56,10 @@ def not_probed(built: Built, recipe: Recipe) -> str:
     return f"{width:,} features a {built.nouns.one} are too many" if width > WIDEST else ""
 
 
-def frozen_features(built: Built, recipe: Recipe, splits: Splits) -> tuple[Known, Known] | None:
-    """The frozen backbone's features of train and validation, without augmentation; None if they can't be stored.
+def frozen_features(built: Built, recipe: Recipe, splits: Splits, *, test: Split) -> tuple[Known, Known, Known] | None:
+    """The frozen backbone's features of train, validation and test, without augmentation; None if they can't be stored.
+
+    test: a sample of the test split; it may be empty.
 
     The same pass computes the activations that training will use, unless the recipe augments pictures.
     """
@@ -68,12 +70,18 @@ def frozen_features(built: Built, recipe: Recipe, splits: Splits) -> tuple[Known
     train, validation = drawn(splits.train, seed=recipe.seed, many=splits.kind.many), splits.validation
     try:
         activations = Encoder(built).activations(
-            [train.examples, validation.examples], cut, later_cuts=later, later_examples=len(splits.test or ())
-        )
+            [train.examples, validation.examples, test.examples], cut, later_cuts=later,
+            later_examples=len(splits.test) - len(test),
+        )  # fmt: skip
     except OSError as error:
         warn(f"no learning curve: frozen outputs can't be stored: {error.strerror or error}")
         return None
-    return _known(built, activations[0], train), _known(built, activations[1], validation)
+    train_features, validation_features, test_features = activations
+    return (
+        _known(built, train_features, train),
+        _known(built, validation_features, validation),
+        _known(built, test_features, test),
+    )
 
 
 def _known(built: Built, inputs: Activations, part: Split) -> Known:

@@ -85,7 +85,14 @@ def compose(
         "best": best.figures(),
     }
     after = {
-        "notes": [*warnings, *_unknown(learned), *told.get("notes", ()), *scarce.few_pictures, *_notes(phases, best)],
+        "notes": [
+            *warnings,
+            *_unknown(learned),
+            *told.get("notes", ()),
+            *scarce.few_pictures,
+            *_unlike(scarce, splits),
+            *_notes(phases, best),
+        ],
         **asdict(scarce),
         "warnings": warnings,
         "validation": validation,
@@ -174,6 +181,11 @@ def _notes(phases: Sequence[PhaseResult], best: Best) -> list[str]:
         f"({best.val_loss:.4f}), so its weights were not kept"
         for name in useless
     ]
+
+
+def _unlike(scarce: Scarcity, splits: Splits) -> list[str]:
+    """A note if the test examples look otherwise than those of train and validation."""
+    return [warning] if scarce.likeness and (warning := scarce.likeness.warning(splits.kind)) else []
 
 
 def _untaught(learned: Learned | None, nouns: Nouns) -> list[str]:

@@ -1,0 +1,68 @@
+"""kt.learnability.likeness: whether the test examples look like those of train, as far as features tell."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from kt.kinds.pictures.kind import Pictures
+from kt.learnability.features import Known
+from kt.learnability.likeness import ALARM, LISTED, Likeness, likeness
+
+CENTRES = np.random.default_rng(5).normal(0, 2, (3, 8))
+
+
+def drawn(counts, *, seed, moved=0.0, frames=1):
+    """Features of three classes; frames: how many examples show one thing, and differ by a tenth of the spread."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat([0, 1, 2], counts)
+    things = CENTRES[labels] + random.normal(0, 1, (len(labels), 8)) + moved
+    rows = np.repeat(things, frames, axis=0) + random.normal(0, 0.1, (frames * len(labels), 8)) * (frames > 1)
+    groups = np.repeat([f"thing {place}" for place in range(len(labels))], frames)
+    return Known(rows.astype(np.float32), np.repeat(labels, frames), groups)
+
+
+def compared(known, test):
+    return likeness(known, test, [f"test {place}" for place in range(len(test.labels))], seed=0)
+
+
+def test_of_random_splits_no_more_than_the_promised_share_is_said_to_differ():
+    found = [compared(drawn((14, 14, 14), seed=2 * seed), drawn((7, 7, 7), seed=2 * seed + 1)) for seed in range(40)]
+    assert ALARM == 0.01
+    assert {(each.train, each.test) for each in found} == {(42, 21)}
+    assert sum(each.verdict == "differ" for each in found) <= 3, "more would come by chance once in 1,500 times"
+    # A little below 0.5: what is held out pulls the means of the rest the other way.
+    assert 0.35 < np.mean([each.auc for each in found]) < 0.55
+
+
+def test_test_pictures_that_look_otherwise_are_found_and_the_furthest_are_named():
+    test = drawn((20, 20, 20), seed=2, moved=1.0)
+    test.features[7] += 30
+    found = compared(drawn((40, 40, 40), seed=1), test)
+    assert found.verdict == "differ" and found.p <= ALARM
+    assert 0.6 < found.interval[0] < found.auc < found.interval[1]
+    assert found.most_unlike[0] == "test 7" and len(found.most_unlike) == LISTED
+    warning = found.warning(Pictures((8, 8)))
+    assert warning.startswith(f"the test pictures look otherwise than the training pictures: {'a classifier'}")
+    assert f"AUC {found.auc:.2f}" in warning
+
+
+def test_other_shares_of_the_classes_alone_are_no_difference():
+    found = compared(drawn((60, 60, 10), seed=1), drawn((5, 25, 40), seed=2))
+    assert found.verdict == "alike" and found.warning(Pictures((8, 8))) == ""
+    assert found.train == found.test == 5 + 25 + 10, "of each class as many on both sides"
+    assert found.most_unlike == ()
+
+
+def test_frames_of_one_thing_count_once():
+    """With a hundred frames of three things each side differs for sure, and nothing follows from it."""
+    found = compared(drawn((1, 1, 1), seed=1, frames=100), drawn((1, 1, 1), seed=2, frames=100))
+    assert (found.verdict, found.p, found.auc, found.train, found.test) == ("too few to tell", None, None, 3, 3)
+    many = compared(drawn((20, 20, 20), seed=1, frames=5), drawn((20, 20, 20), seed=2, frames=5))
+    assert (many.verdict, many.train, many.test) == ("alike", 60, 60)
+
+
+def test_it_is_the_same_after_json():
+    for test in (drawn((20, 20, 20), seed=2, moved=1.0), drawn((1, 1, 1), seed=2)):
+        found = compared(drawn((40, 40, 40), seed=1), test)
+        assert Likeness.from_json(json.loads(json.dumps(asdict(found)))) == found
