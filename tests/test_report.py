@@ -1,5 +1,7 @@
 """The page and `report.json` of a made-up run: what they show, what they must never do, and that the docs keep up."""
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
@@ -14,6 +16,7 @@ from kt.errors import DataError, ReleaseError
 from kt.heads.classification.measure import evaluate
 from kt.report import again, summary, write
 from kt.report.pictures import wrongest_places
+from kt.report.templates import page_script
 
 HOSTILE = '<script>alert("1")</script>'
 DOCS = Path(__file__).parent.parent / "docs" / "report.md"
@@ -134,7 +137,7 @@ def page_of(results, splits, scores, directory):
 
 def visible(page):
     """The page's text without styles and tags, white space folded."""
-    body = re.sub(r"<style>.*?</style>", "", page[page.index("<body") :], flags=re.DOTALL)
+    body = re.sub(r"<script>.*?</script>", "", page[page.index("<body") :], flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
@@ -166,10 +169,16 @@ def elements(page):
     return parser.found
 
 
-def test_the_page_fetches_nothing_and_runs_nothing(tmp_path):
+def scripts(page):
+    """The text of each script."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
+
+
+def test_the_page_fetches_nothing_and_runs_nothing_but_its_own_script(tmp_path):
     page = page_of(*made_up(), tmp_path)
+    assert scripts(page) == [page_script().text]
     for tag, attributes in elements(page):
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
         for name, value in attributes.items():
             assert not name.startswith("on")
             if name in {"src", "href", "srcset", "xlink:href", "action", "data"}:
@@ -177,7 +186,12 @@ def test_the_page_fetches_nothing_and_runs_nothing(tmp_path):
     assert "url(http" not in page
     assert "@import" not in page
     assert re.findall(r"https?://\S+", page) == []
-    assert "default-src 'none'" in page
+    (policy,) = (a["content"] for _, a in elements(page) if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(scripts(page)[0].encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def test_no_two_elements_share_an_id_between_charts(tmp_path):
@@ -199,14 +213,14 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path):
     named = Split(test.examples, test.labels, tuple(f"{HOSTILE}{i}" for i in range(len(test))), test.groups)
     splits = Splits(splits.train, splits.validation, named, splits.classes, 8, HOSTILE, "d", False)
     page = page_of(results, splits, scores, tmp_path)
-    assert "<script" not in page
+    assert scripts(page) == [page_script().text]
     assert "onerror" not in {name for _, attributes in elements(page) for name in attributes}
     assert HOSTILE in visible(page)
 
 
 def test_many_hostile_class_names_are_safe_in_the_heatmap_too(tmp_path):
     page = page_of(*made_up([f"</text>{HOSTILE}{i}" for i in range(20)], images=60), tmp_path)
-    assert "<script" not in page
+    assert scripts(page) == [page_script().text]
     elements(page)
 
 

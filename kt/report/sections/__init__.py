@@ -13,6 +13,7 @@ from kt.report.sections import (
     artifacts,
     headlines,
     more_pictures,
+    next_steps,
     on_test,
     pictures,
     reproduce,
@@ -41,13 +42,14 @@ class Section(Protocol):
 SECTIONS: tuple[Section, ...] = (
     headlines,
     verdicts,
-    pictures,
-    tried,
-    training,
-    more_pictures,
+    next_steps,
     on_test,
     wrongest,
+    more_pictures,
+    pictures,
+    training,
+    tried,
     artifacts,
     reproduce,
 )
-"""All sections, in the order of the page."""
+"""All sections, in the order of the page: first what decides whether to use the model, then how it came about."""
