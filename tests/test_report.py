@@ -84,7 +84,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
                    "settings": ["fine_tune.lr=1e-5"], "data": None,
                    "target": None, "target_labels": False, "places": {}, "resolved": {"phases": [{"lr": 1e-3}]}},
         "command": "kt run recipes/apples.py --set fine_tune.lr=1e-5", "started": "2026-05-04T10:12:13+02:00",
-        "seconds": 74.2, "resumed": [{"at": "2026-05-04T10:30:00+02:00", "forced": False}],
+        "seconds": 74.2, "energy_joules": 7200.0, "resumed": [{"at": "2026-05-04T10:30:00+02:00", "forced": False}],
         "seed": 4242, "backend": "tensorflow", "mixed_precision": False,
         "versions": {"keras": "3.15.1"}, "machine": {"system": "Linux", "cores": 2},
         "data": {

@@ -31,6 +31,8 @@ REPORT = "report.json"
 PAGE = "report.html"
 SHOWN = "shown.json"
 HISTORY = "history.json"
+CARD = "MODEL_CARD.md"
+"""In a released version too."""
 
 RATES, RATES_PAGE = "lr-find.json", "lr-find.html"
 """In the folder of `kt lr-find`."""

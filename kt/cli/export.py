@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kt.base import backend
-from kt.base.console import say, tell, tell_json
+from kt.base.console import say, shown, tell, tell_json
 from kt.base.files import check_openable
-from kt.base.run_folder import MODEL, RECIPE, REPORT
+from kt.base.run_folder import CARD, MODEL, RECIPE, REPORT
 from kt.base.scratch import WORK, scratch
 from kt.cli.options import changed, json_option
 from kt.cli.run_again import recipe_again
@@ -71,7 +71,7 @@ def command(
 
     from kt.export import release
     from kt.export.learned import learned, refuse_untaught
-    from kt.report import summary
+    from kt.report import card_of, summary
     from kt.report.results import card, placed
     from kt.runs import exports as from_run
 
@@ -83,7 +83,16 @@ def command(
             run, judges.recipe, judges.splits, name=asked["name"], formats=export, about=about, note=judges.note
         )
     described = card(asked["name"], asked["description"], judges.splits, report["test"])
-    released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=described)
+
+    def model_card(version: Path) -> dict[str, str]:
+        released = {
+            "artifacts": placed(artifacts, version),
+            "version": int(version.name),
+            "released_to": shown(version),
+        }
+        return {CARD: card_of({**report, **released})}
+
+    released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=described, before=model_card)
     results = {
         "recipe": asked,
         "artifacts": placed(artifacts, released_to),

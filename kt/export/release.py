@@ -2,13 +2,13 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kt.base.console import warn
-from kt.base.files import replace_json, sync
+from kt.base.files import replace_json, replace_text, sync
 from kt.base.scratch import scratch
 from kt.errors import EnvironmentProblem, KtError, one_line
 from kt.export import formats
@@ -25,7 +25,7 @@ def release(
     name: str,
     saved_models: Path,
     card: dict[str, Any],
-    before: Callable[[Path], object] = lambda _: None,
+    before: Callable[[Path], Mapping[str, str]] = lambda _: {},
 ) -> Path | None:
     """Copy the released artefacts into the next version and give its folder, or None if none was released.
 
@@ -34,8 +34,9 @@ def release(
     written into a temporary folder and renamed, so a crash leaves no half version. The files for TensorFlow Serving in
     `saved_models` are updated afterwards.
 
-    before: called with the version's future folder when everything but the renaming is done; called again in the rare
-    case that another run took that number. If it raises, nothing is released. Raises EnvironmentProblem if the version
+    before: called with the version's future folder when everything but the renaming is done; gives further files of the
+    version, texts by their names. It is called again in the rare case that another run took that number. If it raises,
+    nothing is released. Raises EnvironmentProblem if the version
     cannot be written.
     """
     released = [result for result in results if result.released]
@@ -100,7 +101,7 @@ def _as_released(result: ArtifactResult) -> dict[str, Any]:
     return {**result.as_json(), "path": inside}
 
 
-def _renamed(partial: Path, before: Callable[[Path], object]) -> Path:
+def _renamed(partial: Path, before: Callable[[Path], Mapping[str, str]]) -> Path:
     """Rename the folder to the lowest integer above all versions; if another run takes that first, to the next one.
 
     The phone files get their version number before the renaming, so that a visible version never changes.
@@ -112,8 +113,10 @@ def _renamed(partial: Path, before: Callable[[Path], object]) -> Path:
             version = folder / str(max(taken, default=0) + 1)
             _stamp(partial, int(version.name))
             sync(partial)
-        before(version)
+        texts = before(version)
         with _disk_errors(folder):
+            for name, text in texts.items():
+                replace_text(partial / name, text)
             try:
                 partial.rename(version)
             except OSError as error:

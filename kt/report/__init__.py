@@ -9,26 +9,28 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.base.files import replace_json, replace_text
-from kt.base.run_folder import HISTORY, PAGE, REPORT, SHOWN
+from kt.base.run_folder import CARD, HISTORY, PAGE, REPORT, SHOWN
 from kt.data.splits import Splits
 from kt.errors import DataError
+from kt.report.card import model_card
 from kt.report.closing import figures, summary
 from kt.report.entry import Entry
 from kt.report.page import render_page
 from kt.report.pictures import described, shown_of, wrongest_places
 from kt.report.reported import FORMAT, ReportedRun
 
-__all__ = ["again", "figures", "plain", "summary", "write"]
+__all__ = ["again", "card_of", "figures", "plain", "summary", "write"]
 
 
 def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, directory: Path) -> dict[str, Any]:
-    """Write `report.json`, `history.json` and `report.html`, and return the content of `report.json`.
+    """Write the report in its forms, and return the content of `report.json`.
 
     results: the run's results, with the keys of docs/report.md; missing ones are left out of the page. scores:
     `[N_test, C]`, the kept model's probabilities on the test split. directory: made if it doesn't exist.
 
-    Each file is written beside its place and then moved, so that a reader never sees half of one. Raises DataError if
-    the scores don't fit the test split.
+    The forms are `report.json`, `history.json`, `shown.json`, `report.html` and `MODEL_CARD.md`. Each file is
+    written beside its place and then moved, so that a reader never sees half of one. Raises DataError if the scores
+    don't fit the test split.
     """
     scores = np.asarray(scores)
     if scores.shape != (len(splits.test), len(splits.classes)):
@@ -48,18 +50,28 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
     replace_json(directory / HISTORY, history)
     shown = shown_of(splits, places)
     replace_json(directory / SHOWN, shown.to_json(), indent=None)
-    replace_text(directory / PAGE, render_page(ReportedRun(Entry(report, REPORT), shown)))
+    run = ReportedRun(Entry(report, REPORT), shown)
+    replace_text(directory / CARD, model_card(run))
+    replace_text(directory / PAGE, render_page(run))
     return report
 
 
 def again(run: Path) -> Path:
-    """Make the page of a run again, from its folder alone, and give its path.
+    """Make the page and the model card of a run again, from its folder alone, and give the page's path.
 
     Raises ReleaseError for a run without a report, for one from before `shown.json` was written, and for a damaged one.
-    Then the page stays as it is.
+    Then both stay as they are.
     """
-    replace_text(run / PAGE, render_page(ReportedRun.read(run)))
+    read = ReportedRun.read(run)
+    page, card = render_page(read), model_card(read)
+    replace_text(run / CARD, card)
+    replace_text(run / PAGE, page)
     return run / PAGE
+
+
+def card_of(report: Mapping[str, Any]) -> str:
+    """The model card of a run, from the content of its `report.json`. Raises ReleaseError if that is damaged."""
+    return model_card(ReportedRun(Entry(plain(report), REPORT)))
 
 
 def plain(value: Any) -> Any:

@@ -46,6 +46,7 @@ def compose(
     resumed: Sequence[Mapping[str, Any]] = (),
     scarce: Scarcity | None = None,
     learned: Learned | None = None,
+    energy_joules: float | None = None,
 ) -> dict[str, Any]:
     """The whole content of `report.json`, as plain data. The run's time ends here.
 
@@ -73,6 +74,7 @@ def compose(
         "command": origin.command,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+        "energy_joules": energy_joules,
         "resumed": [*resumed],
         "seed": recipe.seed,
         "backend": running(),

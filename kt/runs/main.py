@@ -19,9 +19,10 @@ from kt import freeze, report, runs
 from kt.base.backend import running
 from kt.base.beside import beside
 from kt.base.console import say, shown, warn
+from kt.base.energy import metered
 from kt.base.files import beside_its_place, check_openable
 from kt.base.names import is_plain
-from kt.base.run_folder import ANSWERS, LEARNABILITY, LOGS, MODEL, RECIPE, REPORT, STEPS
+from kt.base.run_folder import ANSWERS, CARD, LEARNABILITY, LOGS, MODEL, RECIPE, REPORT, STEPS
 from kt.base.stages import Stage, digest_of, key_of
 from kt.data.splits import Split, Splits
 from kt.errors import RecipeError, one_line
@@ -202,7 +203,7 @@ def _run(
 ) -> dict[str, Any]:
     seed_everything(recipe.seed)
     # In one thread, so that the figures of probes don't depend on what runs beside them.
-    with from_run.export_ahead(out, recipe.export) as worker, one_thread():
+    with metered() as energy, from_run.export_ahead(out, recipe.export) as worker, one_thread():
         splits = recipe.data()
         seed_everything(recipe.seed)  # again, because reading may draw random numbers: tfds does when it prepares a set
         check_same_data(out, splits)
@@ -228,15 +229,17 @@ def _run(
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
-        def write_report(released_to: Path | None, *notes: str) -> None:
+        def write_report(released_to: Path | None, *notes: str) -> dict[str, str]:
+            """Write it, and give what a released version has of it."""
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
                 best=trained.best, told=trained.told, scarce=scarce(), test=measured.test,
                 learned=measured.learned, artifacts=artifacts, released_to=released_to, started=started,
-                resumed=_resumed(out),
+                resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
             results.update(report.write(content, splits, measured.scores, out))
+            return {CARD: report.card_of(results)}
 
         try:
             artifacts = from_run.export_run(

@@ -12,6 +12,7 @@ from kt.report.reported import ReportedRun
 from kt.report.sections import (
     artifacts,
     headlines,
+    limits,
     more_pictures,
     next_steps,
     on_test,
@@ -43,6 +44,7 @@ SECTIONS: tuple[Section, ...] = (
     headlines,
     verdicts,
     next_steps,
+    limits,
     on_test,
     wrongest,
     more_pictures,

@@ -35,11 +35,13 @@ class LastPhase:
 class Verdicts:
     """The verdicts on a run.
 
+    chance: the balanced accuracy of a model that knows nothing, if the model is surely better; else None.
     few_pictures, warnings: a line each. last_phase: None with only one phase. released: the names of the artefacts that
     passed the gate. version, released_to: where they were released. refused: the others, each with its reason, or "".
     untaught: whether nothing was released because the model has learned nothing.
     """
 
+    chance: float | None
     few_pictures: tuple[str, ...]
     warnings: tuple[str, ...]
     last_phase: LastPhase | None
@@ -57,6 +59,7 @@ def gather(run: ReportedRun) -> Verdicts | None:
     every = exported.artifacts if exported else ()
     learned = report["learned"]
     verdicts = Verdicts(
+        chance=learned["chance"].share_or_none() if learned["verdict"].text() == "yes" else None,
         few_pictures=report["few_pictures"].texts(),
         warnings=report["warnings"].texts(),
         last_phase=last_phase(phases_of(run), kept_of(run), run.nouns),
