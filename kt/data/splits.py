@@ -47,7 +47,8 @@ class Split:
     memory-mapped. labels: int64 `[N]`, indices into the classes. names: what a person calls each example (a relative
     path). groups: the group of each example, the same for all that show one object (frames of one apple); no group lies
     in two splits. files: the files, if each example has one. group_names: what a person calls the group of each
-    example, one name a group; the same as groups unless given.
+    example, one name a group; the same as groups unless given. hashes: SHA-256 of the content of each example's
+    file, if the source knows it; it is the same in every run that reads the file, whatever the size.
     """
 
     examples: npt.NDArray[Any]
@@ -56,6 +57,7 @@ class Split:
     groups: tuple[str, ...]
     files: tuple[Path, ...] | None = None
     group_names: tuple[str, ...] | None = None
+    hashes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,6 +84,7 @@ class Split:
             groups=tuple(self.groups[index] for index in chosen),
             files=None if self.files is None else tuple(self.files[index] for index in chosen),
             group_names=None if self.group_names is None else tuple(self.group_names[index] for index in chosen),
+            hashes=None if self.hashes is None else tuple(self.hashes[index] for index in chosen),
         )
 
 

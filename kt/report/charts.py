@@ -25,7 +25,7 @@ _VARIABLES = {_INK: "var(--ink)", _LINE: "var(--line)", _FIRST: "var(--first)", 
 
 _STYLE = {
     "svg.fonttype": "none",
-    "font.size": 9,
+    "font.size": 9.5,
     "text.color": _INK,
     "axes.edgecolor": _LINE,
     "axes.labelcolor": _INK,
@@ -291,6 +291,27 @@ def learning_curves(
         axes.legend(loc="best")
         words = "; ".join(f"{titles[p['strategy']]} with {p['pictures']}: {p['balanced_accuracy']:.3f}" for p in points)
         return _svg(figure, f"Learning curves: {words}", "learning")
+
+
+def recalls_chart(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """The recall of each class in two runs, A and B, beside each other. rows: with `label`, `first` and `second`."""
+    if not rows:
+        return Markup()
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "recalls"}):
+        figure = Figure(figsize=(4.6, 0.9 + 0.27 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(rows))
+        first, second = [row["first"] for row in rows], [row["second"] for row in rows]
+        axes.hlines(places, first, second, color=_LINE, linewidth=2)
+        axes.plot(first, places, "o", color=_FIRST, markersize=6, label="A")
+        axes.plot(second, places, "D", color=_SECOND, markersize=5, label="B")
+        axes.set_yticks(places, [_short(printable(row["label"]), 18) for row in rows], parse_math=False)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("recall on the common test")
+        figure.legend(loc="outside upper right", ncols=2)
+        words = "; ".join(f"{row['label']} {row['first']:.3f} in A, {row['second']:.3f} in B" for row in rows)
+        return _svg(figure, f"Recall of each class: {words}", "recalls")
 
 
 _SHAPES = "os^Dv<>"

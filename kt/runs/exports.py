@@ -38,11 +38,12 @@ def record(out: Path, splits: Splits, recipe_file: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(["split", "label", "group", "name"])
+    table.writerow(["split", "label", "group", "name", "content"])
     for name, part in splits.parts().items():
         groups = part.group_names or part.groups
-        for label, group, picture in zip(part.labels, groups, part.names, strict=True):
-            table.writerow([name, splits.classes[label], cell_of(group), text_of(PurePosixPath(picture))])
+        hashes = part.hashes or ("",) * len(part)
+        for label, group, picture, content in zip(part.labels, groups, part.names, hashes, strict=True):
+            table.writerow([name, splits.classes[label], cell_of(group), text_of(PurePosixPath(picture)), content])
     replace_text(out / run_folder.SPLITS, text.getvalue())
     replace_text(out / run_folder.LABELS, "".join(f"{label}\n" for label in splits.classes))
     replace_json(out / run_folder.DATA, {"digest": splits.digest, "origin": splits.origin, "classes": splits.classes})

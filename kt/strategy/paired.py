@@ -6,7 +6,7 @@ Resampling both at once is conservative: the variance of one picture under one s
 pigeonhole bootstrap, Annals of Applied Statistics 2007).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,14 +81,24 @@ class Resamples:
         hits = right.astype(np.float64)
         clusters = clusters_of(self._labels, self._groups)
         measured = np.mean([hits[pictures].mean(axis=0) for pictures, _, _ in clusters])
-        random = np.random.default_rng(self._seed)  # seeded anew for each model, so that all get the same draws
         blocks = []
-        for start in range(0, self._resamples, _BLOCK):
-            weights = draw(clusters, min(_BLOCK, self._resamples - start), random)
+        for weights in self._weights(clusters):
             recalls = [weights[p].T @ hits[p] / weights[p].sum(axis=0)[:, None] for p, _, _ in clusters]
             blocks.append(np.mean(recalls, axis=0))
         of_models = np.concatenate(blocks)
         return Estimate(float(measured), np.take_along_axis(of_models, self._seeds, axis=1).mean(axis=1))
+
+    def mean(self, values: Floats) -> Estimate:
+        """The mean over the pictures of a figure of one model, such as its log loss. values: `[N]`."""
+        clusters = clusters_of(self._labels, self._groups)
+        draws = [values @ weights / weights.sum(axis=0) for weights in self._weights(clusters)]
+        return Estimate(float(np.mean(values)), np.concatenate(draws))
+
+    def _weights(self, clusters: list[tuple[Ints, Ints, int]]) -> Iterator[Floats]:
+        """How often each picture is drawn, block by block: the same at each call, so all models share the draws."""
+        random = np.random.default_rng(self._seed)
+        for start in range(0, self._resamples, _BLOCK):
+            yield draw(clusters, min(_BLOCK, self._resamples - start), random)
 
 
 # -------------------------------------------------------------------------------------------------- learning curves
