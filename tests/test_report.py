@@ -385,7 +385,7 @@ def test_report_json_holds_the_results_as_they_were(tmp_path):
     assert len(told.pop("wrongest")) > 0
     assert told == results
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("history.json", "report.html", "report.json", "shown.json")
+        *("MODEL_CARD.md", "history.json", "report.html", "report.json", "shown.json")
     ]
 
 

@@ -23,7 +23,7 @@ _SURE = 0.02
 
 
 @dataclass(frozen=True)
-class Limits:
+class KnownLimits:
     """What a person should know before using the model.
 
     uses: what it does, in a sentence. limits: a line each. licences: what, and its licence in words. energy: what
@@ -36,11 +36,11 @@ class Limits:
     energy: str
 
 
-def gather(run: ReportedRun) -> Limits | None:
+def gather(run: ReportedRun) -> KnownLimits | None:
     """The limits; None for a report without test figures."""
     if not run.report["test"] or not run.report["data"]["classes"]:
         return None
-    return Limits(_uses(run), tuple(_limits(run)), tuple(_licences(run)), _energy(run.report))
+    return KnownLimits(_uses(run), tuple(_limits(run)), tuple(_licences(run)), _energy(run.report))
 
 
 def _uses(run: ReportedRun) -> str:
@@ -146,6 +146,6 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "." if text else ""
 
 
-def html(data: Limits) -> Markup:
+def html(data: KnownLimits) -> Markup:
     """A sentence, a list, and the licences."""
     return filled("sections/limits", data)

@@ -19,7 +19,7 @@ _BELOW = 0.9
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """What to do, in a sentence, and the command that does it, or ""."""
 
     words: str
@@ -30,7 +30,7 @@ class Step:
 class NextSteps:
     """The steps in order."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[NextStep, ...]
 
 
 def gather(run: ReportedRun) -> NextSteps | None:
@@ -38,23 +38,25 @@ def gather(run: ReportedRun) -> NextSteps | None:
     return NextSteps(tuple(_steps(run))) if run.report["test"] else None
 
 
-def _steps(run: ReportedRun) -> Iterator[Step]:
+def _steps(run: ReportedRun) -> Iterator[NextStep]:
     report, nouns = run.report, run.nouns
     released_to = report["released_to"].text()
     model = shlex.quote(shown(Path(released_to).parent)) if released_to else ""
     if report["warnings"] or report["few_pictures"]:
-        yield Step("Deal with the warnings above first: they say why the figures may not hold.")
+        yield NextStep("Deal with the warnings above first: they say why the figures may not hold.")
     if model:
-        yield Step(f"Try it on {nouns.many} of your own that it has never seen:", f"kt predict {model} {nouns.file}")
+        yield NextStep(
+            f"Try it on {nouns.many} of your own that it has never seen:", f"kt predict {model} {nouns.file}"
+        )
     elif report["artifacts"]:
-        yield Step("Nothing was released; the artefacts below say why. This exports the run again once that is mended:",
+        yield NextStep("Nothing was released; the artefacts below say why. This exports the run again once that is mended:",
                    f"kt export {_run(run)}")  # fmt: skip
     if weak := _weakest(run, nouns):
-        yield Step(weak)
+        yield NextStep(weak)
     if outlook := report["outlook"].text():
-        yield Step(f"{outlook[0].upper()}{outlook[1:]}.".replace("..", "."))
+        yield NextStep(f"{outlook[0].upper()}{outlook[1:]}.".replace("..", "."))
     if model:
-        yield Step(f"When new {nouns.many} come, ask whether they are still like those of this test:",
+        yield NextStep(f"When new {nouns.many} come, ask whether they are still like those of this test:",
                    f"kt drift {model} NEW_{nouns.many.upper()}")  # fmt: skip
 
 
