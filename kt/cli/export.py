@@ -82,7 +82,7 @@ def command(
         artifacts = from_run.export_again(
             run, judges.recipe, judges.splits, name=asked["name"], formats=export, about=about, note=judges.note
         )
-    described = card(asked["name"], asked["description"], judges.splits, report["test"])
+    described = card(asked["name"], asked["description"], judges.splits, report["test"], sets=report.get("sets", ()))
     released_to = release(artifacts, name=asked["name"], saved_models=saved_models, card=described)
     results = {
         "recipe": asked,
