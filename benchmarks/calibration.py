@@ -21,7 +21,6 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 SIZE, MOST_TEST = 128, 300
 SIZES = {"probe": (100, 300), "fine_tune": (200,)}
-FOLDS = 5
 
 
 def dark(image):
@@ -151,14 +150,100 @@ def score(data, seeds, folder):
                             print(file, flush=True)
 
 
+def lowest(scores, labels):
+    """The temperature with the lowest log loss and nothing else, from 0.05 to 20."""
+    from scipy.optimize import minimize_scalar
+
+    from kt.base.chance import losses
+    from kt.heads.classification.calibrate import at_temperature
+
+    found = minimize_scalar(
+        lambda power: losses(at_temperature(scores, np.exp(power)), labels).mean(), bounds=(-3, 3), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def choices(kept):
+    """Each way to choose the temperature, with the temperature."""
+    from kt.heads.classification.calibrate import fitted_temperature
+
+    found = {"none": 1.0}
+    for name in ("validation", "train"):
+        if name in kept:
+            told = kept[name], kept[f"{name} labels"]
+            where = "validation" if name == "validation" else "train, cross-validated"
+            found[f"lowest log loss, {where}"] = lowest(*told)
+            found[f"kt's, {where}"] = fitted_temperature(*told, kept[f"{name} groups"].tolist())
+    return found
+
+
+def figures(folder):
+    """A row for each training, choice and test."""
+    from kt.base.chance import losses
+    from kt.heads.classification.calibrate import at_temperature
+    from kt.heads.classification.measure import squared_distances
+
+    rows = []
+    for file in sorted(folder.glob("*.npz")):
+        way, name, size, seed = file.stem.split("-")
+        with np.load(file, allow_pickle=False) as kept:
+            labels = kept["test labels"]
+            for choice, temperature in choices(kept).items():
+                for test in CHANGES:
+                    scores = at_temperature(kept[f"test {test}"], temperature)
+                    row = {"way": way, "set": name, "pictures": int(size), "seed": int(seed), "choice": choice}
+                    row |= {"temperature": temperature, "test": test}
+                    row["log_loss"] = float(losses(scores, labels).mean())
+                    row["brier_score"] = float(squared_distances(scores, labels).mean())
+                    rows.append(
+                        {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
+                    )
+    return rows
+
+
+def table(rows):
+    """A row for each way, size, kind of test and choice: means over sets and seeds, and the range of the change."""
+    print("| trained by | test | temperature by | temperature | log loss | change | better, worse | Brier score |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    plain = {key_of(row): row for row in rows if row["choice"] == "none"}
+    for way, size in dict.fromkeys((row["way"], row["pictures"]) for row in rows):
+        for tests in (("plain",), tuple(CHANGES)[1:]):
+            for choice in dict.fromkeys(row["choice"] for row in rows if row["way"] == way):
+                own = [row for row in rows if (row["way"], row["pictures"], row["choice"]) == (way, size, choice)]
+                own = [row for row in own if row["test"] in tests]
+                changes = [row["log_loss"] - plain[key_of(row)]["log_loss"] for row in own]
+                better, worse = (sum(sign * each > 1e-5 for each in changes) for sign in (-1, 1))
+                spread = f"{np.mean(changes):+.3f} ({min(changes):+.3f} to {max(changes):+.3f})"
+                temperatures = [row["temperature"] for row in own]
+                cells = [f"{way}, {size}", "plain" if tests == ("plain",) else "changed", choice]
+                cells.append(f"{np.mean(temperatures):.2f} ({min(temperatures):.2f} to {max(temperatures):.2f})")
+                cells += [
+                    f"{np.mean([row['log_loss'] for row in own]):.3f}",
+                    spread,
+                    f"{better}, {worse} of {len(own)}",
+                ]
+                cells.append(f"{np.mean([row['brier_score'] for row in own]):.4f}")
+                print(f"| {' | '.join(cells)} |")
+
+
+def key_of(row):
+    """What rows of different choices share."""
+    return tuple(row[name] for name in ("way", "set", "pictures", "seed", "test"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, nargs="*")
+    parser.add_argument("data", type=Path, nargs="*", help="none to use the kept scores alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--scores", type=Path, default=Path("calibration-scores"), help="a folder that keeps scores")
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
-    score(args.data, args.seeds, args.scores)
+    if args.data:
+        score(args.data, args.seeds, args.scores)
+    rows = figures(args.scores)
+    if args.json:
+        args.json.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
+    table(rows)
 
 
 if __name__ == "__main__":

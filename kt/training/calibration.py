@@ -40,7 +40,9 @@ def calibrate(
 
     So every export has it, without a further operation, and each example's top class stays the same. best: gets the
     scores of the changed model. Nothing is changed where the head has `calibrated=False` or no `Dense` layer with a
-    softmax at its end, or where validation does not judge the weights.
+    softmax at its end, where validation does not judge the weights, or where they are a linear probe's whose C was
+    chosen by cross-validated log loss. That choice has calibrated it already, on more examples than validation has, and
+    a temperature made it worse (benchmarks/README.md, Calibration).
     """
     layer, scores, part = softmax_layer(model), best.scores, splits.validation
     reason = _why_not(layer, recipe, best=best, phases=phases)
@@ -69,6 +71,9 @@ def _why_not(layer: Any | None, recipe: Recipe, *, best: Best, phases: Sequence[
         return "the head does not end in a Dense layer with a softmax"
     if best.scores is None:
         return "the training step kept no scores of validation"
-    if any(phase.adapted_to for phase in phases if phase.name == best.phase):
+    kept = [phase for phase in phases if phase.name == best.phase]
+    if any(phase.adapted_to for phase in kept):
         return "the model is fitted to another domain than that of validation"
+    if any(phase.probe and phase.probe["path"] for phase in kept):
+        return "cross-validation has chosen the linear probe's C by log loss, which calibrates it already"
     return ""

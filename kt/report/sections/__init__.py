@@ -18,6 +18,7 @@ from kt.report.sections import (
     reproduce,
     training,
     tried,
+    unsure,
     verdicts,
     wrongest,
 )
@@ -46,6 +47,7 @@ SECTIONS: tuple[Section, ...] = (
     training,
     more_pictures,
     on_test,
+    unsure,
     wrongest,
     artifacts,
     reproduce,
