@@ -37,7 +37,7 @@ def test_the_keys_are_these_and_the_values_are_plain_json():
     scores, labels = guesses(40, 3)
     result = evaluate(scores, labels, names(3))
     assert list(result) == [
-        "images", "groups", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error",
+        "images", "groups", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier_score", "calibration_error",
         "confidence", "intervals", "per_class", "confusion_matrix", "calibration",
     ]  # fmt: skip
     assert set(result["intervals"]) == set(HEADLINES)
@@ -79,13 +79,17 @@ def test_each_resample_has_the_figures_that_scikit_learn_gives_it(classes, monke
     scores /= scores.sum(axis=1, keepdims=True)
     evaluate(scores, labels, names(classes), resamples=20)
     (weights,) = caught
-    accuracy, balanced, auc, loss, _ = intervals.values()
+    accuracy, balanced, auc, loss, brier, _ = intervals.values()
     predicted = scores.argmax(axis=1)
     for i in range(20):
         w = weights[:, i]
         assert accuracy[i] == pytest.approx(metrics.accuracy_score(labels, predicted, sample_weight=w))
         assert balanced[i] == pytest.approx(metrics.balanced_accuracy_score(labels, predicted, sample_weight=w))
         assert loss[i] == pytest.approx(metrics.log_loss(labels, scores, sample_weight=w))
+        assert brier[i] == pytest.approx(
+            metrics.brier_score_loss(labels, scores[:, 1] if classes == 2 else scores, sample_weight=w)
+            / (1 if classes == 2 else 2)
+        )
         columns = [1] if classes == 2 else range(classes)
         ranked = [metrics.roc_auc_score(labels == c, scores[:, c], sample_weight=w) for c in columns]
         assert auc[i] == pytest.approx(np.mean(ranked))
@@ -97,6 +101,7 @@ def test_a_case_worked_out_by_hand():
     assert result["accuracy"] == result["balanced_accuracy"] == 0.75
     assert result["roc_auc"] == 0.75  # of the pairs (.3, .8) x (.1, .4) only .3 < .4 is the wrong way round
     assert result["log_loss"] == pytest.approx(-np.log([0.9, 0.6, 0.3, 0.8]).mean())
+    assert result["brier_score"] == pytest.approx((0.1**2 + 0.4**2 + 0.7**2 + 0.2**2) / 4)
     # Each picture is alone in its bin: |0.9 - 1|, |0.6 - 1|, |0.7 - 0|, |0.8 - 1|, a quarter each.
     assert result["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.7 + 0.2) / 4)
     assert result["confusion_matrix"] == [[2, 0], [1, 1]]

@@ -1,4 +1,4 @@
-"""The mean of a value that was measured on each picture, with its confidence interval."""
+"""The mean of a value that was measured on each picture, or a share of the pictures, with its confidence interval."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,3 +35,31 @@ def losses(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> npt.NDArr
     """The log loss of each picture, in nats. scores: `[N, C]`, probabilities; labels: `[N]`."""
     of_truth = scores[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.clip(of_truth, 1e-7, 1.0)))
+
+
+def share_and_interval(hits: npt.ArrayLike, groups: Sequence[str]) -> tuple[float, list[float]] | None:
+    """The share of true values and its 95% interval (Clopper and Pearson, 1934); None where there is none.
+
+    hits: `[N]`. groups: of each. There are as many independent examples as there are groups, which is too few where
+    those of one group differ: the interval is wide enough in any case.
+    """
+    values = np.asarray(hits, np.float64)
+    if not len(values):
+        return None
+    share, number = float(values.mean()), len(set(groups))
+    tail = (1 - CONFIDENCE) / 2
+    return share, [least_share(share, number, tail=tail), 1 - least_share(1 - share, number, tail=tail)]
+
+
+def least_share(share: float, number: float, *, tail: float = 1 - CONFIDENCE) -> float:
+    """The lower end, exact for a binomial: the share that would be exceeded by chance in `tail` of all cases only.
+
+    share: of `number` independent examples.
+    """
+    hits = share * number
+    return 0.0 if hits <= 0 else float(stats.beta.ppf(tail, hits, number - hits + 1))
+
+
+def fewest_to_show(share: float, *, tail: float = 1 - CONFIDENCE) -> int:
+    """How many independent examples, all of them right, show that a share above 0 and below 1 is reached."""
+    return int(np.ceil(np.log(tail) / np.log(share)))

@@ -17,6 +17,7 @@ HEADLINES: Mapping[str, Headline] = {
     "accuracy": Headline("accuracy"),
     "roc_auc": Headline("ROC-AUC"),
     "log_loss": Headline("log loss", higher_is_better=False),
+    "brier_score": Headline("Brier score", higher_is_better=False),
     "calibration_error": Headline("calibration error", higher_is_better=False),
 }
 """The headlines of `kt.heads.classification.measure` by their keys in `report.json`, the most telling first."""

@@ -82,7 +82,7 @@ def command(
         artifacts = from_run.export_again(
             run, judges.recipe, judges.splits, name=asked["name"], formats=export, about=about, note=judges.note
         )
-    described = card(asked["name"], asked["description"], judges.splits, report["test"])
+    described = card(asked["name"], asked["description"], judges.splits, report["test"], sets=report.get("sets", ()))
 
     def model_card(version: Path) -> dict[str, str]:
         released = {

@@ -41,6 +41,23 @@ no_wait_option = click.option(
 )
 
 
+def by_class(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:  # fmt: skip
+    """A callback for options of `LABEL=NUMBER`: the name of a class, which may hold `=`, and a number from 0 to 1."""
+    pairs = []
+    for value in values:
+        label, _, text = value.rpartition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not label or not 0 < number < 1:
+            raise click.BadParameter(f"{value!r} is not a class and a number between 0 and 1, such as good=0.9")
+        pairs.append((label, number))
+    return tuple(pairs)
+
+
 def changes(command: F) -> F:
     """The options that change a recipe: --data, --target, --target-labels, --set, --seed."""
     command = click.option("--seed", type=int, help="Seed of everything random in training.")(command)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kt.base.console import tell, tell_cells, tell_json, warn
-from kt.cli.options import json_option
+from kt.base.console import say, tell, tell_cells, tell_json, warn
+from kt.cli.options import by_class, json_option
 from kt.errors import DataError
 
 if TYPE_CHECKING:
+    from kt.kinds.kind import Nouns
+    from kt.predict.decide import Wanted
     from kt.predict.resumable import Summary
 
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done, and begin again.")
 @click.option("--label-shift", is_flag=True,
               help="Correct the scores for the classes' shares among these pictures, with --out.")  # fmt: skip
+@click.option("--abstain-below", type=click.FloatRange(0, 1), default=0.0, metavar="SCORE",
+              help="Give no label where the top score is lower: the picture is unsure.")  # fmt: skip
+@click.option("--threshold", "thresholds", multiple=True, callback=by_class, metavar="LABEL=SCORE",
+              help="Give this label from this score on, and not below; may be repeated, the first counts.")  # fmt: skip
+@click.option("--sets", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="COVERAGE",
+              help="Add the set of classes that holds the true one in this share of cases, such as 0.9.")  # fmt: skip
 @json_option
 def command(
     model: Path,
@@ -32,6 +40,9 @@ def command(
     engine: str | None,
     restart: bool,
     label_shift: bool,
+    abstain_below: float,
+    thresholds: tuple[tuple[str, float], ...],
+    sets: float | None,
     as_json: bool,
 ) -> None:
     """Label pictures with a released model.
@@ -43,31 +54,44 @@ def command(
 
     With --out a table is written, for any number of pictures. After an interruption the same command goes on. With
     --label-shift its scores are corrected, and FILE.label_shift.json says how.
+
+    Where the model is not sure enough for --abstain-below or --threshold, a picture is unsure: its label is empty in
+    the table, null in JSON.
     """
     if out is None and (engine or restart or label_shift):
         raise click.UsageError("--engine, --restart and --label-shift go with --out FILE.")
+    if label_shift and sets is not None:
+        raise click.UsageError("--sets holds for the model's own scores, which --label-shift changes; leave one out.")
     from kt.base import backend
 
     backend.start("tensorflow")
+    from kt.predict.decide import Wanted
+
+    wanted = Wanted(thresholds, abstain_below, sets)
     if out is None:
-        _print(model, pictures, as_json=as_json)
+        _print(model, pictures, wanted, as_json=as_json)
     else:
         from kt.predict.resumable import predict_to
 
         done = predict_to(
-            out, model=model, pictures=pictures, engine=engine or "auto", restart=restart, label_shift=label_shift
-        )
+            out, model=model, pictures=pictures, engine=engine or "auto", restart=restart, label_shift=label_shift,
+            wanted=wanted,
+        )  # fmt: skip
         _tell_table(done, as_json=as_json)
 
 
-def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
+def _print(model: Path, pictures: tuple[Path, ...], wanted: "Wanted", *, as_json: bool) -> None:
     from kt.export.artifact import open_artifact
     from kt.kinds.pictures.find import LeftOut
     from kt.predict import predict_files
+    from kt.predict.decide import decided
 
     artifact, left = open_artifact(model), LeftOut()
-    good = bad = 0
-    for answer in predict_files(artifact, pictures, left):
+    decision = wanted.of(model, artifact.classes)
+    good = bad = unsure = 0
+    for given in predict_files(artifact, pictures, left):
+        answer = decided(given, decision)
+        unsure += not answer.error and answer.label is None
         if answer.error:
             bad += 1
             warn(f"{answer.path}: {answer.error}")
@@ -76,12 +100,19 @@ def _print(model: Path, pictures: tuple[Path, ...], *, as_json: bool) -> None:
         if as_json:
             tell_json(answer.as_json())
         elif not answer.error:
-            tell_cells(answer.path, answer.label, f"{answer.score:.3f}")
+            cells = [answer.path, "unsure" if answer.label is None else answer.label, f"{answer.score:.3f}"]
+            tell_cells(*cells, *([] if answer.one_of is None else [", ".join(answer.one_of)]))
     for line in left.lines():
         warn(line)
+    if decision.abstains and good:
+        say(_how_many_unsure(unsure, good, artifact.kind))
     if not good:
         many = artifact.kind.many
         raise DataError(f"None of {bad} {many} could be read." if bad else f"No {many} found there.")
+
+
+def _how_many_unsure(unsure: int, good: int, kind: "Nouns") -> str:
+    return f"{unsure:,} of {good:,} {kind.many} are unsure, and get no label"
 
 
 def _tell_table(done: "Summary", *, as_json: bool) -> None:
@@ -90,8 +121,9 @@ def _tell_table(done: "Summary", *, as_json: bool) -> None:
         tell_json({**facts, "kind": done.kind.name, "out": str(done.out), "images_per_second": done.rate})
     else:
         bad = f"{done.errors:,} of them can't be read" if done.errors else "all read"
+        unsure = f", {done.unsure:,} unsure" if done.abstains else ""
         left = f"; left out: {done.left_out}" if done.left_out else ""
         speed = f"{done.seconds:.1f} s, {done.rate:.0f} {done.kind.unit}s/s ({done.engine})"
-        tell(f"{done.out}: {done.pictures:,} {done.kind.many}, {bad}{left}; {speed}")
+        tell(f"{done.out}: {done.pictures:,} {done.kind.many}, {bad}{unsure}{left}; {speed}")
     if done.errors == done.pictures:
         raise DataError(f"None of {done.pictures} {done.kind.many} could be read.")

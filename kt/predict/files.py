@@ -20,19 +20,25 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for one example: its label, that label's score, and the score of every label; or an error."""
+    """The prediction for one example: its label, that label's score, and the score of every label; or an error.
+
+    label: None where the model is not sure; then the score is the highest. one_of: the labels of which one is the true
+    one, as often as asked (`kt.predict.decide`); None if no sets are asked.
+    """
 
     path: Path
-    label: str = ""
+    label: str | None = ""
     score: float = 0.0
     scores: dict[str, float] | None = None
     error: str = ""
+    one_of: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """`path`, `label`, `score`, `scores`; or `path`, `error` for a file that could not be read."""
+        """`path`, `label`, `score`, `scores`, `set` if asked; or `path`, `error` for a file that could not be read."""
         if self.error:
             return {"path": str(self.path), "error": self.error}
-        return {"path": str(self.path), "label": self.label, "score": self.score, "scores": self.scores}
+        sets = {} if self.one_of is None else {"set": [*self.one_of]}
+        return {"path": str(self.path), "label": self.label, "score": self.score, "scores": self.scores, **sets}
 
 
 def predict_files(artifact: Any, paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Prediction]:

@@ -26,11 +26,14 @@ from kt.base.files import replace_json
 from kt.errors import DataError, KtError
 from kt.kinds.kind import Kind, Source
 from kt.kinds.pictures.find import LeftOut
+from kt.predict.decide import Decision, Wanted
 from kt.predict.files import check_there, examples_in
 from kt.predict.label_shift import LabelShift, as_json, corrected, in_words
 from kt.predict.on_ray import load_ray, on_ray
 from kt.predict.scorer import BLOCK, Scored, Scorer, choose, in_threads
 from kt.predict.table import TableFormat, table_for, text_of
+
+_TOP = Wanted()
 
 _ROWS, _SECONDS = 1024, 10.0
 """A piece is written after this many examples or seconds; a killed run loses no more."""
@@ -51,6 +54,7 @@ class Summary:
     pictures: the number of examples. kind: what they are. before: how many were kept from an
     interrupted run. seconds: for the rest. left_out: the other files in folders, in a few words, such as "3 .txt";
     empty if there are none. label_shift: what the scores are corrected for (`kt.predict.label_shift`), if asked.
+    abstains: whether some may get no label because the model is not sure. unsure: how many got none.
     """
 
     out: Path
@@ -62,6 +66,8 @@ class Summary:
     left_out: str
     kind: Kind
     label_shift: dict[str, Any] | None = None
+    abstains: bool = False
+    unsure: int = 0
 
     @property
     def rate(self) -> float:
@@ -77,13 +83,14 @@ def predict_to(
     engine: str = "auto",
     restart: bool = False,
     label_shift: bool = False,
+    wanted: Wanted = _TOP,
 ) -> Summary:
     """Write a table with a row for each example, in order. The pieces of an interrupted run are kept.
 
     engine: one of `kt.predict.scorer.ENGINES`. restart: throw away the pieces of an interrupted run. label_shift: once
     all scores are known, correct them for the shares of the classes that the examples seem to have; a file beside the
-    table says how. Raises KtError if that run was begun with another model, engine or examples, or if the shares can't
-    be told.
+    table says how. wanted: which examples get a label, and whether there are sets. Raises KtError if that run was begun
+    with another model, engine, decision or examples, or if the shares can't be told.
     """
     started = time.perf_counter()
     table_for(out, ())  # report an unknown suffix before anything is loaded
@@ -95,16 +102,21 @@ def predict_to(
     shift = LabelShift.of_model(model) if label_shift else None
     plan, workers, left = choose(model, engine=engine), cores(), LeftOut()
     scorer = Scorer(plan, workers=1 if engine == "ray" else workers)
-    many = scorer.kind.many
+    decision, many = wanted.of(model, scorer.classes), scorer.kind.many
     total = sum(1 for _ in examples_in(pictures, scorer.kind, left))
     for line in left.lines():
         warn(line)
     if not total:
         raise DataError(f"No {many} found there.")
-    job = {"engine": plan.by, "model": plan.digest(), "pictures": [text_of(path.absolute()) for path in pictures]}
+    job = {
+        "engine": plan.by,
+        "model": plan.digest(),
+        "pictures": [text_of(path.absolute()) for path in pictures],
+        "decision": None if decision == Decision() else decision.as_json(),
+    }
     folder = out.with_name(f"{out.name}.part")
     with _alone(folder):
-        pieces = _Pieces(folder, table_for(out, scorer.classes), many, scorer.classes, shift)
+        pieces = _Pieces(folder, table_for(out, scorer.classes, decision), many, scorer.classes, shift)
         pieces.begin(job, restart=restart)
         before = pieces.keep(examples_in(pictures, scorer.kind))
         if before:
@@ -118,7 +130,19 @@ def predict_to(
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     name = f"{plan.by} on ray" if engine == "ray" else plan.by
-    return Summary(out, pieces.rows, pieces.errors, before, seconds, name, left.kinds(), scorer.kind, pieces.shifted)
+    return Summary(
+        out,
+        pieces.rows,
+        pieces.errors,
+        before,
+        seconds,
+        name,
+        left.kinds(),
+        scorer.kind,
+        pieces.shifted,
+        decision.abstains,
+        pieces.unsure,
+    )
 
 
 def _fill(pieces: "_Pieces", answers: Iterator[Scored], *, total: int, out: Path) -> bool:
@@ -172,7 +196,7 @@ class _Pieces:
         self.folder, self._table, self.many = folder, table, many
         self._classes, self._shift = classes, shift
         self.shifted: dict[str, Any] | None = None
-        self.rows = self.errors = 0
+        self.rows = self.errors = self.unsure = 0
         self._done: list[Path] = []
 
     def _all(self) -> list[Path]:
@@ -192,9 +216,12 @@ class _Pieces:
             with _whole(file) as text:
                 text.write(json.dumps(job, indent=1).encode())
         elif other := [name for name in job if begun.get(name) != job[name]]:
-            what = {"engine": "another engine or model", "model": "another model", "pictures": f"other {self.many}"}[
-                other[0]
-            ]
+            what = {
+                "engine": "another engine or model",
+                "model": "another model",
+                "pictures": f"other {self.many}",
+                "decision": "other thresholds or sets",
+            }[other[0]]
             raise KtError(
                 f"{self.folder} was begun with {what}, and is not finished; name another --out, or throw it away with "
                 "--restart."
@@ -206,15 +233,17 @@ class _Pieces:
         self._done = []
         for piece in self._all():
             rows = self._read(piece) if int(piece.stem) == self.rows else []
-            if rows and [path for path, _ in rows] == [text_of(source.name) for source in islice(sources, len(rows))]:
+            if rows and [path for path, _, _ in rows] == [
+                text_of(source.name) for source in islice(sources, len(rows))
+            ]:
                 self._done.append(piece)
                 self.rows += len(rows)
-                self.errors += sum(bool(error) for _, error in rows)
+                self.errors += sum(bool(error) for _, error, _ in rows)
             else:
                 _remove(piece)  # later pieces are removed too, since their first row is not the next one
         return self.rows
 
-    def _read(self, piece: Path) -> list[tuple[str, str]]:
+    def _read(self, piece: Path) -> list[tuple[str, str, str]]:
         if not _is_whole(piece):
             warn(f"{piece} is not what was written there: its {self.many} and those behind them are done again")
             return []
@@ -261,6 +290,7 @@ class _Pieces:
         if not all(map(_is_whole, self._done)):
             return False
         pieces = self._done if self._shift is None else self._corrected(self._shift)
+        self.unsure = sum(not error and not label for piece in pieces for _, error, label in self._table.read(piece))
         with _whole(self.folder / "table") as file:
             self._table.join(pieces, file)
         note = out.with_name(f"{out.name}{NOTE}")

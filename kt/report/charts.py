@@ -156,8 +156,11 @@ class Bin:
     accuracy: float
 
 
-def calibration(bins: Sequence[Bin], nouns: Nouns) -> Markup:
-    """The accuracy over the model's confidence, with the number of pictures in each bin below."""
+def calibration(bins: Sequence[Bin], nouns: Nouns, *, before: Sequence[Bin] = ()) -> Markup:
+    """The accuracy over the model's confidence, with the number of pictures in each bin below.
+
+    before: the same of scores that a temperature has changed since; a second line if there are any.
+    """
     filled = [row for row in bins if row.count]
     if not filled:
         return Markup()
@@ -167,6 +170,10 @@ def calibration(bins: Sequence[Bin], nouns: Nouns) -> Markup:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         upper.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", label="perfectly calibrated")
         upper.vlines(sure, sure, right, color=_SECOND, linewidth=2, alpha=0.7, label="gap")
+        earlier = [row for row in before if row.count]
+        if earlier:
+            upper.plot([row.confidence for row in earlier], [row.accuracy for row in earlier], color=_INK,
+                       linestyle=(0, (4, 2)), linewidth=1, marker=".", label="before the temperature")  # fmt: skip
         upper.plot(sure, right, color=_FIRST, marker="o", markersize=5, linewidth=1.2, label="this model")
         upper.set_ylim(-0.02, 1.04)
         upper.set_ylabel("share that was right")
@@ -180,7 +187,38 @@ def calibration(bins: Sequence[Bin], nouns: Nouns) -> Markup:
         lower.set_xlabel("how sure the model was (top score)")
         words = "; ".join(f"sure {s:.2f}, right {r:.2f}, {row.count} {nouns.many}"
                           for s, r, row in zip(sure, right, filled, strict=True))  # fmt: skip
+        words += "".join(f"; before the temperature sure {row.confidence:.2f}, right {row.accuracy:.2f}"
+                         for row in earlier)  # fmt: skip
         return _svg(figure, f"Calibration: {words}", "calibration")
+
+
+@dataclass(frozen=True)
+class RiskPoint:
+    """The share of pictures that is answered, the share of errors among them, and the lowest top score of these."""
+
+    coverage: float
+    risk: float
+    score: float
+
+
+def risk_coverage(points: Sequence[RiskPoint], nouns: Nouns) -> Markup:
+    """The share of errors among the answered pictures, over the share that is answered, the surest first."""
+    if not points:
+        return Markup()
+    shares, risks = [point.coverage for point in points], [point.risk for point in points]
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "risk"}):
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(risks[-1], color=_INK, linewidth=0.8, linestyle=":", label="in random order")
+        axes.step(shares, risks, where="post", color=_FIRST, linewidth=2, label="the surest first")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, max(*risks, 0.01) * 1.1)
+        axes.set_xlabel(f"share of {nouns.many} that is answered")
+        axes.set_ylabel("wrong among the answered")
+        axes.legend(loc="best")
+        told = [min(points, key=lambda point: abs(point.coverage - share)) for share in (0.5, 0.7, 0.8, 0.9, 1.0)]
+        words = "; ".join(f"{point.coverage:.2f} answered, {point.risk:.3f} wrong" for point in dict.fromkeys(told))
+        return _svg(figure, f"Errors among the answered {nouns.many}: {words}", "risk")
 
 
 def against_rate(found: Mapping[str, Any], nouns: Nouns) -> Markup:

@@ -40,6 +40,7 @@ def compose(
     best: Best,
     told: Mapping[str, Any],
     test: dict[str, Any],
+    trusted: Mapping[str, Any],
     artifacts: Sequence[ArtifactResult],
     released_to: Path | None,
     started: datetime,
@@ -50,8 +51,9 @@ def compose(
 ) -> dict[str, Any]:
     """The whole content of `report.json`, as plain data. The run's time ends here.
 
-    told: further keys of `report.json` from the training step; its `notes` come first. learned: whether the model has
-    learned anything, if that was judged. Raises RecipeError for a key of `told` that the run itself writes.
+    told: further keys of `report.json` from the training step; its `notes` come first. trusted: the keys of
+    `kt.runs.trust`. learned: whether the model has learned anything, if that was judged. Raises RecipeError for a key
+    of `told` that the run itself writes.
     """
     installed, scarce = versions(), scarce or Scarcity()
     validation = _validation(splits, best, seed=recipe.seed)
@@ -99,6 +101,7 @@ def compose(
         "warnings": warnings,
         "validation": validation,
         "test": test,
+        **trusted,
         "learned": learned.as_json() if learned else None,
         "artifacts": placed(artifacts, released_to),
         "version": int(released_to.name) if released_to else None,
@@ -136,8 +139,13 @@ def placed(artifacts: Sequence[ArtifactResult], released_to: Path | None) -> lis
     ]
 
 
-def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> dict[str, Any]:
-    """The content of a version folder's `kt.json`: the model's name, classes, picture size and test figures."""
+def card(
+    name: str, description: str, splits: Splits, test: dict[str, Any], *, sets: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The content of a version folder's `kt.json`: the model's name, classes, picture size and test figures.
+
+    sets: the entry of `report.json`.
+    """
     return {
         "name": name,
         "description": description.partition("\n")[0],
@@ -146,6 +154,7 @@ def card(name: str, description: str, splits: Splits, test: dict[str, Any]) -> d
         "rendered": splits.rendered,
         **_of_kind(splits),
         "test": {key: test[key] for key in ("images", "accuracy", "balanced_accuracy", "log_loss", "intervals")},
+        "sets": {f"{row['level']:g}": row["least"] for row in sets if row["least"] is not None},
     }
 
 

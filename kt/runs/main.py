@@ -41,7 +41,17 @@ from kt.report.results import card, compose
 from kt.runs import exports as from_run
 from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
-from kt.training import Best, PhaseResult, check_phases, seed_everything, train, training_key
+from kt.runs.trust import trust
+from kt.training import (
+    Best,
+    Calibrated,
+    PhaseResult,
+    calibrate,
+    check_phases,
+    seed_everything,
+    train,
+    training_key,
+)
 
 
 @dataclass(frozen=True)
@@ -212,6 +222,7 @@ def _run(
         trained = training(recipe, splits, out=out, cached=origin.cached)
         scarce = beside(trained.scarce)
         model = in_float32(trained.built, trained.recipe)
+        calibrated = calibrate(model, trained.recipe, splits, best=trained.best, phases=trained.phases)
         # Otherwise the file holds the optimizer's state, twice the size of the weights.
         model.optimizer, model.compiled = None, False
         with beside_its_place(out / MODEL) as place:
@@ -224,7 +235,9 @@ def _run(
         moving = freeze.moving(trained.recipe.phases[-1].trainable, trained.built.backbone)
         ask = partial(answers, trained.built, moving=moving) if by_parts else partial(predict, model)
         key = key_of(digest_of(model.get_weights()), splits.digest, splits.kind.to_json(), by_parts)
-        measured = _Measured(ask, splits, recipe, Stage(out / ANSWERS / "test", key), force=origin.force)
+        measured = _Measured(
+            ask, splits, recipe, Stage(out / ANSWERS / "test", key), calibrated, trained.best.scores, force=origin.force
+        )
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
@@ -233,7 +246,7 @@ def _run(
             """Write it, and give what a released version has of it."""
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test,
+                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, trusted=measured.trusted,
                 learned=measured.learned, artifacts=artifacts, released_to=released_to, started=started,
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
@@ -249,7 +262,8 @@ def _run(
             artifacts = withhold(artifacts, measured.learned)
             sampled()
             # The report is written just before the version appears, so that no version is without its report.
-            described = {**card(origin.name, origin.description, splits, measured.test), "run": _id_of(out)}
+            facts = card(origin.name, origin.description, splits, measured.test, sets=measured.trusted["sets"])
+            described = {**facts, "run": _id_of(out)}
             released_to = release(
                 artifacts, name=origin.name, saved_models=saved_models, card=described, before=write_report
             )
@@ -296,6 +310,8 @@ class _Measured:
     splits: Splits
     recipe: Recipe
     stage: Stage
+    calibrated: Calibrated
+    validation: npt.NDArray[np.float32] | None
     force: bool
 
     @cached_property
@@ -311,6 +327,10 @@ class _Measured:
     def test(self) -> dict[str, Any]:
         part = self.splits.test
         return evaluate(self.scores, part.labels, self.splits.classes, groups=part.groups, seed=self.recipe.seed)
+
+    @cached_property
+    def trusted(self) -> dict[str, Any]:
+        return trust(self.scores, self.validation, self.splits, self.calibrated, seed=self.recipe.seed)
 
     @cached_property
     def learned(self) -> Learned:

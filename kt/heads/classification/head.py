@@ -14,12 +14,14 @@ class Classifier:
 
     dropout: share of features dropped in training, 0 to below 1. label_smoothing: share of each label spread over all
     classes, 0 to below 1 (Szegedy et al., CVPR 2016). hidden: units of an optional ReLU layer before the softmax; 0
-    for none.
+    for none. calibrated: after training, divide the logits by one temperature that is fitted on validation
+    (`kt.training.calibration`); never a change of the top class.
     """
 
     dropout: float = 0.2
     label_smoothing: float = 0.0
     hidden: int = 0
+    calibrated: bool = True
 
     def __post_init__(self) -> None:
         check_types(self)

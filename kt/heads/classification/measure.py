@@ -1,6 +1,6 @@
 """Measures a classifier on pictures that it has not been trained on: figures with intervals, and figures by class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,13 @@ def evaluate(
     picture; unless given, every picture is its own group.
 
     The main figures are `accuracy`; `balanced_accuracy`, the mean recall of the classes that have test pictures;
-    `roc_auc`; `log_loss` in nats; and `calibration_error`, the expected calibration error of the top score over 15
-    equally wide bins (Guo et al., On Calibration of Modern Neural Networks, 2017). With two classes `roc_auc` is that
-    of the score of class 1; with more it is the mean over the classes with test pictures, each against the rest; it is
-    `None` if fewer than two classes have test pictures. A figure that is undefined, such as the recall of a class
-    without test pictures, is `None`, never NaN.
+    `roc_auc`; `log_loss` in nats; `brier_score`; and `calibration_error`, the expected calibration error of the top
+    score over 15 equally wide bins (Guo et al., On Calibration of Modern Neural Networks, 2017). With two classes
+    `roc_auc` is that of the score of class 1; with more it is the mean over the classes with test pictures, each
+    against the rest; it is `None` if fewer than two classes have test pictures. The Brier score is half the squared
+    distance between scores and truth, 0 to 1 (Brier, Verification of forecasts expressed in terms of probability,
+    1950, without the half): with two classes, the mean squared error of either score. A figure that is undefined, such
+    as the recall of a class without test pictures, is `None`, never NaN.
 
     Intervals are 95% percentile bootstrap intervals. Pictures of one group are not independent, so whole groups are
     drawn, with replacement (a cluster bootstrap): 400 pictures of 4 apples are evidence of 4 apples only. Groups are
@@ -65,18 +67,21 @@ def evaluate(
     hits, support, answered = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     precision, recall, f1 = _share(hits, answered), _share(hits, support), _share(2 * hits, support + answered)
     losses = -np.log(probabilities[np.arange(len(labels)), labels])
+    distances = squared_distances(probabilities, labels)
     calibration = _calibration(top, right, bins)
     figures = {
         "accuracy": right.mean(),
         "balanced_accuracy": recall[present].mean(),
         "roc_auc": _roc_auc(scores, labels, present),
         "log_loss": losses.mean(),
+        "brier_score": distances.mean(),
         "calibration_error": sum(
             row["count"] / len(labels) * abs(row["confidence"] - row["accuracy"]) for row in calibration if row["count"]
         ),
     }
     clusters = clusters_of(labels, groups)
-    draws = _bootstrap(scores, labels, clusters, right=right, losses=losses, gaps=top - right, bins=bins,
+    means = {"accuracy": right, "log_loss": losses, "brier_score": distances}
+    draws = _bootstrap(scores, labels, clusters, means=means, gaps=top - right, bins=bins,
                        seed=seed, resamples=resamples)  # fmt: skip
     intervals = {name: _interval(draws.get(name)) for name in figures}
     return {
@@ -98,6 +103,12 @@ def evaluate(
         "confusion_matrix": confusion.tolist(),
         "calibration": calibration,
     }
+
+
+def squared_distances(probabilities: npt.NDArray[Any], labels: Ints) -> Floats:
+    """The Brier score of each picture, `[N]`, 0 to 1: half the squared distance of scores `[N, C]` from the truth."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return np.asarray(((probabilities - truth) ** 2).sum(axis=1) / 2)
 
 
 def balanced_accuracy(labels: Ints, predicted: Ints, *, classes: int) -> float:
@@ -148,6 +159,12 @@ def _normalised(scores: npt.NDArray[Any]) -> Floats:
     eps = np.finfo(scores.dtype if scores.dtype.kind == "f" else np.float64).eps
     clipped = np.clip(scores.astype(np.float64), eps, None)
     return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+
+def calibration_of(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> list[dict[str, Any]]:
+    """The rows of `calibration` that `evaluate` gives: for each bin of the top score, confidence and accuracy."""
+    top = np.clip(scores.max(axis=1).astype(np.float64), 0.0, 1.0)
+    return _calibration(top, (scores.argmax(axis=1) == labels).astype(np.float64), _bins(top))
 
 
 def _bins(top: Floats) -> Ints:
@@ -214,8 +231,7 @@ def _bootstrap(
     labels: Ints,
     clusters: list[tuple[Ints, Ints, int]],
     *,
-    right: Floats,
-    losses: Floats,
+    means: Mapping[str, Floats],
     gaps: Floats,
     bins: Ints,
     seed: int,
@@ -223,7 +239,8 @@ def _bootstrap(
 ) -> dict[str, Floats]:
     """Each main figure in each resample, `[resamples]`: as scikit-learn defines it, but for many resamples at once.
 
-    Calling scikit-learn for each resample would take minutes.
+    means: for figures that are a mean over the pictures, the value of each picture, `[N]`. Calling scikit-learn for
+    each resample would take minutes.
     """
     rng = np.random.default_rng(seed)
     ranks = [_ranking(scores[:, i], labels == i) for i in _ranked(scores.shape[1], np.unique(labels))]
@@ -233,12 +250,12 @@ def _bootstrap(
     for start in range(0, resamples, block):
         weights = draw(clusters, min(block, resamples - start), rng)
         total = weights.sum(axis=0)
+        right = means["accuracy"]
         recalls = [right[p] @ weights[p] / weights[p].sum(axis=0) for p, _, _ in clusters]
         blocks.append(
             {
-                "accuracy": right @ weights / total,
+                **{name: values @ weights / total for name, values in means.items()},
                 "balanced_accuracy": np.mean(recalls, axis=0),
-                "log_loss": losses @ weights / total,
                 "calibration_error": np.abs(of_bin @ weights).sum(axis=0) / total,
             }
         )

@@ -20,6 +20,7 @@ from kt.report.sections import (
     reproduce,
     training,
     tried,
+    unsure,
     verdicts,
     wrongest,
 )
@@ -46,6 +47,7 @@ SECTIONS: tuple[Section, ...] = (
     next_steps,
     limits,
     on_test,
+    unsure,
     wrongest,
     more_pictures,
     pictures,
