@@ -18,10 +18,13 @@ import keras
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from kt import linear
+from kt import Classifier, LinearProbe, Recipe, linear
+from kt.data import Folder
 from kt.heads.classification.calibrate import at_temperature, fitted_temperature
+from kt.kinds.pictures.kind import Pictures
 from kt.learnability.features import Known
 from kt.learnability.likeness import likeness
+from kt.network.model import build, predict
 
 SIZE, MOST = 128, 640
 SETS = ("apple_leaves", "bean_leaves", "clothing")
@@ -61,10 +64,13 @@ def pictures(root):
 def features_of(root):
     """Frozen features of the pictures after each change, `[changes, N, F]`, and labels."""
     own, labels = pictures(root)
-    network = keras.applications.MobileNetV2(include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
-    network.trainable = False
+    recipe = Recipe(
+        data=Folder(root), backbone=keras.applications.MobileNetV2, head=Classifier(), phases=[LinearProbe()]
+    )
+    built = build(recipe, kind=Pictures((SIZE, SIZE)), num_classes=int(labels.max()) + 1)
+    network = keras.Model(built.model.inputs, built.features)
     pixels = (np.stack([np.asarray(change(picture)) for picture in own]) for change in CHANGES.values())
-    return np.stack([network.predict(each / 127.5 - 1, batch_size=32, verbose=0) for each in pixels]), labels
+    return np.stack([predict(network, each).mean(axis=(1, 2)) for each in pixels]), labels
 
 
 def draw(features, labels, sizes, seed):

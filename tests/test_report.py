@@ -122,6 +122,8 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
             "images": 120, "groups": 60, "accuracy": 0.83, "balanced_accuracy": 0.8125, "confidence": 0.95,
             "intervals": {"accuracy": [0.77, 0.87], "balanced_accuracy": [0.7433, 0.8714]},
         },
+        "likeness": {"verdict": "differ", "p": 0.002, "auc": 0.91, "interval": [0.85, 0.96], "train": 40, "test": 20,
+                     "most_unlike": list(splits.test.names[:2])},
         "test": test, "validation": {"accuracy": 0.7},
         "artifacts": [artifact, {**artifact, **judged, "name": "int8", "format": "tflite_int8", "path": None,
                                  "released": False, "reason": "balanced accuracy fell by 0.034"}],
@@ -211,6 +213,7 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path):
     results["recipe"]["resolved"] = {HOSTILE: "</pre>" + HOSTILE}
     test = splits.test
     named = Split(test.examples, test.labels, tuple(f"{HOSTILE}{i}" for i in range(len(test))), test.groups)
+    results["likeness"]["most_unlike"] = list(named.names[:2])
     splits = Splits(splits.train, splits.validation, named, splits.classes, 8, HOSTILE, "d", False)
     page = page_of(results, splits, scores, tmp_path)
     assert scripts(page) == [page_script().text]
@@ -361,7 +364,7 @@ def test_a_picture_in_the_report_is_the_one_that_is_named(tmp_path):
     results, splits, scores = made_up()
     page = page_of(results, splits, scores, tmp_path)
     sources = {a["title"]: a["src"] for tag, a in elements(page) if tag == "img" and a["alt"].startswith("Test")}
-    places = wrongest_places(splits.test, scores)
+    places = {*wrongest_places(splits.test, scores), 0, 1}  # the first two are those that are most unlike
     assert set(sources) == {splits.test.names[i] for i in places}
     for i in places:
         picture = Image.open(io.BytesIO(base64.b64decode(sources[splits.test.names[i]].partition(",")[2])))
@@ -375,6 +378,20 @@ def test_a_model_without_mistakes_has_no_wrongest_pictures(tmp_path):
     results["test"] = evaluate(scores, splits.test.labels, splits.classes)
     assert "made no mistake" in visible(page_of(results, splits, scores, tmp_path))
     assert json.loads((tmp_path / "report.json").read_text())["wrongest"] == []
+
+
+def test_the_page_says_that_the_test_looks_otherwise_and_shows_the_furthest_pictures(tmp_path):
+    results, splits, scores = made_up()
+    page = page_of(results, splits, scores, tmp_path)
+    assert "AUC 0.910 (0.850 to 0.960)" in visible(page)
+    card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "look otherwise than those of training" in visible(page) and "look otherwise than those of training" in card
+    shown = json.loads((tmp_path / "shown.json").read_text(encoding="utf-8"))["unlike"]
+    assert len(shown) == 2 and all(address in page for address in shown)
+    alike = {**results, "likeness": {**results["likeness"], "verdict": "alike", "most_unlike": []}}
+    assert "No difference was seen" in visible(page_of(alike, splits, scores, tmp_path))
+    few = {**results, "likeness": {**results["likeness"], "verdict": "too few to tell", "auc": None, "interval": None}}
+    assert "Does the test look like the training" not in page_of(few, splits, scores, tmp_path)
 
 
 def test_report_json_holds_the_results_as_they_were(tmp_path):

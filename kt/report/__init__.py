@@ -48,7 +48,8 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
     replace_json(directory / REPORT, report)
     history = {phase["name"]: phase["history"] for phase in report.get("phases", [])}
     replace_json(directory / HISTORY, history)
-    shown = shown_of(splits, places)
+    unlike = Entry(report, REPORT)["likeness"]["most_unlike"].texts()
+    shown = shown_of(splits, places, unlike=unlike)
     replace_json(directory / SHOWN, shown.to_json(), indent=None)
     run = ReportedRun(Entry(report, REPORT), shown)
     replace_text(directory / CARD, model_card(run))

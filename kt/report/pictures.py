@@ -15,8 +15,8 @@ _EACH = 6
 _WRONGEST = 12
 
 
-def shown_of(splits: Splits, places: Sequence[int]) -> Shown:
-    """What a page shows of these pictures. places: the indices of the worst mistakes on test."""
+def shown_of(splits: Splits, places: Sequence[int], *, unlike: Sequence[str] = ()) -> Shown:
+    """What a page shows of these pictures. places: the indices of the worst mistakes on test. unlike: names in test."""
     test = splits.test
     return Shown(
         classes=splits.classes,
@@ -27,6 +27,7 @@ def shown_of(splits: Splits, places: Sequence[int]) -> Shown:
         ),
         examples=_examples(splits),
         wrongest=tuple(splits.kind.shown(test.examples[i]) for i in places),
+        unlike=tuple(splits.kind.shown(test.examples[test.names.index(name)]) for name in unlike),
     )
 
 

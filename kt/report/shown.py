@@ -32,7 +32,8 @@ class Shown:
 
     sizes: of each split. counts: each class with its number of pictures in each split. caution: a warning if the test
     pictures have few groups, or "". examples: a few training pictures of some classes. wrongest: the `data:` addresses
-    of the worst mistakes on test, in the order of `report.json`; none if they were not kept.
+    of the worst mistakes on test, in the order of `report.json`; none if they were not kept. unlike: the same of the
+    test pictures that are most unlike the training pictures.
     """
 
     classes: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Shown:
     caution: str = ""
     examples: tuple[tuple[str, tuple[Thumbnail, ...]], ...] = ()
     wrongest: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The content of `shown.json`: rows are lists, with values by position."""
@@ -53,6 +55,7 @@ class Shown:
                 (label, [(picture.name, picture.address) for picture in pictures]) for label, pictures in self.examples
             ],
             "wrongest": self.wrongest,
+            "unlike": self.unlike,
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class Shown:
             caution=content["caution"].text(),
             examples=tuple(_examples(row) for row in content["examples"]),
             wrongest=tuple(_address(picture) for picture in content["wrongest"]),
+            unlike=tuple(_address(picture) for picture in content["unlike"]),
         )
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from kt.report.reported import ReportedRun
 from kt.report.sections import (
+    alike,
     artifacts,
     headlines,
     limits,
@@ -46,6 +47,7 @@ SECTIONS: tuple[Section, ...] = (
     verdicts,
     next_steps,
     limits,
+    alike,
     on_test,
     unsure,
     wrongest,

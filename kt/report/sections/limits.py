@@ -10,6 +10,7 @@ from kt.base.numbers import count, duration, figure, percent
 from kt.kinds.kind import Nouns
 from kt.report.entry import Entry
 from kt.report.reported import ReportedRun
+from kt.report.sections import alike
 from kt.report.templates import filled
 
 _WEAK = 0.7
@@ -62,6 +63,8 @@ def _limits(run: ReportedRun) -> Iterator[str]:
     if report["learned"]["verdict"].text() == "unknown":
         yield _sentence(report["learned"]["reason"].text())
     yield from (_sentence(warning) for warning in report["few_pictures"].texts())
+    if report["likeness"]["verdict"].text() == alike.DIFFER:
+        yield f"The test {nouns.many} look otherwise than those of training; others still may be answered worse."
     domain = data["test_of"].text()
     whose = f", which are of the {domain} domain" if domain else ""
     yield (
