@@ -49,8 +49,10 @@ def _steps(run: ReportedRun) -> Iterator[NextStep]:
             f"Try it on {nouns.many} of your own that it has never seen:", f"kt predict {model} {nouns.file}"
         )
     elif report["artifacts"]:
-        yield NextStep("Nothing was released; the artefacts below say why. This exports the run again once that is mended:",
-                   f"kt export {_run(run)}")  # fmt: skip
+        yield NextStep(
+            "Nothing was released; the artefacts below say why. Once that is mended, this exports the run again:",
+            f"kt export {_run(run)}",
+        )
     if weak := _weakest(run, nouns):
         yield NextStep(weak)
     if outlook := report["outlook"].text():
