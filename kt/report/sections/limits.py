@@ -119,7 +119,8 @@ def _licences(run: ReportedRun) -> Iterator[tuple[str, str]]:
     if weights:
         name = weights["name"].text() or "pretrained weights"
         yield f"the weights it began with ({name})", weights["licence"].text() or "unknown to kt"
-    yield f"the {run.nouns.many}", "unknown to kt: ask whoever made them"
+    drawn = run.report["data"]["rendered"].flag()
+    yield f"the {run.nouns.many}", "kt drew them" if drawn else "unknown to kt: ask whoever made them"
 
 
 def _energy(report: Entry) -> str:
