@@ -66,7 +66,7 @@ def _limits(run: ReportedRun) -> Iterator[str]:
     whose = f", which are of the {domain} domain" if domain else ""
     yield (
         f"Its figures hold for {nouns.many} like those of the test split{whose}. How it does on others, such as those "
-        "of another camera, place or season, was not measured."
+        f"of another {'camera, place or season' if data['image_size'] else 'place or time'}, was not measured."
     )
     images, groups = test["images"].count_or_none(), test["groups"].count_or_none()
     if images and groups and groups < images:
