@@ -736,16 +736,18 @@ def test_a_kill_before_the_rename_leaves_no_version_and_the_next_release_clears_
 def test_what_a_release_at_work_has_written_so_far_is_left_alone(made, tmp_path):
     asked = []
 
-    def another_run_comes_first(version: Path) -> None:
+    def another_run_comes_first(version: Path) -> dict[str, str]:
         asked.append(version.name)
         if len(asked) == 1:
             assert release(released(made), name="tiny", saved_models=tmp_path, card={"run": 2}).name == "1"
+        return {"MODEL_CARD.md": f"Version {version.name}.\n"}
 
     version = release(
         released(made), name="tiny", saved_models=tmp_path, card={"run": 1}, before=another_run_comes_first
     )
     assert asked == ["1", "2"] and version.name == "2"
     assert json.loads((version / "kt.json").read_text())["run"] == 1
+    assert (version / "MODEL_CARD.md").read_text() == "Version 2.\n"
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["1", "2"]
 
 

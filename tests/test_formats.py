@@ -353,7 +353,7 @@ def test_a_recipe_s_own_format_is_made_opened_by_its_own_runtime_gated_and_relea
     assert npz["released"] and npz["name"] == "colours.npz", npz["reason"]
     assert npz["largest_score_difference"] < 1e-4 and npz["latency_ms"] > 0 and npz["accuracy"] == 1.0
     version = tmp_path / report["released_to"]
-    assert sorted(path.name for path in version.iterdir()) == ["colours.npz", "kt.json"]
+    assert sorted(path.name for path in version.iterdir()) == ["MODEL_CARD.md", "colours.npz", "kt.json"]
     reasons = {name: artifact["reason"] for name, artifact in told.items() if not artifact["released"]}
     assert reasons.keys() == {"mixed", "raises", "absent", "wide", "nan"}
     assert reasons["mixed"].startswith("a score differs by"), "the documented format says that it is exact"

@@ -63,10 +63,19 @@ def test_classes_are_sorted_and_written_into_every_artefact(ran):
         assert archive.read("labels.txt").decode().split() == classes
 
 
+def test_the_released_version_has_the_model_card_of_the_run(ran):
+    card = (ran.folder / "saved_models/tiny/1/MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card == (ran.folder / "runs/tiny/LATEST/MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"{ran.results['test']['balanced_accuracy']:.3f}" in card and "- version: 1\n" in card
+
+
 def test_the_split_is_written_and_covers_every_readable_picture_once(ran):
     with (ran.folder / "runs/tiny/LATEST/splits.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len({row["name"] for row in rows}) == len(rows) == 90
+    for row in rows:
+        picture = next(ran.folder.rglob(row["name"]))
+        assert row["content"] == hashlib.sha256(picture.read_bytes()).hexdigest()
     counts = ran.results["data"]["counts"]
     assert {name: sum(by.values()) for name, by in counts.items()} == {"train": 60, "validation": 12, "test": 18}
 
@@ -149,8 +158,10 @@ def test_export_makes_the_next_version_from_a_finished_run(ran):
     assert done.returncode == 0, done.stderr
     released = ran.folder / json.loads(done.stdout)["released_to"]
     assert sorted(path.name for path in released.iterdir()) == [
-        "kt.json", "tiny_float16.tflite", "tiny_float32.tflite", "tiny_int8.tflite",
+        "MODEL_CARD.md", "kt.json", "tiny_float16.tflite", "tiny_float32.tflite", "tiny_int8.tflite",
     ]  # fmt: skip
+    card = (released / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"- version: {released.name}\n" in card and "tiny_int8.tflite" in card
     shutil.rmtree(released)
 
 

@@ -12,7 +12,7 @@ from kt.report.reported import ReportedRun
 from kt.report.sections import SECTIONS, Section
 from kt.report.templates import filled
 
-_TITLED = re.compile(r"<section>\s*<h2>(.*?)</h2>", re.DOTALL)
+_TITLED = re.compile(r"""<section(?: aria-labelledby="[^"]*")?>\s*<h2(?: id="([^"]*)")?>(.*?)</h2>""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,33 @@ def render_page(run: ReportedRun, sections: Sequence[Section] = SECTIONS) -> str
     """
     recipe, gathered = run.report["recipe"], [(section, section.gather(run)) for section in sections]
     made = [section.html(data) for section, data in gathered if data is not None]
-    titles = [title for html in made for title in _TITLED.findall(html)]
+    titles = [found for html in made for found in _TITLED.finditer(html)]
     first = tuple(takewhile(lambda html: not _TITLED.search(html), made))
     page = _Page(
         name=recipe["name"].text(),
         description=recipe["description"].text(),
         facts=tuple(_facts(run)),
         rendered=run.report["data"]["rendered"].flag(),
-        contents=tuple(_Entry(Markup(title), _anchor(title)) for title in titles),  # noqa: S704 - escaped by a template
+        contents=tuple(_Entry(Markup(found[2]), _anchor(found)) for found in titles),  # noqa: S704 - escaped by a template
         first=first,
         sections=tuple(map(_anchored, made[len(first) :])),
     )
     return filled("page", page)
 
 
-def _anchor(title: str) -> str:
-    """The id of a heading, made of its letters: `the-test-pictures`."""
-    return "-".join(re.findall(r"[a-z0-9]+", re.sub(r"<[^>]*>|&[^;]*;", " ", title).lower())) or "section"
+def _anchor(found: re.Match[str]) -> str:
+    """The id of a heading: its own, or made of its letters: `the-test-pictures`."""
+    return (
+        found[1] or "-".join(re.findall(r"[a-z0-9]+", re.sub(r"<[^>]*>|&[^;]*;", " ", found[2]).lower())) or "section"
+    )
 
 
 def _anchored(html: Markup) -> Markup:
     """The section with an id at its heading, by which the section is named too."""
 
     def named(found: re.Match[str]) -> str:
-        anchor = _anchor(found[1])
-        return f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{found[1]}</h2>'
+        anchor = _anchor(found)
+        return f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{found[2]}</h2>'
 
     return Markup(_TITLED.sub(named, html))  # noqa: S704 - the section is markup already
 

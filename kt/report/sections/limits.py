@@ -69,7 +69,7 @@ def _limits(run: ReportedRun) -> Iterator[str]:
     whose = f", which are of the {domain} domain" if domain else ""
     yield (
         f"Its figures hold for {nouns.many} like those of the test split{whose}. How it does on others, such as those "
-        "of another camera, place or season, was not measured."
+        f"of another {'camera, place or season' if data['image_size'] else 'place or time'}, was not measured."
     )
     images, groups = test["images"].count_or_none(), test["groups"].count_or_none()
     if images and groups and groups < images:
@@ -122,7 +122,8 @@ def _licences(run: ReportedRun) -> Iterator[tuple[str, str]]:
     if weights:
         name = weights["name"].text() or "pretrained weights"
         yield f"the weights it began with ({name})", weights["licence"].text() or "unknown to kt"
-    yield f"the {run.nouns.many}", "unknown to kt: ask whoever made them"
+    drawn = run.report["data"]["rendered"].flag()
+    yield f"the {run.nouns.many}", "kt drew them" if drawn else "unknown to kt: ask whoever made them"
 
 
 def _energy(report: Entry) -> str:

@@ -50,7 +50,7 @@ def _steps(run: ReportedRun) -> Iterator[NextStep]:
         )
     elif report["artifacts"]:
         yield NextStep(
-            "Nothing was released; the artefacts below say why. This exports the run again once that is mended:",
+            "Nothing was released; the artefacts below say why. Once that is mended, this exports the run again:",
             f"kt export {_run(run)}",
         )
     if weak := _weakest(run, nouns):
@@ -78,8 +78,8 @@ def _weakest(run: ReportedRun, nouns: Nouns) -> str:
     row = matrix.matrix[i]
     other = max((j for j in range(len(row)) if j != i), key=lambda j: row[j])
     return (
-        f"Look at {matrix.classes[i]} first: of its {count(sum(row))} test {nouns.many} {percent(share)} were right, "
-        f"and {count(row[other])} were taken for {matrix.classes[other]}. Are the labels of both right, and can a "
+        f"Look at “{matrix.classes[i]}” first: of its {count(sum(row))} test {nouns.many} {percent(share)} were right, "
+        f"and {count(row[other])} were taken for “{matrix.classes[other]}”. Are the labels of both right, and can a "
         f"person tell them apart in such {nouns.many}? If so, these are the {nouns.many} to collect more of."
     )
 
