@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 SIZE, MOST_TEST = 128, 300
+WANTED = 0.8
 SIZES = {"probe": (100, 300), "fine_tune": (200,)}
 
 
@@ -226,6 +227,54 @@ def table(rows):
                 print(f"| {' | '.join(cells)} |")
 
 
+def unsure(folder):
+    """For each way and size, what answering the surest alone, sets for 0.9 and thresholds give on test."""
+    from kt.heads.classification.conformal import measured_sets, set_rule
+    from kt.heads.classification.selective import risk_coverage
+    from kt.heads.classification.thresholds import measured_threshold, threshold_for
+
+    found = {}
+    for file in sorted(folder.glob("*.npz")):
+        way, _, size, _ = file.stem.split("-")
+        with np.load(file, allow_pickle=False) as kept:
+            labels, groups = kept["test labels"], kept["test groups"].tolist()
+            told = kept["validation"], kept["validation labels"], kept["validation groups"].tolist()
+            rule = set_rule(*told, level=0.9)
+            classes = [str(each) for each in range(told[0].shape[1])]
+            asked = [(figure, label) for figure in ("precision", "recall") for label in classes]
+            given = {
+                each: threshold_for(each[0], WANTED, *told, classes=classes, label=each[1], many="pictures").score
+                for each in asked
+            }
+            for test in CHANGES:
+                scores = kept[f"test {test}"]
+                row = found.setdefault((f"{way}, {size}", "plain" if test == "plain" else "changed"), [])
+                curve = risk_coverage(scores, labels, groups=groups, resamples=10)["curve"]
+                at = min(curve, key=lambda point: abs(point["coverage"] - 0.8))
+                kept_promises = [
+                    measured_threshold(least, scores, labels, groups, column=int(label))[figure]
+                    for (figure, label), least in given.items()
+                    if least is not None
+                ]
+                sets = None if rule is None else measured_sets(rule, scores, labels, groups)
+                row.append((curve[-1]["risk"], at["risk"], sets, len(asked), [each for each in kept_promises if each]))
+    print(
+        "\n| trained by | test | wrong | wrong of the surest 80% | sets for 0.9: coverage | classes in a set | "
+        f"thresholds for {WANTED}: given | figure on test | below {WANTED} |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (way, test), rows in found.items():
+        sets = [row[2] for row in rows if row[2]]
+        covered, promises = [each["coverage"] for each in sets], [each for row in rows for each in row[4]]
+        cells = [way, test, f"{np.mean([row[0] for row in rows]):.3f}", f"{np.mean([row[1] for row in rows]):.3f}"]
+        cells.append(f"{np.mean(covered):.3f} ({min(covered):.3f} to {max(covered):.3f})")
+        cells.append(f"{np.mean([each['mean_size'] for each in sets]):.2f}")
+        cells.append(f"{len(promises)} of {sum(row[3] for row in rows)}")
+        cells.append(f"{np.mean(promises):.3f}" if promises else "")
+        cells.append(f"{sum(each < WANTED for each in promises)}")
+        print(f"| {' | '.join(cells)} |")
+
+
 def key_of(row):
     """What rows of different choices share."""
     return tuple(row[name] for name in ("way", "set", "pictures", "seed", "test"))
@@ -244,6 +293,7 @@ def main():
     if args.json:
         args.json.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
     table(rows)
+    unsure(args.scores)
 
 
 if __name__ == "__main__":

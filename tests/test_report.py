@@ -17,6 +17,8 @@ from kt.heads.classification.measure import evaluate
 from kt.report import again, summary, write
 from kt.report.pictures import wrongest_places
 from kt.report.templates import page_script
+from kt.runs.trust import trust
+from kt.training import Calibrated
 
 HOSTILE = '<script>alert("1")</script>'
 DOCS = Path(__file__).parent.parent / "docs" / "report.md"
@@ -125,6 +127,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "likeness": {"verdict": "differ", "p": 0.002, "auc": 0.91, "interval": [0.85, 0.96], "train": 40, "test": 20,
                      "most_unlike": list(splits.test.names[:2])},
         "test": test, "validation": {"accuracy": 0.7},
+        **trust(scores, scores, splits, Calibrated(1.3, images, images // 2), seed=0),
         "artifacts": [artifact, {**artifact, **judged, "name": "int8", "format": "tflite_int8", "path": None,
                                  "released": False, "reason": "balanced accuracy fell by 0.034"}],
         "version": 3, "released_to": "saved_models/apples/3",
@@ -519,7 +522,8 @@ def test_numbers_are_written_for_people(text, expected):
 OPEN = {
     "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
     "test.intervals": "<figure>", "cross_validation.intervals": "<figure>", "validation": "<figure>",
-    "recipe.resolved": "<setting>",
+    "recipe.resolved": "<setting>", "calibration.test.before": "<figure>", "calibration.test.after": "<figure>",
+    "calibration.test.gain": "<figure>", "calibration.test.intervals": "<figure>",
 }  # fmt: skip
 
 

@@ -1,10 +1,13 @@
 """How far scores can be trusted: the temperature, thresholds, leaving pictures unanswered, and sets of classes."""
 
+import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 from scipy.special import softmax
@@ -12,11 +15,21 @@ from scipy.special import softmax
 from kt import Classifier
 from kt.base.chance import fewest_to_show, least_share, share_and_interval
 from kt.data.splits import Split, Splits
+from kt.errors import KtError
 from kt.heads.classification.calibrate import COOLEST, at_temperature, fitted_temperature
 from kt.heads.classification.conformal import fewest_for, in_sets, measured_sets, set_rule
+from kt.heads.classification.measure import calibration_of
 from kt.heads.classification.selective import POINTS, risk_coverage
 from kt.heads.classification.thresholds import measured_threshold, threshold_for
-from kt.kinds.pictures import Pictures
+from kt.kinds.pictures.kind import Pictures
+from kt.predict.decide import UNSURE, Decision, Wanted, decided
+from kt.predict.files import Prediction
+from kt.predict.resumable import predict_to
+from kt.predict.scorer import Scored
+from kt.predict.table import table_for
+from kt.report.entry import Entry
+from kt.report.reported import ReportedRun
+from kt.report.sections import calibration, unsure
 from kt.runs.answers import answers_of
 from kt.runs.trust import trust
 from kt.training import Best, Calibrated, PhaseResult, calibrate
@@ -87,6 +100,11 @@ def a_part(features, labels):
     return Split(features, labels, names, names)
 
 
+def splits_of(part):
+    parts = {"train": part, "validation": part, "test": part}
+    return Splits(**parts, classes=("a", "b", "c"), batch_size=8, origin="made up", digest="0", kind=Pictures((8, 8)))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
     head: object
@@ -103,9 +121,7 @@ def too_sure(*, head=None, classes=3):
     dense.set_weights([np.asarray(dense.get_weights()[0]) * 8, np.array([0.5, -0.5, 0.0], np.float32)])
     honest = at_temperature(model.predict(features, verbose=0), 3.0)
     labels = (honest.cumsum(axis=1) < random.random((300, 1))).sum(axis=1)
-    part = a_part(features, labels)
-    kind = Pictures((8, 8))
-    splits = Splits(train=part, validation=part, test=part, classes=("a", "b", "c"), batch_size=8, kind=kind)
+    splits = splits_of(a_part(features, labels))
     return model, splits, Best(phase="only", scores=model.predict(features, verbose=0))
 
 
@@ -177,9 +193,7 @@ def test_the_report_says_what_the_temperature_changed_on_test():
 def test_without_a_temperature_there_is_nothing_to_compare():
     scores, labels = guesses(60)
     part = a_part(np.zeros((60, 1)), labels)
-    splits = Splits(
-        train=part, validation=part, test=part, classes=("a", "b", "c"), batch_size=8, kind=Pictures((8, 8))
-    )
+    splits = splits_of(part)
     content = trust(scores, None, splits, Calibrated(reason="why not"), seed=0)
     assert content["calibration"]["test"] is None
     assert content["sets"] == []
@@ -212,10 +226,10 @@ def test_the_fewest_that_can_show_a_share_do_and_one_less_does_not(wanted):
 
 
 def told_by(number, seed):
-    """Scores of a class, each right as often as it says: precision from t on is (1 + t) / 2, recall 1 - t squared."""
+    """Uniform scores t of a class, right with probability t ** 0.25, so that both figures from t on are known."""
     random = np.random.default_rng(seed)
     own = random.random(number)
-    return np.stack([1 - own, own], axis=1), (random.random(number) < own).astype(np.int64)
+    return np.stack([1 - own, own], axis=1), (random.random(number) < own**0.25).astype(np.int64)
 
 
 def threshold(figure, wanted, scores, labels, groups=None):
@@ -232,7 +246,8 @@ def test_a_threshold_breaks_its_promise_in_no_more_than_one_case_of_twenty(figur
         found = threshold(figure, wanted, *told_by(300, seed))
         if found.score is not None:
             given += 1
-            truth = (1 + found.score) / 2 if figure == "precision" else 1 - found.score**2
+            recall = 1 - found.score**1.25
+            truth = recall / (1.25 * (1 - found.score)) if figure == "precision" else recall
             broken += truth < wanted
             assert found.bound >= wanted
     assert given > tries / 2, "a promise that is hardly ever given would be kept for nothing"
@@ -260,7 +275,7 @@ def test_too_few_examples_give_no_threshold_and_say_how_many_are_needed():
     assert found.reason == (
         "validation has 50 independent pictures, and 299 are needed to show a precision of 0.99 even without a mistake"
     )
-    assert "of 'good', and 29 are needed" in threshold("recall", 0.9, scores, labels).reason
+    assert "of 'good', and 59 are needed" in threshold("recall", 0.95, scores, labels).reason
 
 
 def test_a_class_whose_surest_examples_are_often_wrong_gets_no_threshold():
@@ -416,16 +431,16 @@ def test_a_release_has_the_sets_that_its_report_has(ran):
 
 def test_evaluate_gives_a_threshold_and_measures_it_on_test(ran, kt_ends):
     run = ran.folder / "runs/tiny/LATEST"
-    code, out, err = kt_ends("evaluate", run, "--recall", "red=0.5", "--precision", "red=0.999", "--json")
+    code, out, err = kt_ends("evaluate", run, "--recall", "red=0.3", "--precision", "red=0.999", "--json")
     assert code == 0, err
     precision, recall = json.loads(out)["thresholds"]
     assert precision["score"] is None and "are needed" in precision["reason"] and precision["test"] is None
-    assert recall["bound"] >= 0.5 and 0 < recall["score"] <= 1
+    assert recall["bound"] >= 0.3 and 0 < recall["score"] <= 1
     kept = answers_of(run)
     red = kept.classes.index("red")
     assert recall["test"]["reached"] == int((kept.scores[:, red] >= recall["score"]).sum())
-    code, out, _ = kt_ends("evaluate", run, "--recall", "red=0.5", "--precision", "red=0.999")
-    assert f"recall red=0.5: --threshold red={recall['score']:g}; on validation at least" in out
+    code, out, _ = kt_ends("evaluate", run, "--recall", "red=0.3", "--precision", "red=0.999")
+    assert f"recall red=0.3: --threshold red={recall['score']:g}; on validation at least" in out
     assert "precision red=0.999: no threshold: validation has" in out
 
 
@@ -441,3 +456,159 @@ def test_evaluate_gives_a_threshold_and_measures_it_on_test(ran, kt_ends):
 def test_evaluate_says_what_a_threshold_needs(ran, kt_ends, arguments, error):
     code, _, err = kt_ends("evaluate", ran.folder / "runs/tiny/LATEST", *arguments)
     assert code in (2, 3) and error in err
+
+
+# ------------------------------------------------------------------------------------------------------- predictions
+
+
+SCORES = np.array([[0.97, 0.03], [0.6, 0.4], [0.3, 0.7], [0.05, 0.95]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("decision", "places"),
+    [
+        (Decision(), [0, 0, 1, 1]),
+        (Decision(below=0.65), [0, UNSURE, 1, 1]),
+        (Decision(thresholds=((0, 0.9),)), [0, UNSURE, 1, 1]),
+        (Decision(thresholds=((1, 0.35),)), [0, 1, 1, 1]),
+        (Decision(thresholds=((0, 0.9),), below=0.8), [0, UNSURE, UNSURE, 1]),
+        (Decision(thresholds=((1, 0.03), (0, 0.9))), [1, 1, 1, 1]),
+        (Decision(thresholds=((0, 0.9), (1, 0.03))), [0, 1, 1, 1]),
+    ],
+)
+def test_the_label_follows_from_thresholds_in_their_order_and_else_from_the_top_class(decision, places):
+    assert decision.places(SCORES).tolist() == places
+
+
+def test_a_prediction_gets_its_label_its_score_and_its_set():
+    given = Prediction(Path("a.png"), "bad", 0.6, {"bad": 0.6, "good": 0.4})
+    unsure = decided(given, Decision(below=0.8, least=0.3))
+    assert (unsure.label, unsure.score, unsure.one_of) == (None, 0.6, ("bad", "good"))
+    assert unsure.as_json()["label"] is None and unsure.as_json()["set"] == ["bad", "good"]
+    other = decided(given, Decision(thresholds=((1, 0.35),)))
+    assert (other.label, other.score, other.one_of) == ("good", 0.4, None)
+    assert "set" not in other.as_json()
+    broken = Prediction(Path("b.png"), error="no picture")
+    assert decided(broken, Decision(below=0.8)) is broken
+
+
+def test_a_table_has_empty_labels_where_it_is_unsure_and_a_column_of_sets(tmp_path):
+    block = Scored(tuple(Path(f"{n}.png") for n in range(5)), np.r_[SCORES, [[np.nan, np.nan]]], ("",) * 4 + ("bad",))
+    decision = Decision(below=0.65, least=0.35)
+    sets = [["bad"], ["bad", "set"], ["set"], ["set"]]
+    for name in ("scores.csv", "scores.parquet"):
+        table = table_for(Path(name), ("bad", "set"), decision)
+        with (tmp_path / name).open("wb") as file:
+            table.write([block], file)
+        assert [label for _, _, label in table.read(tmp_path / name)] == ["bad", "", "set", "set", ""]
+        np.testing.assert_allclose(table.scored(tmp_path / name).scores, block.scores, atol=1e-6)
+    rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert [json.loads(row[5]) for row in rows[:4]] == sets and rows[4][1:] == ["", "", "", "", "", "bad"]
+    assert rows[1][:3] == ["1.png", "", "0.600000"]
+    whole = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    assert whole["set"] == [*sets, None] and whole["label"] == ["bad", None, "set", "set", None]
+    assert [*whole] == ["path", "label", "score", "bad", "set_", "set", "error"]
+
+
+def test_predict_leaves_pictures_unlabelled_and_says_how_many(ran, kt_ends, tmp_path):
+    model, photos = ran.folder / "saved_models/tiny", ran.folder / "pictures/green"
+    code, out, err = kt_ends("predict", model, photos, "--abstain-below", "0.999", "--json")
+    answers = [json.loads(line) for line in out.splitlines()]
+    unsure = [answer for answer in answers if answer["label"] is None]
+    assert code == 0 and unsure and all(answer["score"] < 0.999 for answer in unsure)
+    assert f"{len(unsure)} of 30 pictures are unsure, and get no label" in err
+    table = tmp_path / "scores.csv"
+    code, out, _ = kt_ends("predict", model, photos, "--abstain-below", "0.999", "--out", table)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert code == 0 and f"all read, {len(unsure)} unsure;" in out
+    assert sum(not row["label"] for row in rows) == len(unsure)
+
+
+def test_predict_writes_the_sets_of_a_level_that_the_release_has(ran, kt_ends):
+    model, photos = ran.folder / "saved_models/tiny", ran.folder / "pictures/green"
+    levels = {row["level"]: row["least"] for row in ran.results["sets"] if row["least"] is not None}
+    level, least = max(levels.items())
+    for name in (model, model / "1" / "tiny_float32.tflite"):
+        code, out, err = kt_ends("predict", name, photos, "--sets", level, "--json")
+        assert code == 0, err
+        for answer in map(json.loads, out.splitlines()):
+            top = max(answer["scores"], key=answer["scores"].get)
+            assert answer["set"] == [
+                label for label, score in answer["scores"].items() if score >= least or label == top
+            ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--sets", "0.5"), "There are no sets for 0.5"),
+        (("--threshold", "pink=0.5"), "the model has no class 'pink'"),
+        (("--threshold", "red=2"), "is not a class and a number between 0 and 1"),
+        (("--sets", "0.8", "--label-shift", "--out", "x.csv"), "leave one out"),
+    ],
+)
+def test_predict_says_what_can_not_be_had(ran, kt_ends, arguments, error):
+    code, _, err = kt_ends("predict", ran.folder / "saved_models/tiny", ran.folder / "pictures/green", *arguments)
+    assert code in (2, 3, 6) and error in err
+
+
+def test_an_interrupted_table_does_not_go_on_with_other_thresholds(ran, tmp_path, monkeypatch):
+    out, model = tmp_path / "scores.csv", ran.folder / "saved_models/tiny"
+
+    def broken(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kt.predict.resumable._fill", broken)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to(out, model=model, pictures=[ran.folder / "pictures/green"])
+    with pytest.raises(KtError, match="was begun with other thresholds or sets"):
+        predict_to(out, model=model, pictures=[ran.folder / "pictures/green"], wanted=Wanted(below=0.9))
+
+
+# ---------------------------------------------------------------------------------------------------------- the page
+
+
+def told_of(temperature, *, reason="", gain=0.05, ends=(0.02, 0.08)):
+    test = None
+    if temperature != 1:
+        figures = {"log_loss": 0.5, "brier_score": 0.2}
+        test = {
+            "before": figures,
+            "after": {name: value - gain for name, value in figures.items()},
+            "gain": dict.fromkeys(figures, gain),
+            "intervals": {name: list(ends) for name in figures},
+            "bins_before": calibration_of(SCORES, np.zeros(4, int)),
+        }
+    bins = calibration_of(at_temperature(SCORES, 1.5), np.zeros(4, int))
+    told = {"temperature": temperature, "examples": 40, "groups": 40, "reason": reason, "test": test}
+    return ReportedRun(Entry({"test": {"calibration": bins}, "calibration": told}, "report.json"))
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (told_of(1.3), "Log loss on test fell from 0.500 to 0.450 (gain 0.020 to 0.080): it helped."),
+        (told_of(1.3, ends=(-0.01, 0.11)), "that may be chance"),
+        (told_of(1.3, gain=-0.05, ends=(-0.08, -0.02)), "Log loss on test rose from 0.500 to 0.550"),
+        (told_of(1.3, gain=-0.05, ends=(-0.08, -0.02)), "it did harm"),
+        (told_of(1.0), "the scores stay as training left them"),
+        (told_of(1.0, reason="the head is odd"), "No temperature was fitted: the head is odd."),
+    ],
+)
+def test_the_page_says_whether_the_temperature_helped(told, words):
+    assert words in " ".join(calibration.gather(told).in_words)
+
+
+def test_the_page_shows_calibration_before_and_after():
+    page = calibration.html(calibration.gather(told_of(1.3)))
+    assert "before the temperature" in page
+    assert "before the temperature" not in calibration.html(calibration.gather(told_of(1.0)))
+
+
+def test_the_page_shows_the_curve_and_the_sets_or_why_there_are_none(ran):
+    run = ReportedRun(Entry(ran.results, "report.json"))
+    page = unsure.html(unsure.gather(run))
+    assert "Errors among the answered pictures: " in page
+    for row in ran.results["sets"]:
+        assert (row["reason"] or f"{row['least']:.3f}") in page
+    assert unsure.gather(ReportedRun(Entry({}, "report.json"))) is None

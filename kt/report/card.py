@@ -9,7 +9,7 @@ from pathlib import PurePath
 from kt.base.markdown import code, escaped, table
 from kt.base.numbers import change, count, duration, figure, interval, percent, size
 from kt.report.reported import ReportedRun
-from kt.report.sections import artifacts, headlines, limits, per_class
+from kt.report.sections import artifacts, calibration, headlines, limits, per_class
 from kt.report.sections.training import kept_of, phases_of
 
 _MOST_CLASSES = 50
@@ -74,6 +74,8 @@ def _figures(run: ReportedRun) -> Iterator[str]:
             f"Better than chance, which is a balanced accuracy of {figure(learned['chance'].number())}: {verdict}. "
             "The calibration error tells how far its scores are from the shares that were right, 0 to 1."
         )
+    if (calibrated := calibration.gather(run)) and calibrated.in_words:
+        yield from ("", escaped(" ".join(calibrated.in_words)))
 
 
 def _classes(run: ReportedRun) -> Iterator[str]:

@@ -130,9 +130,9 @@ def _recalls(own: Floats, names: npt.NDArray[np.str_]) -> list[tuple[float, floa
 
 
 def _short(score: float, below: float) -> float:
-    """The number with the fewest decimals that separates the same examples: above `below`, at most `score`."""
+    """The number with the fewest decimals that separates the same examples: above `below` and 0, at most `score`."""
     for digits in range(2, 7):
         short: float = floor(score * 10**digits) / 10**digits
-        if short > below:
+        if short > max(below, 0.0):
             return short
     return score
