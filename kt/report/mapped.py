@@ -61,14 +61,15 @@ def look(label: int | None) -> Look:
 class Spot:
     """An example on a map. x, y: from -1 to 1. label: the index of its class; None if it has none.
 
-    faint: drawn in the background. wrong: drawn with a ring. words: what it is. tile: the number of its picture on the
-    sprite; None if it has none.
+    words: what it is. caption: the same in lines as short as the picture beside the map is wide. faint: drawn in the
+    background. wrong: drawn with a ring. tile: the number of its picture on the sprite; None if it has none.
     """
 
     x: float
     y: float
     label: int | None
     words: str
+    caption: tuple[str, ...] = ()
     faint: bool = False
     wrong: bool = False
     tile: int | None = None

@@ -1,6 +1,6 @@
 """The map of features before and after training, how far each block moved, and what a probe at each depth can tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -13,6 +13,7 @@ from kt.report.shown import Sprite
 from kt.report.templates import filled
 
 _KEYBOARD = 30
+_LINE = 18
 _WHEN = {
     "before": "Before training: the pretrained features",
     "after": "After training: the features that the answers are made from",
@@ -105,7 +106,15 @@ def _spot(entry: Entry, number: int, run: ReportedRun) -> Spot:
         raise entry["label"].damaged("a class")
     taken = f", taken for {predicted}" if predicted and predicted != label else ""
     words = f"{split}: {label}{taken}, {entry['name'].name()}"
-    return Spot(0, 0, classes.index(label), words, faint=split == "train", wrong=bool(taken), tile=number)
+    caption = [split, label, *([f"said {predicted}"] if taken else [])]
+    return Spot(
+        0, 0, classes.index(label), words, caption=tuple(map(_short, caption)),
+        faint=split == "train", wrong=bool(taken), tile=number,
+    )  # fmt: skip
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
 
 
 def _view(entry: Entry, spots: tuple[Spot, ...], classes: tuple[str, ...]) -> View:
@@ -115,7 +124,7 @@ def _view(entry: Entry, spots: tuple[Spot, ...], classes: tuple[str, ...]) -> Vi
         x, y = (side.number() for side in place.row(2))
         if max(abs(x), abs(y)) > 1:
             raise place.damaged("two numbers from -1 to 1")
-        placed.append(Spot(x, y, spot.label, spot.words, faint=spot.faint, wrong=spot.wrong, tile=spot.tile))
+        placed.append(replace(spot, x=x, y=y))
     return View(
         title=_WHEN.get(when, when),
         features=entry["features"].count(),
