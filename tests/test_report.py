@@ -13,9 +13,11 @@ import pytest
 from kt.base import numbers
 from kt.data.splits import Skipped, Split, Splits
 from kt.errors import DataError, ReleaseError
+from kt.failures.errors import wrongest_places
+from kt.failures.results import DepthProbe, Failures, FeatureMap, Insight, MovedBlock, Neighbours
+from kt.failures.slices import slices
 from kt.heads.classification.measure import evaluate
 from kt.report import again, summary, write
-from kt.report.pictures import wrongest_places
 from kt.report.templates import page_script
 from kt.runs.trust import trust
 from kt.training import Calibrated
@@ -135,8 +137,28 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
     return results, splits, scores
 
 
-def page_of(results, splits, scores, directory):
-    write(results, splits, scores, directory)
+def failed_of(splits, scores):
+    """What a run may know of a model's failures, made up."""
+    test = splits.test
+    sliced = slices(
+        scores.argmax(axis=1) == test.labels, test.labels, splits.kind.properties(test.examples, None),
+        groups=test.groups, seed=1,
+    )  # fmt: skip
+    wrong = wrongest_places(test, scores)
+    near = Neighbours((0, 5, 9), (0.9, 0.8, -0.1), 0.97)
+    spots = np.random.default_rng(2).normal(size=(20, 2)).astype(np.float32)
+    alike = (*[0.5] * (len(splits.classes) - 1), None)
+    views = tuple(FeatureMap(when, 1280, 0.2, spots, alike) for when in ("before", "after"))
+    insight = Insight(
+        (near,) * len(wrong), 80, "frozen", views, tuple(range(10)), tuple(range(10)),
+        (MovedBlock("stem", 0.0, 0.0), MovedBlock("block_1", 0.12, None)),
+        (DepthProbe("block_1", 96, 0.7, (0.6, 0.8)), DepthProbe("top", 1280, 0.9, (0.8, 0.95))),
+    )  # fmt: skip
+    return Failures(sliced, insight)
+
+
+def page_of(results, splits, scores, directory, *, failed=None):
+    write(results, splits, scores, directory, failed=failed)
     return (directory / "report.html").read_text(encoding="utf-8")
 
 
@@ -403,7 +425,9 @@ def test_report_json_holds_the_results_as_they_were(tmp_path):
     told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert told.pop("format") == 1
     assert len(told.pop("wrongest")) > 0
-    assert told == results
+    assert len(told.pop("confused")) == 2
+    unknown = {"slices": None, "nearest": None, "map": None, "blocks": [], "depth_probes": []}
+    assert told == {**results, **unknown}
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("MODEL_CARD.md", "history.json", "report.html", "report.json", "shown.json")
     ]
@@ -541,7 +565,8 @@ def paths(value, path=""):
 
 
 def test_the_docs_explain_every_key_and_no_other(tmp_path):
-    write(*made_up(), tmp_path)
+    results, splits, scores = made_up()
+    write(results, splits, scores, tmp_path, failed=failed_of(splits, scores))
     produced = set(paths(json.loads((tmp_path / "report.json").read_text())))
     documented = set(re.findall(r"^\| `([^`]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
     assert produced - documented == set(), "docs/report.md lacks these"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 from markupsafe import Markup, escape
-from test_report import HOSTILE, elements, made_up, scripts, visible
+from test_report import HOSTILE, elements, failed_of, made_up, scripts, visible
 
 from kt.errors import ReleaseError
 from kt.report import again, write
@@ -52,7 +52,8 @@ def first_report(report):
 def files(tmp_path_factory):
     """What `report.json` and `shown.json` of a run hold."""
     folder = tmp_path_factory.mktemp("run")
-    write(*made_up(), folder)
+    results, splits, scores = made_up()
+    write(results, splits, scores, folder, failed=failed_of(splits, scores))
     return tuple(json.loads((folder / name).read_text(encoding="utf-8")) for name in ("report.json", "shown.json"))
 
 
@@ -92,7 +93,8 @@ def test_what_shown_json_lacks_is_left_out(tmp_path, files, key):
     report, shown = files
     page = page_of(put(tmp_path, report, {name: value for name, value in shown.items() if name not in (key, "unlike")}))
     alts = {attributes["alt"].partition(" ")[0] for tag, attributes in elements(page) if tag == "img"}
-    assert alts == {"examples": {"Test"}, "wrongest": {"Training"}, "caution": {"Test", "Training"}}[key]
+    expected = {"examples": {"Test"}, "wrongest": {"Training"}, "caution": {"Test", "Training"}}
+    assert alts == {"Near", *expected[key]}
     assert "The wrongest pictures" in visible(page)
 
 

@@ -125,6 +125,7 @@ def _part(
         files=tuple(file for file in files if isinstance(file, Path)) if _all_files(files) else None,
         group_names=tuple(called[int(groups[index])] for index in chosen),
         hashes=tuple(pictures.hashes[index] for index in chosen),
+        sizes=pictures.sizes[chosen],
     )
 
 

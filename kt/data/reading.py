@@ -22,6 +22,8 @@ from kt.kinds.pictures.values import Span, ValueRange, range_of
 class Read:
     """The pictures that were read: pixels uint8 `[N, H, W, 3]` in the order of `items`, hashes their SHA-256.
 
+    sizes: int32 `[N, 2]`, height and width before the resize, upright; of a photo of more than 32 megapixels, those of
+    the reduced size at which it is decoded.
     skipped: the files that could not be read. spans: the values of each picture with more than 8 bits whose file states
     no range, by its index; `value_range` is the range that these pictures were scaled by.
     """
@@ -29,6 +31,7 @@ class Read:
     pixels: Pixels
     items: tuple[Item, ...]
     hashes: tuple[str, ...]
+    sizes: npt.NDArray[np.int32]
     skipped: tuple[Skipped, ...]
     spans: dict[int, Span] = field(default_factory=dict)
     value_range: ValueRange | None = None
@@ -41,12 +44,13 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
     picture can be read.
     """
     pixels = allocate(len(items), (*image_size, 3))
+    sizes = np.zeros((len(items), 2), np.int32)
     kept: list[Item] = []
     hashes: list[str] = []
     skipped: list[Skipped] = []
     spans: dict[int, Span] = {}
 
-    def read_one(item: Item) -> tuple[Pixels | Span, str] | Skipped:
+    def read_one(item: Item) -> tuple[Pixels | Span, tuple[int, int], str] | Skipped:
         try:
             data = _encoded(item)
             if data is None:
@@ -54,10 +58,10 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
                 image = item.source()
                 data = image.tobytes()
             elif span := values_span(data):
-                return span, hashlib.sha256(data).hexdigest()
+                return span, (0, 0), hashlib.sha256(data).hexdigest()
             else:
                 image = read_rgb(data)
-            return resize(image, image_size), hashlib.sha256(data).hexdigest()
+            return resize(image, image_size), (image.shape[0], image.shape[1]), hashlib.sha256(data).hexdigest()
         except DataError as error:
             return Skipped(item.name, str(error))
 
@@ -71,10 +75,11 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
                 spans[len(kept)] = result[0]
             else:
                 pixels[len(kept)] = result[0]
+            sizes[len(kept)] = result[1]
             kept.append(item)
-            hashes.append(result[1])
+            hashes.append(result[2])
     value_range = range_of([*spans.values()])
-    bad = _read_deep(pixels, kept, spans, image_size=image_size, value_range=value_range)
+    bad = _read_deep(pixels, kept, spans, image_size=image_size, value_range=value_range, sizes=sizes)
     skipped += bad.values()
     _tell_skipped(skipped)
     good = [place for place in range(len(kept)) if place not in bad]
@@ -89,6 +94,7 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
         pixels[: len(good)],
         tuple(kept[place] for place in good),
         tuple(hashes[place] for place in good),
+        sizes[good],
         tuple(skipped),
         {row: spans[place] for row, place in enumerate(good) if place in spans},
         value_range,
@@ -110,15 +116,20 @@ def _read_deep(
     *,
     image_size: tuple[int, int],
     value_range: ValueRange | None,
+    sizes: npt.NDArray[np.int32] | None = None,
 ) -> dict[int, Skipped]:
     """Read the pictures at these indices, scaled by `value_range`, into their rows of `pixels`.
 
+    sizes: for their heights and widths, if these are wanted.
     Returns those that can't be read, by index, with the reason.
     """
 
     def read_one(place: int) -> Pixels | Skipped:
         try:
-            return resize(read_rgb(_encoded(items[place]) or b"", value_range=value_range), image_size)
+            image = read_rgb(_encoded(items[place]) or b"", value_range=value_range)
+            if sizes is not None:
+                sizes[place] = image.shape[:2]
+            return resize(image, image_size)
         except DataError as error:
             return Skipped(items[place].name, str(error))
 

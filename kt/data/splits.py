@@ -48,7 +48,9 @@ class Split:
     path). groups: the group of each example, the same for all that show one object (frames of one apple); no group lies
     in two splits. files: the files, if each example has one. group_names: what a person calls the group of each
     example, one name a group; the same as groups unless given. hashes: SHA-256 of the content of each example's
-    file, if the source knows it; it is the same in every run that reads the file, whatever the size.
+    file, if the source knows it; it is the same in every run that reads the file, whatever the size. sizes: int32
+    `[N, 2]`, the height and width that each picture had when it was decoded, before it was resized; None where that is
+    unknown.
     """
 
     examples: npt.NDArray[Any]
@@ -58,6 +60,7 @@ class Split:
     files: tuple[Path, ...] | None = None
     group_names: tuple[str, ...] | None = None
     hashes: tuple[str, ...] | None = None
+    sizes: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,6 +88,7 @@ class Split:
             files=None if self.files is None else tuple(self.files[index] for index in chosen),
             group_names=None if self.group_names is None else tuple(self.group_names[index] for index in chosen),
             hashes=None if self.hashes is None else tuple(self.hashes[index] for index in chosen),
+            sizes=None if self.sizes is None else self.sizes[chosen],
         )
 
 

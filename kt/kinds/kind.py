@@ -45,6 +45,29 @@ class Nouns(Protocol):
     def file(self) -> str: ...  # noqa: D102 - said above
 
 
+@dataclass(frozen=True, eq=False)
+class Property:
+    """Something in which examples differ, and by which a model may answer them well or badly, for each of N examples.
+
+    name: what it is called, such as "brightness". values: float `[N]`, NaN where unknown; None for a property with
+    `names` instead. below, above, of: which examples those are with a value below or above one, or with a
+    name, as an addition to the noun and with a place for it: "darker than {}". places: how many decimal places a value
+    is written with.
+    """
+
+    name: str
+    values: "Array | None" = None
+    names: tuple[str, ...] = ()
+    below: str = "of less"
+    above: str = "of more"
+    of: str = "of {}"
+    places: int = 0
+
+    def written(self, value: float) -> str:
+        """A value for a person."""
+        return f"{value:,.{self.places}f}"
+
+
 class Unnamed:
     """What examples are called where nobody has said of which kind they are."""
 
@@ -146,6 +169,15 @@ class Encoded(Protocol):
     def warm_up(self) -> Sequence[bytes]:
         """A few encoded dummy examples, for a server's first requests."""
         ...
+
+
+def properties_of(kind: Kind, examples: "Array", sizes: "Array | None" = None) -> tuple[Property, ...]:
+    """The properties of examples `[N, *shape]`, by the kind's method `properties`; none if it has no such method.
+
+    sizes: int `[N, 2]`, the height and width that each had before it was resized, where these are known.
+    """
+    own = getattr(kind, "properties", None)
+    return tuple(own(examples, sizes)) if own is not None else ()
 
 
 def check_examples(kind: Kind, examples: "Array") -> None:

@@ -85,11 +85,16 @@ def frozen_features(built: Built, recipe: Recipe, splits: Splits, *, test: Split
 
 
 def _known(built: Built, inputs: Activations, part: Split) -> Known:
-    """A split's features with their labels and groups; feature maps are averaged over height and width."""
-    features, sides = inputs[np.arange(len(part))], built.features.shape[1:]
+    """A split's features with their labels and groups."""
+    return Known(pooled(built, inputs, len(part)), part.labels, np.asarray(part.groups))
+
+
+def pooled(built: Built, inputs: Activations, number: int) -> Floats:
+    """Features `[N, D]` of N examples from activations at the backbone's end; maps are averaged over their sides."""
+    features, sides = inputs[np.arange(number)], built.features.shape[1:]
     if len(sides) > 1 and features.shape[1] == np.prod(sides):
         features = features.reshape(len(features), -1, sides[-1]).mean(axis=1)
-    return Known(features, part.labels, np.asarray(part.groups))
+    return np.asarray(features, np.float32)
 
 
 def drawn(part: Split, *, seed: int, many: str) -> Split:

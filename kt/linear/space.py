@@ -9,6 +9,23 @@ OF_MEAN, OF_MIDDLE = 0.05, 0.1
 """The floor of a feature's scale, as shares of its mean and of the median of all features' standard deviations."""
 
 
+def widest(rows: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], float]:
+    """Places `[N, 2]` of rows `[N, D]` along their two widest directions, and these directions' share of the variance.
+
+    The principal components. Each direction has the sign that makes its largest place positive, so that the same rows
+    always give the same places.
+    """
+    centred = np.asarray(rows, np.float64) - np.mean(rows, axis=0, dtype=np.float64)
+    turned, widths, _ = np.linalg.svd(centred, full_matrices=False)
+    places = np.zeros((len(centred), 2))
+    places[:, : min(2, len(widths))] = turned[:, :2] * widths[:2]
+    signs = np.sign(places[np.abs(places).argmax(axis=0), [0, 1]])
+    whole = float((widths**2).sum())
+    return (places * np.where(signs < 0, -1.0, 1.0)).astype(np.float32), float((widths[:2] ** 2).sum()) / max(
+        whole, 1e-300
+    )
+
+
 class Space:
     """Standardised features (`scale_of`), in as few coordinates as represent them exactly, and the way back."""
 

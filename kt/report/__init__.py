@@ -12,21 +12,31 @@ from kt.base.files import replace_json, replace_text
 from kt.base.run_folder import CARD, HISTORY, PAGE, REPORT, SHOWN
 from kt.data.splits import Splits
 from kt.errors import DataError
+from kt.failures.errors import commonest, wrongest_places
+from kt.failures.results import Failures
 from kt.report.card import model_card
 from kt.report.closing import figures, summary
 from kt.report.entry import Entry
 from kt.report.page import render_page
-from kt.report.pictures import described, shown_of, wrongest_places
+from kt.report.pictures import described, in_words, shown_of
 from kt.report.reported import FORMAT, ReportedRun
 
 __all__ = ["again", "card_of", "figures", "plain", "summary", "write"]
 
 
-def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, directory: Path) -> dict[str, Any]:
+def write(
+    results: Mapping[str, Any],
+    splits: Splits,
+    scores: npt.ArrayLike,
+    directory: Path,
+    *,
+    failed: Failures | None = None,
+) -> dict[str, Any]:
     """Write the report in its forms, and return the content of `report.json`.
 
     results: the run's results, with the keys of docs/report.md; missing ones are left out of the page. scores:
     `[N_test, C]`, the kept model's probabilities on the test split. directory: made if it doesn't exist.
+    failed: what is known of the model's failures.
 
     The forms are `report.json`, `history.json`, `shown.json`, `report.html` and `MODEL_CARD.md`. Each file is
     written beside its place and then moved, so that a reader never sees half of one. Raises DataError if the scores
@@ -38,18 +48,21 @@ def write(results: Mapping[str, Any], splits: Splits, scores: npt.ArrayLike, dir
             f"Cannot report on scores of shape {list(scores.shape)}: expected a row for each of the "
             f"{len(splits.test)} test {splits.kind.many} and a column for each of the {len(splits.classes)} classes."
         )
-    places = wrongest_places(splits.test, scores)
+    failed = failed or Failures()
+    places, confused = wrongest_places(splits.test, scores), commonest(splits.test, scores)
     report: dict[str, Any] = {
         "format": FORMAT,
         **plain(results),
-        "wrongest": plain(described(places, splits, scores)),
+        "wrongest": plain(described(places, splits, scores, failed.insight.neighbours)),
+        "confused": plain(in_words(confused, splits)),
+        **plain(failed.to_json(splits, np.asarray(scores, np.float32))),
     }
     directory.mkdir(parents=True, exist_ok=True)
     replace_json(directory / REPORT, report)
     history = {phase["name"]: phase["history"] for phase in report.get("phases", [])}
     replace_json(directory / HISTORY, history)
     unlike = Entry(report, REPORT)["likeness"]["most_unlike"].texts()
-    shown = shown_of(splits, places, unlike=unlike)
+    shown = shown_of(splits, places, unlike=unlike, confused=confused, insight=failed.insight)
     replace_json(directory / SHOWN, shown.to_json(), indent=None)
     run = ReportedRun(Entry(report, REPORT), shown)
     replace_text(directory / CARD, model_card(run))

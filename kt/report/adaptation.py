@@ -1,13 +1,17 @@
 """The page of `kt adapt`, a self-contained HTML file, and the sentences that it shares with the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from markupsafe import Markup
 
 from kt import kinds
 from kt.base import numbers
 from kt.kinds.kind import Nouns
 from kt.report import charts
 from kt.report.comparison import p_value, points
+from kt.report.mapped import Spot, features_map, look
 from kt.report.templates import environment
 
 NONE = "none"
@@ -28,10 +32,29 @@ def adaptation_page(results: Mapping[str, Any]) -> str:
             titles=titles(results),
             sentences=sentences(results),
             methods=charts.strategies_chart(rows, baseline=NONE),
-            maps=[charts.domains_map(spots, classes, when=when) for when, spots in results["map"].items()],
+            maps=[_map(spots, classes, when=when) for when, spots in results["map"].items()],
+            legend=[*((name, look(label)) for label, name in enumerate(classes)), ("target", look(None))],
             distance=distance,
         )
     )
+
+
+def _map(spots: Mapping[str, Any], classes: Sequence[str], *, when: str) -> Markup:
+    """Examples of two domains by their features' two widest directions.
+
+    spots: `source` and `target`, places `[N, 2]`, and `labels` of the source's. when: "before" or "after" adaptation.
+    """
+    source, target = (np.asarray(spots[domain], float).reshape(-1, 2) for domain in ("source", "target"))
+    both = np.concatenate([source, target])
+    low, high = both.min(axis=0), both.max(axis=0)
+    places = (both - (low + high) / 2) / max(float((high - low).max()) / 2, 1e-12)
+    labels = [*spots["labels"], *[None] * len(target)]
+    marks = [
+        Spot(x, y, label, "target" if label is None else f"source: {classes[label]}")
+        for (x, y), label in zip(places.tolist(), labels, strict=True)
+    ]
+    words = f"{len(source)} examples of the source and {len(target)} of the target, {when} adaptation"
+    return features_map(marks, label=f"Map of features: {words}")
 
 
 def titles(results: Mapping[str, Any]) -> dict[str, str]:

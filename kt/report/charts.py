@@ -352,34 +352,6 @@ def recalls_chart(rows: Sequence[Mapping[str, Any]]) -> Markup:
         return _svg(figure, f"Recall of each class: {words}", "recalls")
 
 
-_SHAPES = "os^Dv<>"
-"""The marks of the source's classes on a map, where there are no more classes than marks."""
-
-
-def domains_map(spots: Mapping[str, Sequence[Any]], classes: Sequence[str], *, when: str) -> Markup:
-    """Examples of two domains by their features' two widest directions. when: "before" or "after" adaptation.
-
-    spots: `source` and `target`, places `[N, 2]`, and `labels` of the source's. The source's classes have different
-    marks where there are few.
-    """
-    source, labels, target = np.asarray(spots["source"]), np.asarray(spots["labels"]), np.asarray(spots["target"])
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": f"map {when}"}):
-        figure, axes = _empty()
-        axes.plot(*target.T, "x", color=_SECOND, markersize=4, alpha=0.7, label="target")
-        if len(classes) <= len(_SHAPES):
-            for label, name in enumerate(classes):
-                axes.plot(*source[labels == label].T, _SHAPES[label], color=_FIRST, markersize=4, alpha=0.6,
-                          markeredgewidth=0, label=_short(printable(name), 18))  # fmt: skip
-        else:
-            axes.plot(*source.T, "o", color=_FIRST, markersize=4, alpha=0.6, markeredgewidth=0, label="source")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_title(f"{when} adaptation")
-        axes.legend(loc="best", fontsize=7)
-        words = f"{len(source)} examples of the source and {len(target)} of the target, {when} adaptation"
-        return _svg(figure, f"Map of features: {words}", f"map-{when}")
-
-
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

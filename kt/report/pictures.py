@@ -1,23 +1,38 @@
 """Gathers what the page shows of the pictures, during the run: thumbnails, counts, the worst mistakes on test."""
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kt.base import few
-from kt.data.splits import Split, Splits
-from kt.report.shown import Shown, SplitSize, Thumbnail
+from kt.data.splits import Splits
+from kt.failures.errors import Confused
+from kt.failures.results import Insight, Neighbours
+from kt.report.shown import JPEG, Shown, SplitSize, Sprite, Thumbnail
 
 _EXAMPLES = 24
 _EACH = 6
-_WRONGEST = 12
+_TILE, _ACROSS = 40, 25
 
 
-def shown_of(splits: Splits, places: Sequence[int], *, unlike: Sequence[str] = ()) -> Shown:
-    """What a page shows of these pictures. places: the indices of the worst mistakes on test. unlike: names in test."""
-    test = splits.test
+def shown_of(
+    splits: Splits,
+    places: Sequence[int],
+    *,
+    unlike: Sequence[str] = (),
+    confused: Sequence[Confused] = (),
+    insight: Insight | None = None,
+) -> Shown:
+    """What a page shows of these pictures. places: the indices of the worst mistakes on test. unlike: names in test.
+
+    confused: the commonest mistakes. insight: what is near to the worst mistakes, and on the map.
+    """
+    test, train, seen = splits.test, splits.train, insight or Insight()
     return Shown(
         classes=splits.classes,
         sizes=tuple(SplitSize(name, len(part), len(set(part.groups))) for name, part in splits.parts().items()),
@@ -28,19 +43,55 @@ def shown_of(splits: Splits, places: Sequence[int], *, unlike: Sequence[str] = (
         examples=_examples(splits),
         wrongest=tuple(splits.kind.shown(test.examples[i]) for i in places),
         unlike=tuple(splits.kind.shown(test.examples[test.names.index(name)]) for name in unlike),
+        nearest=tuple(
+            tuple(splits.kind.shown(train.examples[i]) for i in neighbours.places) for neighbours in seen.neighbours
+        ),
+        confused=tuple(tuple(splits.kind.shown(test.examples[i]) for i in each.places) for each in confused),
+        map=_sprite(splits, seen) if seen.maps else None,
     )
 
 
-def wrongest_places(test: Split, scores: npt.NDArray[Any]) -> list[int]:
-    """The indices of misclassified test pictures by the score of their true class, lowest first; at most 12."""
-    wrong = scores.argmax(axis=1) != test.labels
-    of_truth = scores[np.arange(len(test)), test.labels]
-    return [int(i) for i in np.argsort(of_truth, kind="stable") if wrong[i]][:_WRONGEST]
+def in_words(confused: Sequence[Confused], splits: Splits) -> list[dict[str, Any]]:
+    """The entries of `report.json` for the commonest mistakes."""
+    return [
+        {
+            "label": splits.classes[each.label],
+            "predicted": splits.classes[each.predicted],
+            "count": each.examples,
+            "examples": [splits.test.names[i] for i in each.places],
+        }
+        for each in confused
+    ]
 
 
-def described(places: Sequence[int], splits: Splits, scores: npt.NDArray[Any]) -> list[dict[str, Any]]:
-    """The entries of `report.json` for these test pictures: name, true label, predicted label and scores."""
+def _sprite(splits: Splits, seen: Insight) -> Sprite | None:
+    """All pictures on the map as tiles of one picture; None for examples that have no looks."""
+    places = [(splits.train, i) for i in seen.mapped_train] + [(splits.test, i) for i in seen.mapped_test]
+    if not splits.kind.shown(splits.train.examples[0]):
+        return None
+    sheet = Image.new("RGB", (_TILE * _ACROSS, _TILE * -(-len(places) // _ACROSS)), (128, 128, 128))
+    for number, (part, place) in enumerate(places):
+        address = splits.kind.shown(part.examples[place])
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((_TILE, _TILE), Image.Resampling.LANCZOS)
+        row, column = divmod(number, _ACROSS)
+        left, top = (_TILE - small.width) // 2, (_TILE - small.height) // 2
+        sheet.paste(small, (column * _TILE + left, row * _TILE + top))
+    content = io.BytesIO()
+    sheet.save(content, "JPEG", quality=70)
+    return Sprite(JPEG + base64.b64encode(content.getvalue()).decode("ascii"), _TILE, _ACROSS)
+
+
+def described(
+    places: Sequence[int], splits: Splits, scores: npt.NDArray[Any], neighbours: Sequence[Neighbours] = ()
+) -> list[dict[str, Any]]:
+    """The entries of `report.json` for these test pictures: names, labels and scores, and what is nearest in train.
+
+    neighbours: of each; none if they were not looked for.
+    """
     test, predicted = splits.test, scores.argmax(axis=1)
+    told = neighbours or [Neighbours((), (), 0.0)] * len(places)
     return [
         {
             "name": test.names[i],
@@ -48,8 +99,17 @@ def described(places: Sequence[int], splits: Splits, scores: npt.NDArray[Any]) -
             "predicted": splits.classes[predicted[i]],
             "score": float(scores[i, predicted[i]]),
             "score_of_label": float(scores[i, test.labels[i]]),
+            "nearest": [
+                {
+                    "name": splits.train.names[place],
+                    "label": splits.classes[splits.train.labels[place]],
+                    "similarity": similarity,
+                }
+                for place, similarity in zip(near.places, near.similarities, strict=True)
+            ],
+            "nearer": near.nearer if near.places else None,
         }
-        for i in places
+        for i, near in zip(places, told, strict=True)
     ]
 
 

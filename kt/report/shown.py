@@ -27,13 +27,24 @@ class Thumbnail:
 
 
 @dataclass(frozen=True)
+class Sprite:
+    """Many small pictures in one. address: its `data:` address. tile: their side in pixels. across: tiles a row."""
+
+    address: str
+    tile: int
+    across: int
+
+
+@dataclass(frozen=True)
 class Shown:
     """The content of `shown.json`.
 
     sizes: of each split. counts: each class with its number of pictures in each split. caution: a warning if the test
     pictures have few groups, or "". examples: a few training pictures of some classes. wrongest: the `data:` addresses
     of the worst mistakes on test, in the order of `report.json`; none if they were not kept. unlike: the same of the
-    test pictures that are most unlike the training pictures.
+    test pictures that are most unlike the training pictures. nearest: for each of the worst mistakes, the addresses of
+    the training pictures nearest to it. confused: for each of the commonest mistakes, those of a few pictures. map: the
+    pictures on the map, in the order of `report.json`.
     """
 
     classes: tuple[str, ...] = ()
@@ -43,6 +54,9 @@ class Shown:
     examples: tuple[tuple[str, tuple[Thumbnail, ...]], ...] = ()
     wrongest: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    nearest: tuple[tuple[str, ...], ...] = ()
+    confused: tuple[tuple[str, ...], ...] = ()
+    map: Sprite | None = None
 
     def to_json(self) -> dict[str, object]:
         """The content of `shown.json`: rows are lists, with values by position."""
@@ -56,6 +70,9 @@ class Shown:
             ],
             "wrongest": self.wrongest,
             "unlike": self.unlike,
+            "nearest": self.nearest,
+            "confused": self.confused,
+            "map": (self.map.address, self.map.tile, self.map.across) if self.map else None,
         }
 
     @classmethod
@@ -74,6 +91,9 @@ class Shown:
             examples=tuple(_examples(row) for row in content["examples"]),
             wrongest=tuple(_address(picture) for picture in content["wrongest"]),
             unlike=tuple(_address(picture) for picture in content["unlike"]),
+            nearest=tuple(tuple(map(_address, row)) for row in content["nearest"]),
+            confused=tuple(tuple(map(_address, row)) for row in content["confused"]),
+            map=_sprite(content["map"]) if content["map"] else None,
         )
 
 
@@ -95,6 +115,14 @@ def _examples(row: Entry) -> tuple[str, tuple[Thumbnail, ...]]:
 def _thumbnail(row: Entry) -> Thumbnail:
     name, address = row.row(2)
     return Thumbnail(name.name(), _address(address))
+
+
+def _sprite(row: Entry) -> Sprite:
+    address, tile, across = row.row(3)
+    for side in (tile, across):
+        if not side.count():
+            raise side.damaged("a whole number from 1")
+    return Sprite(_address(address), tile.count(), across.count())
 
 
 def _address(entry: Entry) -> str:

@@ -30,6 +30,8 @@ from kt.export import ArtifactResult, release, unreleased
 from kt.export.artifact import keep_kind
 from kt.export.learned import Learned, learned, withhold
 from kt.export.sample import keep_sample
+from kt.failures.find import find_failures
+from kt.failures.results import Failures
 from kt.frozen.answers import answers
 from kt.heads.classification.measure import evaluate
 from kt.learnability import Scarcity, scarcity
@@ -235,8 +237,10 @@ def _run(
         moving = freeze.moving(trained.recipe.phases[-1].trainable, trained.built.backbone)
         ask = partial(answers, trained.built, moving=moving) if by_parts else partial(predict, model)
         key = key_of(digest_of(model.get_weights()), splits.digest, splits.kind.to_json(), by_parts)
+        failing = partial(find_failures, trained.recipe, trained.built, model, splits, cached=origin.cached)
+        stage = Stage(out / ANSWERS / "test", key)
         measured = _Measured(
-            ask, splits, recipe, Stage(out / ANSWERS / "test", key), calibrated, trained.best.scores, force=origin.force
+            ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing
         )
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
@@ -251,12 +255,12 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
-            results.update(report.write(content, splits, measured.scores, out))
+            results.update(report.write(content, splits, measured.scores, out, failed=measured.failures()))
             return {CARD: report.card_of(results)}
 
         try:
             artifacts = from_run.export_run(
-                out, recipe, splits, scores=lambda: measured.scores, name=origin.name, formats=recipe.export,
+                out, recipe, splits, scores=measured.scores_and_failures, name=origin.name, formats=recipe.export,
                 worker=worker, key=key,
             )  # fmt: skip
             artifacts = withhold(artifacts, measured.learned)
@@ -313,6 +317,7 @@ class _Measured:
     calibrated: Calibrated
     validation: npt.NDArray[np.float32] | None
     force: bool
+    fail: Callable[[npt.NDArray[np.float32]], Failures]
 
     @cached_property
     def scores(self) -> npt.NDArray[np.float32]:
@@ -321,6 +326,16 @@ class _Measured:
             return kept.arrays["scores"]["scores"]
         scores = self.ask(self.splits.test.examples)
         _keep(self.stage, scores, self.splits.test, self.splits, self.recipe)
+        return scores
+
+    @cached_property
+    def failures(self) -> Callable[[], Failures]:
+        """Begins to find out where the model fails, beside other work; a call waits for the result."""
+        return beside(partial(self.fail, self.scores))
+
+    def scores_and_failures(self) -> npt.NDArray[np.float32]:
+        """The scores; where the model fails is then found out while the exports are made."""
+        scores, _ = self.scores, self.failures
         return scores
 
     @cached_property

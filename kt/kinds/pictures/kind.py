@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kt.kinds.kind import Encoded, Source
 
 if TYPE_CHECKING:
-    from kt.kinds.kind import Array
+    from kt.kinds.kind import Array, Property
     from kt.kinds.pictures.values import ValueRange
 
 RANGE = "value_range.json"
@@ -144,6 +144,12 @@ class Pictures:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=80)
         return JPEG + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+    def properties(self, examples: "Array", sizes: "Array | None" = None) -> "tuple[Property, ...]":
+        """Light, contrast, colour and sharpness as the model sees them, and size and shape of the original."""
+        from kt.kinds.pictures.properties import properties
+
+        return properties(examples, sizes)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kt.kinds.carried import carried
 from kt.kinds.kind import Encoded, Source
 
 if TYPE_CHECKING:
-    from kt.kinds.kind import Array
+    from kt.kinds.kind import Array, Property
 
 COLUMNS = "rows.json"
 """The name of the text that an artefact carries: the columns of its rows, as JSON."""
@@ -164,3 +164,23 @@ class Rows:
     def shown(self, example: "Array") -> str:  # noqa: ARG002 - there is no image of a row
         """An empty string: a row has no image to show."""
         return ""
+
+    def properties(self, examples: "Array", sizes: "Array | None" = None) -> "tuple[Property, ...]":  # noqa: ARG002
+        """The columns. An empty cell of numbers counts as the mean, as for the model."""
+        import numpy as np
+
+        from kt.kinds.kind import Property
+
+        told = []
+        for place, column in enumerate(self.columns):
+            cells, name = examples[:, place], column.name.replace("{", "{{").replace("}", "}}")
+            if column.categories is None:
+                digits = int(np.clip(2 - np.floor(np.log10(max(float(np.std(cells)), 1e-6))), 0, 6))
+                below, above = f"with {name} below {{}}", f"with {name} of {{}} or more"
+                values = cells.astype(np.float64)
+                told.append(Property(column.name, values, below=below, above=above, places=digits))
+            else:
+                known = (*column.categories, "nothing known")  # an index of -1
+                names = tuple(known[int(cell)] for cell in cells)
+                told.append(Property(column.name, names=names, of=f"with {name} {{}}"))
+        return tuple(told)

@@ -19,7 +19,7 @@ from kt.base.stages import Stage
 from kt.data.splits import Splits
 from kt.errors import DataError
 from kt.linear import Linear
-from kt.linear.space import Floats
+from kt.linear.space import Floats, widest
 from kt.recipe import Adaptation, Recipe
 from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.source import DomainFeatures, SourceModel, trained_model
@@ -158,9 +158,6 @@ def _placed(
         apart = {"proxy_a_distance": separation.distance, "interval": list(separation.interval)}
     except DataError:  # a domain with a single group
         apart = {"proxy_a_distance": None, "interval": None}
-    both = np.concatenate([source, target])
-    both = both - both.mean(axis=0)
-    places, widths, _ = np.linalg.svd(both, full_matrices=False)
-    spots = (places[:, :2] * widths[:2]).astype(np.float32)
+    spots, _ = widest(np.concatenate([source, target]))
     distances = {**apart, "mmd": discrepancy.squared, "mmd_p": discrepancy.p}
     return distances, {"source": spots[: len(own)], "labels": seen.labels[own], "target": spots[len(own) :]}
