@@ -156,7 +156,7 @@ class Removed:
             return f"without it the score is {self.score:.2f}, without as much elsewhere {self.elsewhere:.2f}"
         return (
             f"but without it the score is {self.score:.2f}, without as much elsewhere {self.elsewhere:.2f}, so these "
-            "places do not decide"
+            "places decide no more than others"
         )
 
 

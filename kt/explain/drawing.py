@@ -10,7 +10,7 @@ from PIL import Image
 from kt.explain.maps import Map, Pixels, like
 
 _WARM = np.array([255, 96, 0], np.float32)
-_SHADE = 0.55
+_SHADE = 0.6
 """How much of the colour of the strongest place is the map's."""
 
 

@@ -33,7 +33,8 @@ class Shown:
     sizes: of each split. counts: each class with its number of pictures in each split. caution: a warning if the test
     pictures have few groups, or "". examples: a few training pictures of some classes. wrongest: the `data:` addresses
     of the worst mistakes on test, in the order of `report.json`; none if they were not kept. unlike: the same of the
-    test pictures that are most unlike the training pictures.
+    test pictures that are most unlike the training pictures. looks: the `data:` addresses of each picture of
+    `explained.pictures` in `report.json`, as it is and with its map.
     """
 
     classes: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Shown:
     examples: tuple[tuple[str, tuple[Thumbnail, ...]], ...] = ()
     wrongest: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    looks: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The content of `shown.json`: rows are lists, with values by position."""
@@ -56,6 +58,7 @@ class Shown:
             ],
             "wrongest": self.wrongest,
             "unlike": self.unlike,
+            "looks": self.looks,
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class Shown:
             examples=tuple(_examples(row) for row in content["examples"]),
             wrongest=tuple(_address(picture) for picture in content["wrongest"]),
             unlike=tuple(_address(picture) for picture in content["unlike"]),
+            looks=tuple(_pair(pictures) for pictures in content["looks"]),
         )
 
 
@@ -95,6 +99,11 @@ def _examples(row: Entry) -> tuple[str, tuple[Thumbnail, ...]]:
 def _thumbnail(row: Entry) -> Thumbnail:
     name, address = row.row(2)
     return Thumbnail(name.name(), _address(address))
+
+
+def _pair(entry: Entry) -> tuple[str, str]:
+    picture, with_map = entry.row(2)
+    return _address(picture), _address(with_map)
 
 
 def _address(entry: Entry) -> str:

@@ -23,6 +23,7 @@ from kt.report.sections import (
     tried,
     unsure,
     verdicts,
+    where_it_looks,
     wrongest,
 )
 
@@ -51,6 +52,7 @@ SECTIONS: tuple[Section, ...] = (
     on_test,
     unsure,
     wrongest,
+    where_it_looks,
     more_pictures,
     pictures,
     training,
