@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("explained"), show_default=True, metavar="DIR",
               help="The folder for the overlays; it must be new or empty.")  # fmt: skip
-@click.option("--method", type=click.Choice(["layer_cam", "grad_cam", "occlusion"]),
-              help="How. Default: layer_cam, or occlusion where the model has no gradients.")  # fmt: skip
+@click.option("--method", type=click.Choice(["grad_cam", "layer_cam", "occlusion"]),
+              help="How. Default: grad_cam, or occlusion where the model has no gradients.")  # fmt: skip
 @click.option("--class", "label", metavar="NAME", help="The class to explain. Default: the best of each picture.")
 @json_option
 def command(

@@ -120,7 +120,7 @@ def explain_files(
 ) -> Explanations:
     """Explain pictures in files, folders and zips, and write overlays, `index.html` and `explained.json` into `out`.
 
-    method: by default LayerCAM, or occlusion where the model has no gradients. label: the class to explain; by default
+    method: by default Grad-CAM, or occlusion where the model has no gradients. label: the class to explain; by default
     the best of each picture. `out` appears as a whole at the end. Raises DataError if `out` holds something, for an
     unknown class, for a path that does not exist, and if no picture can be read; then nothing is written.
     """

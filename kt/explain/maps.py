@@ -18,8 +18,7 @@ Plane = npt.NDArray[np.float32]
 Ask = Callable[[Pixels], npt.NDArray[np.float32]]
 """The scores `[N, C]` of pictures uint8 `[N, H, W, 3]`."""
 
-Method = Literal["layer_cam", "grad_cam", "occlusion"]
-METHODS: tuple[Method, ...] = ("layer_cam", "grad_cam", "occlusion")
+Method = Literal["grad_cam", "layer_cam", "occlusion"]
 
 EVEN = 0.4
 """A map whose `half` is at least this share points at no place; a map that is the same everywhere has 0.5."""
@@ -181,8 +180,11 @@ def _slices(side: int) -> list[slice]:
 
 
 def blurred(picture: Pixels) -> Pixels:
-    """The picture `[H, W, 3]` without detail: a Gaussian blur of an eighth of its longer side."""
-    radius = max(picture.shape[:2]) / 8
+    """The picture `[H, W, 3]` without detail: a Gaussian blur whose standard deviation is a quarter of its longer side.
+
+    It is so strong because a weaker one leaves the colour of a thing where it was.
+    """
+    radius = max(picture.shape[:2]) / 4
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).filter(ImageFilter.GaussianBlur(radius)))
 
 

@@ -18,7 +18,7 @@ from kt.export.formats.keras_file import KerasFile
 from kt.export.labels import LABELS, from_text
 from kt.kinds.pictures.kind import Pictures
 
-GRADIENTS: tuple[Method, ...] = ("layer_cam", "grad_cam")
+GRADIENTS: tuple[Method, ...] = ("grad_cam", "layer_cam")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Asked:
         """
         if wanted in GRADIENTS and self.network is None:
             raise ReleaseError(f"{self.path} can't be explained by {wanted}: {self.why_not} Take --method occlusion.")
-        return wanted or ("layer_cam" if self.network is not None else "occlusion")
+        return wanted or ("grad_cam" if self.network is not None else "occlusion")
 
     def maps(self, pixels: Pixels, *, method: Method, labels: Sequence[int] | None = None) -> list[Map]:
         """The maps of pictures uint8 `[N, H, W, 3]`, for these classes or for the best of each picture."""

@@ -69,14 +69,14 @@ def explain_run(
 
 
 def _told(*, why: str = "", **more: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"method": "layer_cam", "pictures": [], "depths": [], "faithful": None, "seconds": None}
+    empty: dict[str, Any] = {"method": "grad_cam", "pictures": [], "depths": [], "faithful": None, "seconds": None}
     return {**empty, "why": why, **more}
 
 
 def _explained(model: Any, splits: Splits, *, ask: Ask, scores: npt.NDArray[np.float32], seed: int) -> Looks:
     from kt.explain.curves import curves, removed
     from kt.explain.drawing import jpeg, overlay
-    from kt.explain.maps import layer_cam
+    from kt.explain.maps import grad_cam
     from kt.explain.network import Explainable
 
     started, test = time.perf_counter(), splits.test
@@ -84,7 +84,7 @@ def _explained(model: Any, splits: Splits, *, ask: Ask, scores: npt.NDArray[np.f
     tried = drawn_at_random(test, seed=seed)
     places = list(dict.fromkeys([*shown, *tried]))
     pixels = np.stack([test.examples[place] for place in places])
-    maps = layer_cam(Explainable(model), pixels, scores[places].argmax(axis=1).tolist())
+    maps = grad_cam(Explainable(model), pixels, scores[places].argmax(axis=1).tolist())
     of = dict(zip(places, zip(pixels, maps, strict=True), strict=True))
     own_pixels, own_maps = np.stack([of[place][0] for place in shown]), [of[place][1] for place in shown]
     without = removed(ask, own_pixels, own_maps)

@@ -13,6 +13,9 @@ from kt.report.templates import filled
 Verdict = Literal["yes", "no", "unknown"]
 
 
+_METHODS = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM"}
+
+
 @dataclass(frozen=True)
 class ShownMap:
     """A picture of the gallery. address, with_map: its `data:` addresses. in_words: what the map shows."""
@@ -49,6 +52,7 @@ class WhereItLooks:
     """
 
     why: str
+    method: str
     classes: tuple[tuple[str, tuple[ShownMap, ...]], ...]
     depths: tuple[tuple[str, float], ...]
     deletion: Faithful | None
@@ -83,6 +87,7 @@ def gather(run: ReportedRun) -> WhereItLooks | None:
     faithful = told["faithful"]
     return WhereItLooks(
         why=told["why"].text(),
+        method=_METHODS.get(told["method"].text(), told["method"].text()),
         classes=tuple((label, tuple(pictures)) for label, pictures in classes.items()),
         depths=tuple(sorted(depths, key=lambda depth: -depth[1])[:4]),
         deletion=_faithful(faithful["deletion"]) if faithful else None,
