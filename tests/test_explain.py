@@ -171,7 +171,7 @@ def test_a_uniform_picture_gives_no_false_certainty(network, method, level):
     (drawn,) = explained(network, pixels, method=method)
     (without,) = removed(network.scores, pixels, [drawn])
     assert without is None or not without.decides
-    assert without is None or "no more than others" in without.in_words()
+    assert without is None or without.in_words() == f"but the score stays {without.whole:.2f} without it"
     if method == "occlusion":
         assert drawn.half is None and drawn.in_words() == "no place speaks for it"
 
@@ -255,9 +255,18 @@ def test_pictures_of_one_thing_count_once_in_the_interval(network):
 
 
 def test_without_its_places_the_score_falls_more_than_without_others(network):
+    def unsure(pixels):
+        """The network's scores at a temperature of 10, because half of a square is enough for it."""
+        soft = network.scores(pixels) ** 0.1
+        return soft / soft.sum(axis=1, keepdims=True)
+
     pixels, _ = squares(6, seed=9)
-    for each in removed(network.scores, pixels, occlusion(network.scores, pixels, [1] * 6)):
+    for each in removed(unsure, pixels, occlusion(unsure, pixels, [1] * 6)):
         assert each.decides and each.score < each.elsewhere
+        assert each.in_words().startswith("without it the score is 0.")
+    sure = removed(network.scores, pixels, occlusion(network.scores, pixels, [1] * 6))
+    stays = {each.in_words() for each in sure if each.whole - each.score < 0.001}
+    assert stays == {"but the score stays 1.00 without it"}
 
 
 @cache

@@ -36,7 +36,7 @@ class Explainable:
         front, self._tail, self.depths = _parts(model)
         self.classes = int(model.output_shape[-1])
         self.scores = asking(model)
-        self._look = _inference(keras.Model(model.inputs, [*front, *model.outputs]))
+        self._look = _inference(_model(model.inputs, [*front, *model.outputs]))
         self._slopes = _BY_BACKEND[str(keras.backend.backend())](self._tail)
 
     def look(self, pixels: Array) -> tuple[list[Array], Array]:
@@ -93,12 +93,12 @@ def _parts(model: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
     if maps and len(maps) == len(before):
         tail = _model(maps, model.outputs)
         return maps, tail, tuple(_name(tensor, behind) for tensor in maps)
+    # The maps lie inside the backbone, which is a model in this one.
     inner = before[0]._keras_history.operation if len(before) == 1 and not maps else None
     if inner is None or not is_functional(inner) or len(inner.inputs) != 1 or len(inner.outputs) != 1:
         raise ReleaseError(
             "No map with a height and a width leads to the scores by pooling alone, so there are no places to show."
         )
-    # The maps lie inside the backbone, which is a model in this one.
     within, inner_tail, names = _parts(inner)
     (call,) = [node for node in nodes(model.inputs, before) if any(out is before[0] for out in node.outputs)]
     front = keras.tree.flatten(_model(inner.inputs, within)(call.inputs[0]))
@@ -125,9 +125,10 @@ def _ends(model: Any) -> tuple[list[Any], tuple[Node, ...]]:
         elif node not in behind:
             behind.append(node)
             waiting += node.inputs
-    if any(id(tensor) in ends for tensor in model.inputs):
+    if any(id(tensor) in ends and len(tensor.shape) != 4 for tensor in model.inputs):
         raise ReleaseError("The scores depend on the input otherwise than by maps, so there are no places to show.")
-    return [tensor for node in order for tensor in node.outputs if id(tensor) in ends], tuple(behind)
+    made = [*model.inputs, *(tensor for node in order for tensor in node.outputs)]
+    return [tensor for tensor in made if id(tensor) in ends], tuple(behind)
 
 
 def _name(tensor: Any, behind: Sequence[Node]) -> str:

@@ -35,7 +35,7 @@ def squeezed(include_top, weights, input_shape):
 
 squeezed.preprocessing = "scale -1..1"
 
-HEAD = [Phase("head", freeze.frozen, epochs=1, lr=1e-2)]
+HEAD = [Phase("first", freeze.frozen, epochs=1, lr=1e-2)]
 RECIPES = {
     "linear": (Classifier(dropout=0.2), HEAD),
     "hidden": (Classifier(hidden=6), HEAD),
