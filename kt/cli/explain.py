@@ -12,7 +12,7 @@ from kt.errors import ReleaseError
 from kt.runs.listing import is_run
 
 if TYPE_CHECKING:
-    from kt.explain.models import Asked
+    from kt.explain.models import ModelToExplain
 
 
 @click.command("explain")
@@ -60,7 +60,7 @@ def command(
         tell(f"page: {shown(out / PAGE)}")
 
 
-def _opened(model: Path) -> "Asked":
+def _opened(model: Path) -> "ModelToExplain":
     """The model of a run, or an exported one."""
     from kt.explain.models import open_model
 

@@ -16,7 +16,7 @@ from kt.errors import DataError
 from kt.explain.curves import Removed, removed
 from kt.explain.drawing import overlay, png
 from kt.explain.maps import Map, Method, Pixels, like
-from kt.explain.models import Asked, grid, index_of
+from kt.explain.models import ModelToExplain, grid, index_of
 from kt.kinds.kind import Source
 from kt.kinds.pictures.find import LeftOut
 from kt.kinds.pictures.images import read_rgb, resize
@@ -116,7 +116,7 @@ def check_new(out: Path) -> None:
 
 
 def explain_files(
-    model: Asked, paths: Sequence[Path], *, out: Path, method: Method | None = None, label: str | None = None
+    model: ModelToExplain, paths: Sequence[Path], *, out: Path, method: Method | None = None, label: str | None = None
 ) -> Explanations:
     """Explain pictures in files, folders and zips, and write overlays, `index.html` and `explained.json` into `out`.
 
@@ -148,7 +148,7 @@ def explain_files(
 
 
 def _explained(
-    model: Asked, sources: Sequence[Source], folder: Path, *, method: Method, label: int | None, first: int
+    model: ModelToExplain, sources: Sequence[Source], folder: Path, *, method: Method, label: int | None, first: int
 ) -> Iterator[ExplainedPicture]:
     """Each picture of a few, in order; the overlays are written into the folder."""
     shown: dict[int, Pixels] = {}

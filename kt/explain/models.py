@@ -22,7 +22,7 @@ GRADIENTS: tuple[Method, ...] = ("grad_cam", "layer_cam")
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ModelToExplain:
     """A model of pictures that can be explained.
 
     path: the file or folder that was opened. network: None where there are no gradients; why_not says then why, in one
@@ -52,7 +52,7 @@ class Asked:
         return explained(self.network, pixels, labels, method=method)
 
 
-def open_model(path: Path, *, classes: Sequence[str] = ()) -> Asked:
+def open_model(path: Path, *, classes: Sequence[str] = ()) -> ModelToExplain:
     """Open a `.keras` file, a SavedModel, a `.tflite` file, any other artefact, or a folder of a release.
 
     In a folder of a release, a `.keras` file goes before the rest, because it alone has gradients. classes: the names,
@@ -64,7 +64,7 @@ def open_model(path: Path, *, classes: Sequence[str] = ()) -> Asked:
     artifact: Any = open_artifact(file)
     kind = _pictures(artifact.kind, file)
     names = _names(artifact.classes or tuple(classes), file)
-    return Asked(file, kind, names, artifact.scores, why_not="only a .keras file gives gradients.")
+    return ModelToExplain(file, kind, names, artifact.scores, why_not="only a .keras file gives gradients.")
 
 
 def _found(path: Path) -> Path:
@@ -78,7 +78,7 @@ def _found(path: Path) -> Path:
     return file
 
 
-def _of_keras(file: Path, classes: Sequence[str]) -> Asked:
+def _of_keras(file: Path, classes: Sequence[str]) -> ModelToExplain:
     import keras
 
     try:
@@ -91,9 +91,9 @@ def _of_keras(file: Path, classes: Sequence[str]) -> Asked:
     kind = _pictures(kind_of_artifact(file, model.input_shape, str(model.inputs[0].dtype)), file)
     ask, names = asking(model), _names(own or tuple(classes), file)
     try:
-        return Asked(file, kind, names, ask, Explainable(model))
+        return ModelToExplain(file, kind, names, ask, Explainable(model))
     except ReleaseError as error:
-        return Asked(file, kind, names, ask, why_not=str(error))
+        return ModelToExplain(file, kind, names, ask, why_not=str(error))
 
 
 def _pictures(kind: Any, file: Path) -> Pictures:
