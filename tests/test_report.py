@@ -526,6 +526,7 @@ def test_numbers_are_written_for_people(text, expected):
 
 # Below these, keys are names that depend on the run; the docs write them like this.
 OPEN = {
+    "explained.faithful": "<way>",
     "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
     "test.intervals": "<figure>", "cross_validation.intervals": "<figure>", "validation": "<figure>",
     "recipe.resolved": "<setting>",
