@@ -130,6 +130,15 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
                      "most_unlike": list(splits.test.names[:2])},
         "test": test, "validation": {"accuracy": 0.7},
         **trust(scores, scores, splits, Calibrated(1.3, images, images // 2), seed=0),
+        "explained": {
+            "method": "grad_cam", "why": "", "seconds": 2.5, "depths": [{"features": "top", "share": 0.6}],
+            "pictures": [{"name": "apple_1.jpg", "label": classes[0], "predicted": classes[-1], "score": 0.7,
+                          "half": 0.12, "place": "top left", "without": 0.3, "without_elsewhere": 0.65,
+                          "in_words": "half of what speaks for it lies on 12% of the picture, top left"}],
+            "faithful": {way: {"shares": [0.0, 0.5, 1.0], "by_map": [0.9, 0.5, 0.2], "at_random": [0.9, 0.7, 0.2],
+                               "gain": gain, "interval": interval, "pictures": 12, "groups": 12}
+                         for way, gain, interval in (("deletion", 0.1, [0.05, 0.15]), ("insertion", 0.04, None))},
+        },
         "artifacts": [artifact, {**artifact, **judged, "name": "int8", "format": "tflite_int8", "path": None,
                                  "released": False, "reason": "balanced accuracy fell by 0.034"}],
         "version": 3, "released_to": "saved_models/apples/3",
@@ -544,6 +553,7 @@ def test_numbers_are_written_for_people(text, expected):
 
 # Below these, keys are names that depend on the run; the docs write them like this.
 OPEN = {
+    "explained.faithful": "<way>",
     "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
     "test.intervals": "<figure>", "cross_validation.intervals": "<figure>", "validation": "<figure>",
     "recipe.resolved": "<setting>", "calibration.test.before": "<figure>", "calibration.test.after": "<figure>",

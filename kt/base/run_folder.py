@@ -23,6 +23,9 @@ ANSWERS = "answers"
 """The model's scores, a folder for each split."""
 
 SAMPLE = "sample"
+EXPLAINED = "explained"
+"""Where the model looks in some test pictures."""
+
 ARTIFACTS = "artifacts"
 EXPORT_LOG = "export.log"
 """In ARTIFACTS: what the exports printed."""

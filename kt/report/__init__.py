@@ -1,7 +1,8 @@
 """The results of a run: a page for people, `report.json` for programs, a few lines for the terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ def write(
     directory: Path,
     *,
     failed: Failures | None = None,
+    looks: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Write the report in its forms, and return the content of `report.json`.
 
     results: the run's results, with the keys of docs/report.md; missing ones are left out of the page. scores:
     `[N_test, C]`, the kept model's probabilities on the test split. directory: made if it doesn't exist.
-    failed: what is known of the model's failures.
+    failed: what is known of the model's failures. looks: the `data:` addresses of each picture of
+    `results["explained"]`, as it is and with its map.
 
     The forms are `report.json`, `history.json`, `shown.json`, `report.html` and `MODEL_CARD.md`. Each file is
     written beside its place and then moved, so that a reader never sees half of one. Raises DataError if the scores
@@ -63,6 +66,7 @@ def write(
     replace_json(directory / HISTORY, history)
     unlike = Entry(report, REPORT)["likeness"]["most_unlike"].texts()
     shown = shown_of(splits, places, unlike=unlike, confused=confused, insight=failed.insight)
+    shown = replace(shown, looks=tuple(looks))
     replace_json(directory / SHOWN, shown.to_json(), indent=None)
     run = ReportedRun(Entry(report, REPORT), shown)
     replace_text(directory / CARD, model_card(run))

@@ -44,7 +44,8 @@ class Shown:
     of the worst mistakes on test, in the order of `report.json`; none if they were not kept. unlike: the same of the
     test pictures that are most unlike the training pictures. nearest: for each of the worst mistakes, the addresses of
     the training pictures nearest to it. confused: for each of the commonest mistakes, those of a few pictures. map: the
-    pictures on the map, in the order of `report.json`.
+    pictures on the map, in the order of `report.json`. looks: the `data:` addresses of each picture of
+    `explained.pictures` in `report.json`, as it is and with its map.
     """
 
     classes: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class Shown:
     nearest: tuple[tuple[str, ...], ...] = ()
     confused: tuple[tuple[str, ...], ...] = ()
     map: Sprite | None = None
+    looks: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The content of `shown.json`: rows are lists, with values by position."""
@@ -73,6 +75,7 @@ class Shown:
             "nearest": self.nearest,
             "confused": self.confused,
             "map": (self.map.address, self.map.tile, self.map.across) if self.map else None,
+            "looks": self.looks,
         }
 
     @classmethod
@@ -94,6 +97,7 @@ class Shown:
             nearest=tuple(tuple(map(_address, row)) for row in content["nearest"]),
             confused=tuple(tuple(map(_address, row)) for row in content["confused"]),
             map=_sprite(content["map"]) if content["map"] else None,
+            looks=tuple(_pair(pictures) for pictures in content["looks"]),
         )
 
 
@@ -123,6 +127,11 @@ def _sprite(row: Entry) -> Sprite:
         if not side.count():
             raise side.damaged("a whole number from 1")
     return Sprite(_address(address), tile.count(), across.count())
+
+
+def _pair(entry: Entry) -> tuple[str, str]:
+    picture, with_map = entry.row(2)
+    return _address(picture), _address(with_map)
 
 
 def _address(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from threading import RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +44,7 @@ from kt.report.results import card, compose
 from kt.runs import exports as from_run
 from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
+from kt.runs.explained import explain_run
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -243,11 +245,15 @@ def _run(
             ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing
         )
         sampled = beside(partial(keep_sample, out, splits))
+        looks = beside(
+            partial(explain_run, out, model, splits, ask=ask, scores=lambda: measured.scores, key=key, seed=recipe.seed)
+        )
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
         def write_report(released_to: Path | None, *notes: str) -> dict[str, str]:
             """Write it, and give what a released version has of it."""
+            where = looks()
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
                 best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, trusted=measured.trusted,
@@ -255,7 +261,10 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
-            results.update(report.write(content, splits, measured.scores, out, failed=measured.failures()))
+            content["explained"] = where.told
+            results.update(
+                report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=where.addresses)
+            )
             return {CARD: report.card_of(results)}
 
         try:
@@ -318,9 +327,15 @@ class _Measured:
     validation: npt.NDArray[np.float32] | None
     force: bool
     fail: Callable[[npt.NDArray[np.float32]], Failures]
+    lock: RLock = field(default_factory=RLock)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        with self.lock:  # a thread beside the exports asks for them too
+            return self._scores
 
     @cached_property
-    def scores(self) -> npt.NDArray[np.float32]:
+    def _scores(self) -> npt.NDArray[np.float32]:
         kept = self.stage.kept()
         if kept is not None:
             return kept.arrays["scores"]["scores"]

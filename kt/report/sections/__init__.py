@@ -25,6 +25,7 @@ from kt.report.sections import (
     tried,
     unsure,
     verdicts,
+    where_it_looks,
     wrongest,
 )
 
@@ -55,6 +56,7 @@ SECTIONS: tuple[Section, ...] = (
     slices,
     wrongest,
     feature_map,
+    where_it_looks,
     more_pictures,
     pictures,
     training,
