@@ -1,7 +1,7 @@
 """kt.learnability.likeness: whether the test examples look like those of train, as far as features tell."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def compared(known, test):
 def test_of_random_splits_no_more_than_the_promised_share_is_said_to_differ():
     found = [compared(drawn((14, 14, 14), seed=2 * seed), drawn((7, 7, 7), seed=2 * seed + 1)) for seed in range(40)]
     assert ALARM == 0.01
-    assert {(each.train, each.test) for each in found} == {(42, 21)}
+    assert {each.test for each in found} == {21} and all(20 <= each.train <= 42 for each in found)
     assert sum(each.verdict == "differ" for each in found) <= 3, "more would come by chance once in 1,500 times"
     # A little below 0.5: what is held out pulls the means of the rest the other way.
     assert 0.35 < np.mean([each.auc for each in found]) < 0.55
@@ -50,7 +50,7 @@ def test_test_pictures_that_look_otherwise_are_found_and_the_furthest_are_named(
 def test_other_shares_of_the_classes_alone_are_no_difference():
     found = compared(drawn((60, 60, 10), seed=1), drawn((5, 25, 40), seed=2))
     assert found.verdict == "alike" and found.warning(Pictures((8, 8))) == ""
-    assert found.train == found.test == 5 + 25 + 10, "of each class as many on both sides"
+    assert found.train == found.test and 35 <= found.test <= 45, "of each class as many on both sides"
     assert found.most_unlike == ()
 
 
@@ -60,6 +60,11 @@ def test_frames_of_one_thing_count_once():
     assert (found.verdict, found.p, found.auc, found.train, found.test) == ("too few to tell", None, None, 3, 3)
     many = compared(drawn((20, 20, 20), seed=1, frames=5), drawn((20, 20, 20), seed=2, frames=5))
     assert (many.verdict, many.train, many.test) == ("alike", 60, 60)
+
+
+def test_no_label_of_test_is_used():
+    known, test = drawn((40, 40, 40), seed=1), drawn((20, 20, 20), seed=2, moved=1.0)
+    assert compared(known, test) == compared(known, replace(test, labels=np.zeros_like(test.labels)))
 
 
 def test_it_is_the_same_after_json():

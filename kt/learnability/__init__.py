@@ -6,20 +6,23 @@ features with those of test, to say whether what was found on them holds there.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kt import linear
+from kt.base.beside import beside
 from kt.base.console import say, warn
-from kt.data.splits import Splits
+from kt.data.splits import Split, Splits
+from kt.kinds.kind import Nouns
 from kt.learnability.counts import few_pictures, is_scarce
-from kt.learnability.features import frozen_features, not_probed
+from kt.learnability.features import Known, frozen_features, not_probed
 from kt.learnability.likeness import Likeness, likeness, sampled
 from kt.learnability.probes import cross_validation, learning_curve
 from kt.network.model import Built
 from kt.recipe import Recipe
 from kt.training.probe import shares_of
 
-__all__ = ["Scarcity", "scarcity"]
+__all__ = ["Probing", "Scarcity", "scarcity"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,23 @@ class Scarcity:
         )
 
 
-def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Callable[[], Scarcity]:
-    """Warn about few pictures, compute the frozen backbone's features, and return a function that probes them.
+@dataclass(frozen=True)
+class Probing:
+    """What is still to be computed from frozen features. Called, it gives the whole within seconds.
+
+    likeness: gives the comparison of test with train, which is computed beside the training.
+    """
+
+    whole: Callable[[], Scarcity] = Scarcity
+    likeness: Callable[[], Likeness | None] = lambda: None
+
+    def __call__(self) -> Scarcity:
+        """Probe the features."""
+        return self.whole()
+
+
+def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = True) -> Probing:
+    """Warn about few pictures, compute the frozen backbone's features, and return what probes them.
 
     The probes need only these features and take one core for seconds, so they can run beside other work. cached:
     whether the run computes frozen layers only once; if not, nothing is probed. Raises DataError if the backbone gives
@@ -67,9 +85,10 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     shown = sampled(splits, seed=recipe.seed)
     features = None if reason else frozen_features(built, recipe, splits, test=shown)
     if features is None:
-        return lambda: Scarcity(warnings)
+        return Probing(lambda: Scarcity(warnings))
     train, validation, test = features
     linear.refuse_constant(train.features)
+    alike = beside(partial(_compared, train + validation, test, shown, recipe, splits.kind))
     keep, balanced = shares_of(built), recipe.class_weight == "balanced"
 
     def probed() -> Scarcity:
@@ -77,13 +96,18 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
             train, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed, nouns=splits.kind
         )
         say(sentence)
-        alike = likeness(train + validation, test, shown.names, seed=recipe.seed) if len(shown) else None
-        if alike and (warning := alike.warning(splits.kind)):
-            warn(warning)
         figures = None
         if len(train.labels) == len(splits.train) and is_scarce(splits.validation, len(splits.classes)):
             known = train + validation
             figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
-        return Scarcity(warnings, tuple(curve), sentence, figures, alike)
+        return Scarcity(warnings, tuple(curve), sentence, figures, alike())
 
-    return probed
+    return Probing(probed, alike)
+
+
+def _compared(known: Known, test: Known, shown: Split, recipe: Recipe, nouns: Nouns) -> Likeness | None:
+    """Compare test with train, and warn if they differ; None if there is no test example to compare."""
+    found = likeness(known, test, shown.names, seed=recipe.seed) if len(shown) else None
+    if found and (warning := found.warning(nouns)):
+        warn(warning)
+    return found

@@ -1,13 +1,13 @@
 """Whether the test pictures look like the training pictures; if not, figures from the training data mislead.
 
 The frozen backbone's features of both are compared (`kt.drift.permuted`), one example of each group, because the
-frames of one thing are not independent. Training examples are drawn in the class shares of test, since other shares
-would look like another kind of picture. Of the test labels only these shares are used, and no choice depends on the
-result.
+frames of one thing are not independent. Both sides are drawn in the same shares of the classes, since other shares
+would look like another kind of picture. Which class an example counts for is what most of its nearest training examples
+of other groups are, on both sides: no label of test is used, so that a model may heed the result.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from kt.base.few import FEW
 from kt.data.splits import Split, Splits
 from kt.drift import drawn_from, numbered
 from kt.drift.permuted import compare
-from kt.drift.unlike import distances_to
+from kt.drift.unlike import NEIGHBOURS, distances_to, unit
 from kt.kinds.kind import Nouns
 from kt.learnability.features import Ints, Known
+from kt.linear.space import Floats
 
 ALARM = 0.01
 """The share of runs whose test is like train and that hear of a difference all the same."""
@@ -52,6 +53,11 @@ class Likeness:
     test: int
     most_unlike: tuple[str, ...]
 
+    @property
+    def differ(self) -> bool:
+        """Whether a difference was seen."""
+        return self.verdict == DIFFER
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Likeness":
         """The reverse of `dataclasses.asdict`, after JSON."""
@@ -77,11 +83,12 @@ def sampled(splits: Splits, *, seed: int) -> Split:
 
 
 def likeness(known: Known, test: Known, names: Sequence[str], *, seed: int, alarm: float = ALARM) -> Likeness:
-    """Compare test examples with those of train and validation. names: of the test examples."""
-    own, new = _matched(known, test, seed=seed)
+    """Compare test examples with those of train and validation. names: of the test examples; labels are not used."""
+    rows, others = known.features.astype(np.float64), test.features.astype(np.float64)
+    seems = _labels_of_nearest(rows, known, known.groups), _labels_of_nearest(others, known, test.groups)
+    own, new = _matched(replace(known, labels=seems[0]), replace(test, labels=seems[1]), seed=seed)
     if min(len(own), len(new)) < FEW:
         return Likeness(TOO_FEW, None, None, None, len(own), len(new), ())
-    rows, others = known.features.astype(np.float64), test.features.astype(np.float64)
     found = compare((rows[own], _no_scores(own)), (others[new], _no_scores(new)), seed=seed)
     differ = found.p <= alarm
     far = distances_to(others, rows) if differ else np.zeros(0)
@@ -96,6 +103,15 @@ def likeness(known: Known, test: Known, names: Sequence[str], *, seed: int, alar
     )
 
 
+def _labels_of_nearest(rows: Floats, known: Known, groups: npt.NDArray[np.str_]) -> Ints:
+    """What most of the nearest known examples of other groups are, for each row."""
+    near = unit(rows) @ unit(known.features.astype(np.float64)).T
+    near[groups[:, None] == known.groups[None]] = -np.inf
+    nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEIGHBOURS]
+    votes = np.eye(1 + int(known.labels.max()))[known.labels[nearest]].sum(axis=1)
+    return np.asarray(votes.argmax(axis=1), np.int64)
+
+
 def _no_scores(places: Ints) -> npt.NDArray[np.float64]:
     """The same score for all, in which nothing differs: a model is surer of the examples that it learned from."""
     return np.zeros((len(places), 1))
@@ -104,14 +120,14 @@ def _no_scores(places: Ints) -> npt.NDArray[np.float64]:
 def _matched(known: Known, test: Known, *, seed: int) -> tuple[Ints, Ints]:
     """The indices of independent examples of both sides, with the same class shares.
 
-    Of each class as many test examples as `known` has at most, and of `known` the same whole multiple of them.
+    Of each class as many test examples as `known` has at most, and of `known` the same multiple of them.
     """
     own, new = _one_of_each_group(known, seed=seed), _one_of_each_group(test, seed=seed)
     classes = 1 + int(max(known.labels.max(), test.labels.max()))
     there, here = (np.bincount(part.labels[places], minlength=classes) for part, places in ((known, own), (test, new)))
     taken = np.minimum(there, here)
-    times = int(np.min(there[taken > 0] // taken[taken > 0], initial=MOST))
-    return _drawn(known, own, times * taken, seed=seed), _drawn(test, new, taken, seed=seed)
+    times = float(np.min(there[taken > 0] / taken[taken > 0], initial=MOST))
+    return _drawn(known, own, np.floor(times * taken).astype(int), seed=seed), _drawn(test, new, taken, seed=seed)
 
 
 def _drawn(part: Known, places: Ints, counts: Ints, *, seed: int) -> Ints:

@@ -35,7 +35,7 @@ from kt.failures.find import find_failures
 from kt.failures.results import Failures
 from kt.frozen.answers import answers
 from kt.heads.classification.measure import evaluate
-from kt.learnability import Scarcity, scarcity
+from kt.learnability import Probing, Scarcity, scarcity
 from kt.linear import one_thread
 from kt.network.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
@@ -120,7 +120,7 @@ class Trained:
     built: Built
     phases: Sequence[PhaseResult]
     best: Best
-    scarce: Callable[[], Scarcity] = Scarcity
+    scarce: Probing = field(default_factory=Probing)
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -143,14 +143,14 @@ def as_written(recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Tr
     return Trained(recipe, built, phases, best, scarce)
 
 
-def _kept(stage: Stage, begin: Callable[[], Callable[[], Scarcity]]) -> Callable[[], Scarcity]:
+def _kept(stage: Stage, begin: Callable[[], Probing]) -> Probing:
     """The result that an earlier process kept in the stage, or else that of `begin`, kept once it is computed."""
     kept = stage.kept()
     if kept is not None:
         before = Scarcity.from_json(kept.told)
         for warning in before.few_pictures:
             warn(warning)
-        return lambda: before
+        return Probing(lambda: before, lambda: before.likeness)
     compute = begin()
 
     def computed() -> Scarcity:
@@ -158,7 +158,7 @@ def _kept(stage: Stage, begin: Callable[[], Callable[[], Scarcity]]) -> Callable
         stage.keep(report.plain(asdict(result)))
         return result
 
-    return computed
+    return Probing(computed, compute.likeness)
 
 
 def run(
@@ -226,7 +226,9 @@ def _run(
         trained = training(recipe, splits, out=out, cached=origin.cached)
         scarce = beside(trained.scarce)
         model = in_float32(trained.built, trained.recipe)
-        calibrated = calibrate(model, trained.recipe, splits, best=trained.best, phases=trained.phases)
+        alike = trained.scarce.likeness()
+        calibrated = calibrate(model, trained.recipe, splits, best=trained.best, phases=trained.phases,
+                               unlike=alike is not None and alike.differ)  # fmt: skip
         # Otherwise the file holds the optimizer's state, twice the size of the weights.
         model.optimizer, model.compiled = None, False
         with beside_its_place(out / MODEL) as place:

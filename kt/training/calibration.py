@@ -1,7 +1,7 @@
 """The temperature of a trained model: fitted on validation, and put into the weights of its last layer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -20,21 +20,31 @@ class Calibrated:
     """What was done to a model's scores.
 
     temperature: what the logits were divided by; 1 for no change. examples, groups: of validation, on which it was
-    fitted. reason: why nothing was fitted; empty where it was.
+    fitted. reason: why nothing was fitted; empty where it was. raised: by what the temperature was multiplied since the
+    test examples look otherwise than the training examples; 1 for not.
     """
 
     temperature: float = 1.0
     examples: int = 0
     groups: int = 0
     reason: str = ""
+    raised: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
         """Plain data under the keys of `calibration` in report.json."""
         return {**asdict(self), "fitted_on": None if self.reason else "validation"}
 
 
+UNLIKE = 1.5
+"""What the temperature is multiplied by where the examples to be answered look otherwise than those learned from.
+
+Models are too sure of such examples. This lowers the log loss in the mean over ways to differ, costs little where the
+model did not need it, and nothing where nothing differs (benchmarks/README.md, Likeness).
+"""
+
+
 def calibrate(
-    model: Any, recipe: Recipe, splits: Splits, *, best: Best, phases: Sequence[PhaseResult]
+    model: Any, recipe: Recipe, splits: Splits, *, best: Best, phases: Sequence[PhaseResult], unlike: bool = False
 ) -> Calibrated:  # fmt: skip
     """Fit one temperature on validation, and divide the weights of the model's last layer by it.
 
@@ -42,18 +52,26 @@ def calibrate(
     scores of the changed model. Nothing is changed where the head has `calibrated=False` or no `Dense` layer with a
     softmax at its end, where validation does not judge the weights, or where they are a linear probe's whose C was
     chosen by cross-validated log loss. That choice has calibrated it already, on more examples than validation has, and
-    a temperature made it worse (benchmarks/README.md, Calibration).
+    a temperature made it worse (benchmarks/README.md, Calibration). unlike: whether test looks otherwise than train;
+    then the temperature is `UNLIKE` times as high, also if none was fitted.
     """
     layer, scores, part = softmax_layer(model), best.scores, splits.validation
     reason = _why_not(layer, recipe, best=best, phases=phases)
-    if reason or layer is None or scores is None:
-        return Calibrated(reason=reason)
-    temperature = fitted_temperature(scores, part.labels, part.groups)
-    if temperature != 1:
-        layer.set_weights([np.asarray(each, np.float32) / np.float32(temperature) for each in layer.get_weights()])
-        best.scores = at_temperature(scores, temperature).astype(np.float32)
-        say(f"temperature {temperature:.2f}, by {len(part):,} validation {splits.kind.many}: scores are less sure")
-    return Calibrated(temperature, len(part), len(set(part.groups)))
+    if reason or scores is None:
+        found = Calibrated(reason=reason)
+    else:
+        found = Calibrated(fitted_temperature(scores, part.labels, part.groups), len(part), len(set(part.groups)))
+    if layer is None or not getattr(recipe.head, "calibrated", True):
+        return found
+    if unlike:
+        found = replace(found, temperature=UNLIKE * found.temperature, raised=UNLIKE)
+    if found.temperature != 1:
+        by = np.float32(found.temperature)
+        layer.set_weights([np.asarray(each, np.float32) / by for each in layer.get_weights()])
+        best.scores = None if scores is None else at_temperature(scores, found.temperature).astype(np.float32)
+        why = "the test looks otherwise" if unlike else f"by {len(part):,} validation {splits.kind.many}"
+        say(f"temperature {found.temperature:.2f}, {why}: scores are less sure")
+    return found
 
 
 def softmax_layer(model: Any) -> Any | None:

@@ -52,17 +52,29 @@ def _in_words(told: Entry, nouns: Nouns) -> tuple[str, ...]:
     temperature = told["temperature"].number_or_none()
     if temperature is None:
         return ()
-    if reason := told["reason"].text():
-        return (f"No temperature was fitted: {reason}.",)
-    fitted_on = f"fitted on {count(told['examples'].count())} validation {nouns.many}"
+    sentences = [_of_temperature(told, temperature, nouns)]
+    if raised := told["raised"].number_or_none():
+        sentences += [_RAISED.format(raised, nouns=nouns)] if raised != 1 else []
     if temperature == 1:
-        return (f"Temperature 1, {fitted_on}: the scores stay as training left them.",)
-    sentences = [
-        f"The scores are less sure than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
-    ]
+        return tuple(sentences)
     for key, name in (("log_loss", "Log loss"), ("brier_score", "The Brier score")):
         sentences.append(_gained(told["test"], key, name))
     return tuple(sentences)
+
+
+_RAISED = (
+    "The temperature was multiplied by {:g}, because the test {nouns.many} look otherwise than those of training, and "
+    "models are too sure of such; no label of test was used."
+)
+
+
+def _of_temperature(told: Entry, temperature: float, nouns: Nouns) -> str:
+    if reason := told["reason"].text():
+        return f"No temperature was fitted: {reason}."
+    fitted_on = f"fitted on {count(told['examples'].count())} validation {nouns.many}"
+    if temperature == 1:
+        return f"Temperature 1, {fitted_on}: the scores stay as training left them."
+    return f"The scores are less sure than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
 
 
 def _gained(test: Entry, key: str, name: str) -> str:
