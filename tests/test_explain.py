@@ -415,7 +415,7 @@ def test_a_run_keeps_maps_of_right_and_wrong_pictures_and_its_page_shows_them(ra
         assert curve["pictures"] <= TRIED
     (run,) = [path for path in (ran.folder / "runs" / "tiny").iterdir() if not path.is_symlink()]
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Where it looks</h2>" in page
+    assert ">Where it looks</h2>" in page
     shown = json.loads((run / "shown.json").read_text(encoding="utf-8"))
     assert len(shown["looks"]) == len(told["pictures"])
     assert all(with_map in page for _, with_map in shown["looks"])
