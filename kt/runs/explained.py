@@ -44,13 +44,12 @@ class Looks:
 
 
 def explain_run(
-    out: Path, model: Any, splits: Splits, *, ask: Ask, scores: Callable[[], npt.NDArray[np.float32]], key: str,
-    seed: int,
-) -> Looks:  # fmt: skip
+    out: Path, model: Any, splits: Splits, scores: npt.NDArray[np.float32], *, ask: Ask, key: str, seed: int
+) -> Looks:
     """Explain a gallery of test pictures, and judge the maps on others, or take what an earlier process kept.
 
-    model: the Keras model. ask: gives scores `[N, C]` of pictures, by the fastest way. scores: gives those of the test
-    split. key: of the model and the pictures. It never fails: if the model can't be explained, `told` says why.
+    model: the Keras model. scores: `[N_test, C]`. ask: gives scores `[N, C]` of pictures, by the fastest way. key: of
+    the model and the pictures. It never fails: if the model can't be explained, `told` says why.
     """
     if not isinstance(splits.kind, Pictures):
         return Looks()
@@ -59,7 +58,7 @@ def explain_run(
     if kept is not None:
         return Looks(kept.told["explained"], tuple((picture, drawn) for picture, drawn in kept.told["addresses"]))
     try:
-        looks = _explained(model, splits, ask=ask, scores=scores(), seed=seed)
+        looks = _explained(model, splits, ask=ask, scores=scores, seed=seed)
     except KtError as error:
         return Looks(_told(why=str(error)))
     except Exception as error:  # noqa: BLE001 - a model may refuse in any way, and the run goes on without the maps

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from threading import RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,7 +43,7 @@ from kt.report.results import card, compose
 from kt.runs import exports as from_run
 from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
-from kt.runs.explained import explain_run
+from kt.runs.explained import Looks, explain_run
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -243,19 +242,18 @@ def _run(
         key = key_of(digest_of(model.get_weights()), splits.digest, splits.kind.to_json(), by_parts)
         failing = partial(find_failures, trained.recipe, trained.built, model, splits, cached=origin.cached)
         stage = Stage(out / ANSWERS / "test", key)
+        looking = partial(explain_run, out, model, splits, ask=ask, key=key, seed=recipe.seed)
         measured = _Measured(
-            ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing
-        )
+            ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing,
+            explain=looking,
+        )  # fmt: skip
         sampled = beside(partial(keep_sample, out, splits))
-        looks = beside(
-            partial(explain_run, out, model, splits, ask=ask, scores=lambda: measured.scores, key=key, seed=recipe.seed)
-        )
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
         def write_report(released_to: Path | None, *notes: str) -> dict[str, str]:
             """Write it, and give what a released version has of it."""
-            where = looks()
+            where = measured.looks()
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
                 best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, trusted=measured.trusted,
@@ -329,15 +327,10 @@ class _Measured:
     validation: npt.NDArray[np.float32] | None
     force: bool
     fail: Callable[[npt.NDArray[np.float32]], Failures]
-    lock: RLock = field(default_factory=RLock)
-
-    @property
-    def scores(self) -> npt.NDArray[np.float32]:
-        with self.lock:  # a thread beside the exports asks for them too
-            return self._scores
+    explain: Callable[[npt.NDArray[np.float32]], Looks]
 
     @cached_property
-    def _scores(self) -> npt.NDArray[np.float32]:
+    def scores(self) -> npt.NDArray[np.float32]:
         kept = self.stage.kept()
         if kept is not None:
             return kept.arrays["scores"]["scores"]
@@ -350,9 +343,21 @@ class _Measured:
         """Begins to find out where the model fails, beside other work; a call waits for the result."""
         return beside(partial(self.fail, self.scores))
 
+    @cached_property
+    def looks(self) -> Callable[[], Looks]:
+        """Begins to find out where the model looks, after where it fails: two threads must not trace Keras at once."""
+        failures, scores = self.failures, self.scores
+
+        def explain() -> Looks:
+            with suppress(Exception):  # whoever needs the failures is told
+                failures()
+            return self.explain(scores)
+
+        return beside(explain)
+
     def scores_and_failures(self) -> npt.NDArray[np.float32]:
-        """The scores; where the model fails is then found out while the exports are made."""
-        scores, _ = self.scores, self.failures
+        """The scores; where the model fails, and where it looks, is then found out while the exports are made."""
+        scores, _, _ = self.scores, self.failures, self.looks
         return scores
 
     @cached_property
