@@ -279,7 +279,7 @@ def test_the_page_of_two_thousand_pictures_stays_below_five_megabytes(tmp_path):
     insight = Insight(failed.insight.neighbours, 1400, "frozen", views, tuple(range(300)), tuple(range(300)))
     page = page_of(results, splits, scores, tmp_path, failed=Failures(failed.slices, insight))
     assert len(page) < 5_000_000
-    assert page.count('class="peek"') == 1200 and page.count('id="map-pictures"') == 1
+    assert page.count('<svg class="peek"') == 1200 and page.count('id="map-pictures"') == 1
 
 
 # ------------------------------------------------------------------------------------------------ on three backends
