@@ -58,7 +58,7 @@ def _in_words(told: Entry, nouns: Nouns) -> tuple[str, ...]:
     if temperature == 1:
         return (f"Temperature 1, {fitted_on}: the scores stay as training left them.",)
     sentences = [
-        f"The scores are less sure than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
+        f"The top scores are lower than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
     ]
     for key, name in (("log_loss", "Log loss"), ("brier_score", "The Brier score")):
         sentences.append(_gained(told["test"], key, name))
