@@ -74,7 +74,7 @@ def _of_temperature(told: Entry, temperature: float, nouns: Nouns) -> str:
     fitted_on = f"fitted on {count(told['examples'].count())} validation {nouns.many}"
     if temperature == 1:
         return f"Temperature 1, {fitted_on}: the scores stay as training left them."
-    return f"The scores are less sure than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
+    return f"The top scores are lower than training left them, by one temperature of {temperature:.2f}, {fitted_on}."
 
 
 def _gained(test: Entry, key: str, name: str) -> str:
