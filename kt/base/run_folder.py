@@ -22,6 +22,9 @@ MODEL = "model.keras"
 ANSWERS = "answers"
 """The model's scores, a folder for each split."""
 
+UNFAMILIAR = "unfamiliar"
+"""What the model needs to say that an example is unlike anything it learned from."""
+
 SAMPLE = "sample"
 ARTIFACTS = "artifacts"
 EXPORT_LOG = "export.log"

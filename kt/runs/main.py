@@ -41,6 +41,7 @@ from kt.report.results import card, compose
 from kt.runs import exports as from_run
 from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
+from kt.runs.familiar import fit_familiarity
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -238,6 +239,9 @@ def _run(
         measured = _Measured(
             ask, splits, recipe, Stage(out / ANSWERS / "test", key), calibrated, trained.best.scores, force=origin.force
         )
+        unfamiliar = fit_familiarity(
+            out, trained.built, model, trained.recipe, splits, kept_phase=trained.best.phase, key=key, cached=by_parts
+        )
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
@@ -251,6 +255,7 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
+            content["unfamiliar"] = unfamiliar
             results.update(report.write(content, splits, measured.scores, out))
             return {CARD: report.card_of(results)}
 
