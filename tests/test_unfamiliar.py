@@ -18,7 +18,7 @@ from kt.export.artifact import open_artifact
 from kt.export.formats.format import Details
 from kt.export.formats.keras_file import KerasFile
 from kt.export.formats.saved_model import SavedModel, says_unfamiliar
-from kt.familiar import FEWEST, FROZEN, OWN, PREFIX, Carried, Familiarity, Place, as_rows, limit_of
+from kt.familiar import FEWEST, FROZEN, OWN, PREFIX, Carried, Familiarity, FeaturePlace, as_rows, limit_of
 from kt.familiar.nearest import near_distances, unit
 from kt.familiar.scores import Nearest, Projection, RelativeMahalanobis, VirtualLogit, least_confidence
 from kt.frozen.store import hashes
@@ -191,7 +191,7 @@ def test_features_are_those_of_the_last_place_that_no_phase_has_trained(case):
     unmoved = Unmoved(built, built.model, recipe)
     place = unmoved.place
     assert place is not None and (place.part, place.last, place.backbone) == (part, width, backbone)
-    assert Place.from_json(json.loads(json.dumps(place.to_json()))) == place
+    assert FeaturePlace.from_json(json.loads(json.dumps(place.to_json()))) == place
     given, (rows,) = pictures(), unmoved([pictures()])
     maps = keras.tree.flatten(feature_model(built.model, place)(given, training=False))[0].numpy()
     np.testing.assert_allclose(rows, maps.reshape(len(maps), -1, width).mean(axis=1), atol=1e-5)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.export import evidence
-from kt.export.formats.format import EXACT, Answers, Artifact, Pixels, Scores
+from kt.export.formats.format import EXACT, Artifact, Pixels, Replies, Scores
 from kt.familiar import Carried
 from kt.kinds.kind import Nouns
 
@@ -31,7 +31,7 @@ class Further:
     """Pictures besides the test split's that an export is checked on, since a small test split can't judge it.
 
     pixels: uint8 `[N, H, W, 3]`; answers: `[N]`, the trained model's top class of each; labels: `[N]`; learned: `[N]`,
-    whether the model was trained on the picture. Answers are compared on all of them, accuracy only on those that the
+    whether the model was trained on the picture. Replies are compared on all of them, accuracy only on those that the
     model was not trained on.
     """
 
@@ -135,7 +135,7 @@ def _unfamiliarity(
 
     None for an artefact that gives none. It is compared on up to `MOST_STRANGE` examples.
     """
-    ask: Callable[[Pixels], Answers] | None = getattr(artifact, "answers", None)
+    ask: Callable[[Pixels], Replies] | None = getattr(artifact, "answers", None)
     if familiar is None or ask is None:
         return None, ""
     from kt.frozen.store import hashes

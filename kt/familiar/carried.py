@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from kt.base.stages import Kept
 from kt.familiar.model import Familiarity
-from kt.familiar.place import Place
+from kt.familiar.place import FeaturePlace
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Carried:
     """
 
     familiarity: Familiarity
-    place: Place
+    place: FeaturePlace
     checked: dict[bytes, float] = field(default_factory=dict)
 
     @classmethod
@@ -31,7 +31,7 @@ class Carried:
         distances = zip(checked["hashes"], checked["distances"].tolist(), strict=True)
         return cls(
             Familiarity.kept(told, kept.arrays["fitted"]),
-            Place.from_json(told["place"]),
+            FeaturePlace.from_json(told["place"]),
             {row.tobytes(): distance for row, distance in distances},
         )
 

@@ -9,7 +9,7 @@ FROZEN, PREFIX, OWN = "frozen", "prefix", "own"
 
 
 @dataclass(frozen=True)
-class Place:
+class FeaturePlace:
     """The place by numbers, so that it is found again in the model's saved file.
 
     part: FROZEN, PREFIX or OWN. backbone: the name of the layer in whose graph the tensors are; None for the model's
@@ -32,7 +32,7 @@ class Place:
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Place":
+    def from_json(cls, data: Mapping[str, Any]) -> "FeaturePlace":
         """The reverse of `to_json`."""
         pairs = tuple((int(call), int(output)) for call, output in data["tensors"])
         return cls(str(data["part"]), data["backbone"], pairs, int(data["last"]), tuple(data["layers"]))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt import freeze
-from kt.familiar import FROZEN, OWN, PREFIX, Place
+from kt.familiar import FROZEN, OWN, PREFIX, FeaturePlace
 from kt.freeze import NOTHING, Moving
 from kt.frozen.cut import Uncut, find_cut
 from kt.frozen.encode import BATCH, by_backend
@@ -33,7 +33,7 @@ class Unmoved:
         moving = _moved(recipe, built, kept=kept)
         cut, tensor = find_cut(built, moving), last_input(built.model)
         pretrained = recipe.weights not in (None, "none")
-        self.place: Place | None = None
+        self.place: FeaturePlace | None = None
         self._cut = None
         if not isinstance(cut, Uncut) and (pretrained or not moving.layers):
             # Of the features of several depths those of the top alone: they tell better (benchmarks/README.md).
@@ -76,7 +76,7 @@ def _in_batches(compute: Any, examples: Any) -> list[npt.NDArray[np.float32]]:
     return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
 
-def tensors_at(model: Any, place: Place) -> tuple[Node | None, list[Any]]:
+def tensors_at(model: Any, place: FeaturePlace) -> tuple[Node | None, list[Any]]:
     """The tensors at a place of a model, and the call of the layer in whose graph they are; None for its own graph.
 
     Raises LookupError if the model has no such place.
@@ -93,7 +93,7 @@ def tensors_at(model: Any, place: Place) -> tuple[Node | None, list[Any]]:
     return call, [order[number].outputs[output] for number, output in place.tensors]
 
 
-def feature_model(model: Any, place: Place) -> Any:
+def feature_model(model: Any, place: FeaturePlace) -> Any:
     """The model from examples to the tensors at a place, by the same layers."""
     call, tensors = tensors_at(model, place)
     if call is None:
@@ -112,7 +112,7 @@ def _moved(recipe: Recipe, built: Built, *, kept: str | None) -> Moving:
     )
 
 
-def _place(built: Built, part: str, tensors: Sequence[Any], *, inside: bool, last: int | None) -> Place:
+def _place(built: Built, part: str, tensors: Sequence[Any], *, inside: bool, last: int | None) -> FeaturePlace:
     graph = built.backbone if inside else built.model
     made = {
         id(tensor): (number, output)
@@ -120,7 +120,7 @@ def _place(built: Built, part: str, tensors: Sequence[Any], *, inside: bool, las
         for output, tensor in enumerate(node.outputs)
     }
     width = sum(int(tensor.shape[-1]) for tensor in tensors)
-    return Place(
+    return FeaturePlace(
         part,
         str(built.backbone.name) if inside else None,
         tuple(made[id(tensor)] for tensor in tensors),

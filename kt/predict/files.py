@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kt.data.archive import is_zip, unpacked
 from kt.errors import DataError, ReleaseError
-from kt.export.formats.format import Answers, answers_of
+from kt.export.formats.format import Replies, replies_of
 from kt.kinds.kind import Kind, Source
 from kt.kinds.pictures.find import LeftOut
 
@@ -106,13 +106,13 @@ def _input(artifact: Any, given: Any) -> Any:
     return artifact.kind.read(given)
 
 
-def _answers(artifact: Any, inputs: list[Any]) -> Answers:
+def _answers(artifact: Any, inputs: list[Any]) -> Replies:
     if not inputs:
-        return Answers(np.empty((0, len(artifact.classes)), np.float32))
+        return Replies(np.empty((0, len(artifact.classes)), np.float32))
     if isinstance(inputs[0], bytes):
-        answers: Answers = artifact.answers_to(inputs)
+        answers: Replies = artifact.answers_to(inputs)
     else:
-        answers = answers_of(artifact, np.stack(inputs))
+        answers = replies_of(artifact, np.stack(inputs))
     scores = np.asarray(answers.scores, np.float32)
     if scores.shape[1] != len(artifact.classes):
         raise ReleaseError(
@@ -122,7 +122,7 @@ def _answers(artifact: Any, inputs: list[Any]) -> Answers:
     return answers
 
 
-def _prediction(file: Path, answers: Answers, place: int, classes: Sequence[str]) -> Prediction:
+def _prediction(file: Path, answers: Replies, place: int, classes: Sequence[str]) -> Prediction:
     scores = answers.scores[place]
     top = int(scores.argmax())
     by_label = {label: round(float(score), 6) for label, score in zip(classes, scores, strict=True)}

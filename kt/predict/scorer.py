@@ -20,7 +20,7 @@ from kt.backbones.fetch import sha256_of
 from kt.base.backend import accelerated
 from kt.errors import DataError, KtError, ReleaseError, one_line
 from kt.export.artifact import find_artifact
-from kt.export.formats.format import EXACT, Answers, answers_of
+from kt.export.formats.format import EXACT, Replies, replies_of
 from kt.export.formats.saved_model import SavedModelArtifact, digest_of_model, says_unfamiliar
 from kt.export.formats.tflite import TFLiteArtifact
 from kt.kinds.kind import Source
@@ -152,10 +152,10 @@ class Scorer:
                 unfamiliar[place] = None if answers.unfamiliar is None else bool(answers.unfamiliar[row])
         return Scored(tuple(source.name for source in sources), scores, tuple(errors), tuple(unfamiliar))
 
-    def _ask(self, examples: npt.NDArray[Any]) -> Answers:
+    def _ask(self, examples: npt.NDArray[Any]) -> Replies:
         artifact = self._free.get()
         try:
-            answers = answers_of(artifact, examples)
+            answers = replies_of(artifact, examples)
         finally:
             self._free.put(artifact)
         if answers.scores.shape[1] != len(self.classes):

@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
 
-class Row(NamedTuple):
+class Reply(NamedTuple):
     """The answer for one picture.
 
     scores: `[C]`. unfamiliarity, unfamiliar: how unlike anything that the model learned from the picture is, and
@@ -40,7 +40,7 @@ class _Waiting:
     """One picture, and the future of its answer."""
 
     pixels: Pixels
-    answer: "Future[Row]"
+    answer: "Future[Reply]"
     since: float = field(default_factory=time.monotonic)
 
 
@@ -50,7 +50,7 @@ class BatchQueue:
     run: gives the answer for each of the pixels `[N, H, W, 3]`.
     """
 
-    def __init__(self, scheduler: "BatchScheduler", run: Callable[[Pixels], Sequence[Row]]) -> None:
+    def __init__(self, scheduler: "BatchScheduler", run: Callable[[Pixels], Sequence[Reply]]) -> None:
         self.run = run
         self.rows: deque[_Waiting] = deque()
         self._scheduler = scheduler
@@ -73,7 +73,7 @@ class BatchQueue:
             with self._lock:
                 self._taken -= count
 
-    def add(self, pictures: Sequence[Pixels]) -> "list[Future[Row]]":
+    def add(self, pictures: Sequence[Pixels]) -> "list[Future[Reply]]":
         """The future answer for each picture."""
         rows = [_Waiting(pixels, Future()) for pixels in pictures]
         self._scheduler.add(self, rows)

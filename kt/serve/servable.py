@@ -14,13 +14,13 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.formats.format import Answers
+from kt.export.formats.format import Replies
 from kt.export.formats.saved_model import FEATURES, SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
 from kt.predict.scorer import choose
 from kt.releases.released import checked_card
-from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Row
+from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Reply
 from kt.serve.window import Window
 
 log = logging.getLogger("kt.serve")
@@ -84,7 +84,7 @@ class Servable:
         """Whether its answers say that a picture is unlike anything it learned from."""
         return isinstance(self._artifact, SavedModelArtifact) and self._artifact.says_unfamiliar
 
-    def _answered(self, pixels: Pixels) -> list[Row]:
+    def _answered(self, pixels: Pixels) -> list[Reply]:
         """The answers for pictures of clients, which are kept in the window."""
         features, answers = self._features_and_answers(pixels)
         if self.window is not None:
@@ -92,12 +92,12 @@ class Servable:
         nothing = [None] * len(pixels)
         distances = nothing if answers.unfamiliarity is None else answers.unfamiliarity.tolist()
         called = nothing if answers.unfamiliar is None else answers.unfamiliar.tolist()
-        return [Row(*row) for row in zip(answers.scores, distances, called, strict=True)]
+        return [Reply(*row) for row in zip(answers.scores, distances, called, strict=True)]
 
-    def _features_and_answers(self, pixels: Pixels) -> tuple[Any, Answers]:
+    def _features_and_answers(self, pixels: Pixels) -> tuple[Any, Replies]:
         """Features and answers in one pass; no features if they are not kept."""
         if not isinstance(self._artifact, SavedModelArtifact):
-            return None, Answers(self._artifact.scores(pixels))
+            return None, Replies(self._artifact.scores(pixels))
         if self.window is not None:
             return self._artifact.features_and_answers(pixels)
         return None, self._artifact.answers(pixels)

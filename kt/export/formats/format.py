@@ -82,7 +82,7 @@ class Details:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Replies:
     """What an artefact says of N examples.
 
     scores: float32 `[N, C]`. unfamiliarity: float32 `[N]`, how far each is from anything that the model learned from;
@@ -199,10 +199,10 @@ class FullFormat(ABC):
         return install(self.asked)
 
 
-def answers_of(artifact: Artifact, examples: Pixels) -> Answers:
+def replies_of(artifact: Artifact, examples: Pixels) -> Replies:
     """All that an artefact says of examples; of most formats that is scores alone."""
-    ask: Callable[[Pixels], Answers] | None = getattr(artifact, "answers", None)
-    return ask(examples) if ask is not None else Answers(artifact.scores(examples))
+    ask: Callable[[Pixels], Replies] | None = getattr(artifact, "answers", None)
+    return ask(examples) if ask is not None else Replies(artifact.scores(examples))
 
 
 class BatchArtifact:

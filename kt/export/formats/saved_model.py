@@ -17,12 +17,12 @@ from kt.export.asides import kind_of_artifact
 from kt.export.formats.format import (
     EXACT,
     THREADS,
-    Answers,
     Details,
     EncodedTest,
     FullFormat,
     HeldOut,
     Pixels,
+    Replies,
     Scores,
     batches,
     in_batches,
@@ -208,15 +208,15 @@ def reference_of(folder: Path) -> Reference:
     return Reference.read(folder / ASIDE / REFERENCE, model=digest_of_model(folder))
 
 
-def _joined(parts: Sequence[Any], *, width: int) -> Answers:
+def _joined(parts: Sequence[Any], *, width: int) -> Replies:
     """The outputs of a signature for several batches, one after the other."""
     if not parts:
-        return Answers(np.zeros((0, width), np.float32))
+        return Replies(np.zeros((0, width), np.float32))
 
     def column(name: str) -> Any:
         return np.concatenate([part[name].numpy() for part in parts]) if name in parts[0] else None
 
-    return Answers(column("scores"), column(UNFAMILIARITY), column(UNFAMILIAR))
+    return Replies(column("scores"), column(UNFAMILIARITY), column(UNFAMILIAR))
 
 
 class SavedModelArtifact:
@@ -261,7 +261,7 @@ class SavedModelArtifact:
             )
         return reference_of(self.path)
 
-    def features_and_answers(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Answers]:
+    def features_and_answers(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Replies]:
         """Features float32 `[N, F]` of examples of its kind, at least one, and the answers, in one pass."""
         check_examples(self.kind, examples)
         signature = self._signature(FEATURES)
@@ -283,12 +283,12 @@ class SavedModelArtifact:
         """Whether it says of an example that it is unlike anything that it learned from."""
         return UNFAMILIAR in self._plain.structured_outputs
 
-    def answers(self, examples: Pixels) -> Answers:
+    def answers(self, examples: Pixels) -> Replies:
         """Scores and unfamiliarity of examples of its kind."""
         check_examples(self.kind, examples)
         return self._answers(lambda batch: self._plain(**{self.takes: batch}), examples)
 
-    def answers_to(self, encoded: Sequence[bytes]) -> Answers:
+    def answers_to(self, encoded: Sequence[bytes]) -> Replies:
         """The same of encoded examples, decoded inside the model (`serving_default`)."""
         signature, how = self._signature("serving_default"), self.kind.encoded
         assert how is not None
@@ -298,7 +298,7 @@ class SavedModelArtifact:
         """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""
         return self.answers_to(encoded).scores
 
-    def _answers(self, ask: Callable[[Any], Any], items: Any) -> Answers:
+    def _answers(self, ask: Callable[[Any], Any], items: Any) -> Replies:
         parts = [ask(self._tensor(batch)) for batch in batches(items)]
         return _joined(parts, width=len(self.classes))
 
