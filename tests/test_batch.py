@@ -137,7 +137,7 @@ def test_the_table_says_what_predict_says_without_out(engine, suffix, model, pho
     rows = rows_of(out) if suffix == ".csv" else pq.read_table(out).to_pylist()
     answers = list(predict_files(open_artifact(model), [photos]))
     assert [path_of(row["path"]) for row in rows] == [answer.path for answer in answers]
-    names = list(rows[0])[3:-1]
+    names = list(rows[0])[3:-2]
     assert len(names) == len(CLASSES)
     for row, answer in zip(rows, answers, strict=True):
         assert row["error"] == answer.error
@@ -156,7 +156,8 @@ def test_a_tflite_file_gives_exactly_the_scores_that_predict_gives(model, photos
     predict_to(tmp_path / "scores.csv", model=file, pictures=[photos])
     answers = [answer for answer in predict_files(open_artifact(file), [photos]) if not answer.error]
     good = [row for row in rows_of(tmp_path / "scores.csv") if not row["error"]]
-    assert [[*map(float, list(row.values())[3:-1])] for row in good] == [
+    assert {row["unfamiliar"] for row in good} == {""}, "a phone file does not say"
+    assert [[*map(float, list(row.values())[3:-2])] for row in good] == [
         [*answer.scores.values()] for answer in answers
     ]
 
@@ -255,9 +256,9 @@ def test_no_cell_of_a_csv_is_a_formula(model, tmp_path, monkeypatch):
 
 
 def test_each_column_has_a_name_of_its_own():
-    assert columns(["good", "bad"]) == ["path", "label", "score", "good", "bad", "error"]
-    assert columns(["score", "score_", "error", "x", "x"]) == [
-        "path", "label", "score", "score_", "score__", "error_", "x", "x_", "error",
+    assert columns(["good", "bad"]) == ["path", "label", "score", "good", "bad", "unfamiliar", "error"]
+    assert columns(["score", "score_", "error", "x", "x", "unfamiliar"]) == [
+        "path", "label", "score", "score_", "score__", "error_", "x", "x_", "unfamiliar_", "unfamiliar", "error",
     ]  # fmt: skip
 
 

@@ -145,6 +145,7 @@ def test_status_metadata_and_the_other_pages_say_what_is_served(server: Running)
         "classes": list(CLASSES),
         "image_size": list(SIZE),
         "rendered": False,
+        "says_unfamiliar": False,
         "test": {"images": 7},
     }
     server.post(json=rows(encoded()))
@@ -602,3 +603,29 @@ def answers(server: Running) -> bool:
         return bool(server.get("/healthz").status_code == 200)
     except httpx.TransportError:
         return False
+
+
+def test_an_answer_says_whether_the_picture_is_unlike_anything_the_model_learned_from(ran) -> None:
+    folder = ran.folder / "saved_models" / "tiny"
+    pictures = [encoded(0), encoded(1), png(np.zeros((40, 40, 3), np.uint8)), png(np.full((40, 40, 3), 255, np.uint8))]
+    expected = open_artifact(folder).answers_to(pictures)
+    assert expected.unfamiliar is not None and 0 < expected.unfamiliar.sum() < 4
+    for window in (0, 10):
+        with running(folder, drift_window=window) as server:
+            answers = server.post("/v1/models/tiny:predict", json=rows(*pictures)).json()["predictions"]
+            assert [answer["unfamiliar"] for answer in answers] == expected.unfamiliar.tolist()
+            distances = [answer["unfamiliarity"] for answer in answers]
+            np.testing.assert_allclose(distances, expected.unfamiliarity, atol=1e-5)
+            columns = server.post("/v1/models/tiny:predict", json={"inputs": [b64(data) for data in pictures]}).json()
+            assert columns["outputs"]["unfamiliar"] == expected.unfamiliar.tolist()
+            told = f'kt_unfamiliar_pictures_total{{model="tiny",version="1"}} {2.0 * expected.unfamiliar.sum()}'
+            assert told in server.get("/metrics").text
+            assert server.get("/about.json").json()["models"][0]["says_unfamiliar"] is True
+            outputs = server.get("/v1/models/tiny/metadata").json()["metadata"]["signature_def"]["signature_def"]
+            assert outputs["serving_default"]["outputs"]["unfamiliar"]["dtype"] == "DT_BOOL"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -35,6 +35,7 @@ from tensorflow_serving.apis import (  # noqa: E402
     regression_pb2,
 )
 
+from kt.export.artifact import open_artifact  # noqa: E402
 from kt.serve.settings import Limits  # noqa: E402
 
 
@@ -170,3 +171,14 @@ def test_the_key_and_the_rate_hold_for_grpc_too(exports: list[Path], tmp_path: P
         assert models.GetModelStatus(request, metadata=metadata, timeout=30).model_version_status[0].version == 1
         codes = {refusal(models.GetModelStatus, request)[0] for _ in range(5)}
         assert "RESOURCE_EXHAUSTED" in codes
+
+
+def test_the_outputs_say_whether_a_picture_is_unlike_anything_the_model_learned_from(ran: Any) -> None:
+    folder, pictures = ran.folder / "saved_models" / "tiny", [encoded(0), encoded(1)]
+    expected = open_artifact(folder).answers_to(pictures)
+    with running(folder) as made, grpc.insecure_channel(made.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        outputs = stub.Predict(asking({"image_bytes": pictures}), timeout=30).outputs
+    called = tf.make_ndarray(outputs["unfamiliar"])
+    assert called.dtype == bool and called.tolist() == expected.unfamiliar.tolist()
+    np.testing.assert_allclose(tf.make_ndarray(outputs["unfamiliarity"]), expected.unfamiliarity, atol=1e-5)

@@ -22,6 +22,9 @@ MODEL = "model.keras"
 ANSWERS = "answers"
 """The model's scores, a folder for each split."""
 
+UNFAMILIAR = "unfamiliar"
+"""What the model needs to say that an example is unlike anything it learned from."""
+
 SAMPLE = "sample"
 EXPLAINED = "explained"
 """Where the model looks in some test pictures."""

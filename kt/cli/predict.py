@@ -48,9 +48,9 @@ def command(
     """Label pictures with a released model.
 
     MODEL is saved_models/NAME (its newest version), one version of it, or one file of a version. PICTURES are files,
-    folders and zips. Prints path, label and score (0 to 1), a picture a line; with --json an object a line, with all
-    scores. Files that can't be read, and what folders hold besides pictures, are reported on standard error; exit code
-    3 if no picture could be read.
+    folders and zips. Prints path, label and score (0 to 1), a picture a line, and "unfamiliar" if the picture is unlike
+    anything the model learned from; with --json an object a line, with all scores. Files that can't be read, and what
+    folders hold besides pictures, are reported on standard error; exit code 3 if no picture could be read.
 
     With --out a table is written, for any number of pictures. After an interruption the same command goes on. With
     --label-shift its scores are corrected, and FILE.label_shift.json says how.
@@ -88,7 +88,7 @@ def _print(model: Path, pictures: tuple[Path, ...], wanted: "Wanted", *, as_json
 
     artifact, left = open_artifact(model), LeftOut()
     decision = wanted.of(model, artifact.classes)
-    good = bad = unsure = 0
+    good = bad = unsure = unfamiliar = 0
     for given in predict_files(artifact, pictures, left):
         answer = decided(given, decision)
         unsure += not answer.error and answer.label is None
@@ -97,15 +97,19 @@ def _print(model: Path, pictures: tuple[Path, ...], wanted: "Wanted", *, as_json
             warn(f"{answer.path}: {answer.error}")
         else:
             good += 1
+            unfamiliar += answer.unfamiliar is True
         if as_json:
             tell_json(answer.as_json())
         elif not answer.error:
             cells = [answer.path, "unsure" if answer.label is None else answer.label, f"{answer.score:.3f}"]
-            tell_cells(*cells, *([] if answer.one_of is None else [", ".join(answer.one_of)]))
+            cells += [] if answer.one_of is None else [", ".join(answer.one_of)]
+            tell_cells(*cells, *(["unfamiliar"] if answer.unfamiliar else []))
     for line in left.lines():
         warn(line)
     if decision.abstains and good:
         say(_how_many_unsure(unsure, good, artifact.kind))
+    if unfamiliar:
+        warn(_unfamiliar(unfamiliar, good, artifact.kind))
     if not good:
         many = artifact.kind.many
         raise DataError(f"None of {bad} {many} could be read." if bad else f"No {many} found there.")
@@ -113,6 +117,11 @@ def _print(model: Path, pictures: tuple[Path, ...], wanted: "Wanted", *, as_json
 
 def _how_many_unsure(unsure: int, good: int, kind: "Nouns") -> str:
     return f"{unsure:,} of {good:,} {kind.many} are unsure, and get no label"
+
+
+def _unfamiliar(count: int, of: int, kind: "Nouns") -> str:
+    are = "is" if count == 1 else "are"
+    return f"{count:,} of {of:,} {kind.many} {are} unlike anything the model learned from: don't trust these answers"
 
 
 def _tell_table(done: "Summary", *, as_json: bool) -> None:
@@ -125,5 +134,7 @@ def _tell_table(done: "Summary", *, as_json: bool) -> None:
         left = f"; left out: {done.left_out}" if done.left_out else ""
         speed = f"{done.seconds:.1f} s, {done.rate:.0f} {done.kind.unit}s/s ({done.engine})"
         tell(f"{done.out}: {done.pictures:,} {done.kind.many}, {bad}{unsure}{left}; {speed}")
+    if done.unfamiliar:
+        warn(_unfamiliar(done.unfamiliar, done.pictures - done.errors, done.kind))
     if done.errors == done.pictures:
         raise DataError(f"None of {done.pictures} {done.kind.many} could be read.")

@@ -14,7 +14,8 @@ from scipy.stats import norm, rankdata
 
 from kt.adaptation.distances import discrepancies, gaussians
 from kt.base.metrics import CONFIDENCE
-from kt.drift.unlike import NEIGHBOURS, unit
+from kt.drift.unlike import NEIGHBOURS
+from kt.familiar.nearest import unit
 from kt.linear.space import Floats, scale_of
 
 PERMUTATIONS = 499

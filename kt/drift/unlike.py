@@ -10,9 +10,9 @@ Conformal p-Values, 2023).
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kt.drift.reference import Observed, Reference, independent
+from kt.familiar.nearest import near_distances, unit
 from kt.linear.folds import Ints
 from kt.linear.space import Floats
 
@@ -24,8 +24,6 @@ RATE = 0.01
 
 COPY = 1e-3
 """The distance below which an example counts as a copy of a held-out one; float16 rounds by less."""
-
-_BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +51,9 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
     """The distance of each new example, and how unlikely it is by chance. The reference has two groups or more."""
     held_out = unit(reference.seen.features)
     own = independent(reference.groups, seed=seed)
-    _, others = _nearest(
-        reference.seen.features[own], held_out, same=reference.groups[own][:, None] == reference.groups[None]
-    )
-    first, distances = _nearest(seen.features, held_out)
+    same = reference.groups[own][:, None] == reference.groups[None]
+    _, others = near_distances(reference.seen.features[own], held_out, neighbours=NEIGHBOURS, same=same)
+    first, distances = near_distances(seen.features, held_out, neighbours=NEIGHBOURS)
     reached = len(own) - np.searchsorted(np.sort(others), distances, side="left")
     p, rate = (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own)))
     return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
@@ -64,32 +61,4 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
 
 def distances_to(features: Floats, known: Floats) -> Floats:
     """The distance, from 0 to 2, of each example `[M, F]` to the fifth nearest known one `[N, F]`, N at least 1."""
-    return _nearest(features, unit(known))[1]
-
-
-def unit(features: npt.NDArray[np.floating]) -> Floats:
-    """Features of length 1; those that are all 0 stay so."""
-    rows = features.astype(np.float64)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, 1.0))
-
-
-def _nearest(
-    rows: npt.NDArray[np.floating], held_out: Floats, *, same: npt.NDArray[np.bool_] | None = None
-) -> tuple[Floats, Floats]:
-    """The distance of each row to the nearest held-out example, and to the `NEIGHBOURS`-th or the last that there is.
-
-    held_out: of length 1. same: `[rows, held-out]`, which ones do not count. Works in blocks, since rows may be many.
-    """
-    result = np.empty((2, len(rows)))
-    for start in range(0, len(rows), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        near = unit(rows[block]) @ held_out.T
-        if same is not None:
-            near[same[block]] = -np.inf
-        near = -np.sort(-near, axis=1)[:, :NEIGHBOURS]
-        last = np.isfinite(near).sum(axis=1) - 1
-        for row, place in enumerate((0, last)):
-            result[row, block] = np.sqrt(np.maximum(2 - 2 * near[np.arange(len(near)), place], 0.0))
-    first, far = np.round(result, 9)  # equal examples differ by rounding
-    return first, far
+    return near_distances(features, unit(known), neighbours=NEIGHBOURS)[1]

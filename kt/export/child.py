@@ -36,6 +36,7 @@ from kt.base.files import replace_json
 from kt.base.names import printable
 from kt.base.numbers import size
 from kt.base.plain import use_plain_temporary_folder
+from kt.base.stages import whole
 from kt.errors import KtError, ReleaseError
 from kt.export import gate
 from kt.export.artifact import keep_kind
@@ -45,6 +46,7 @@ from kt.export.formats.format import CALIBRATION, Artifact, Details, EncodedTest
 from kt.export.formats.of_recipe import of_recipe
 from kt.export.job import ArtifactResult, ExportJob
 from kt.export.kept import keep, kept_before
+from kt.familiar import Carried
 from kt.graph.traced import in_inference
 from kt.kinds.kind import Kind, Nouns
 
@@ -63,7 +65,7 @@ _SWITCH = 0.0005
 _TRY = ".try_"
 _MEASURED = (
     *("released", "reason", "agreement", "accuracy", "balanced_accuracy", "accuracy_change"),
-    *("largest_score_difference", "bytes", "images"),
+    *("largest_score_difference", "unfamiliarity_difference", "bytes", "images"),
 )
 
 
@@ -184,8 +186,13 @@ def _own_formats(job: ExportJob) -> list[FullFormat]:
 def _details(job: ExportJob) -> Details:
     return Details(
         job.name, job.classes, representative=job.representative, calibration=_calibrating(job), about=job.about,
-        kind=job.kind,
+        kind=job.kind, familiar=_familiar(job),
     )  # fmt: skip
+
+
+def _familiar(job: ExportJob) -> Carried | None:
+    kept = None if job.familiar is None else whole(job.familiar)
+    return None if kept is None else Carried.of(kept)
 
 
 def _load_model(file: Path) -> Any:
@@ -358,6 +365,7 @@ def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidenc
             also=lambda scores: kind.also_checks(artifact, scores, pixels=evidence.pixels, encoded=evidence.encoded),
             timed=False,
             nouns=_kind(job, evidence.pixels),
+            familiar=_familiar(job),
         )
     except Exception as error:  # noqa: BLE001 - one format that fails must not lose the others' artefacts
         traceback.print_exc()

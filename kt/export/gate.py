@@ -10,10 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.export import evidence
-from kt.export.formats.format import EXACT, Artifact, Pixels, Scores
+from kt.export.formats.format import EXACT, Artifact, Pixels, Replies, Scores
+from kt.familiar import Carried
 from kt.kinds.kind import Nouns
 
 _WARM_UP, _TIMED = 3, 20
+
+STRANGE = 5e-3
+"""The largest allowed difference between an artefact's unfamiliarity, from 0 to 2, and the trained model's.
+
+An accelerator's convolutions round by up to 1e-3, and LiteRT's, which may have computed the trained model's, by 1e-4.
+"""
+
+MOST_STRANGE = 100
+"""The most examples on which unfamiliarity is compared."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class Further:
     """Pictures besides the test split's that an export is checked on, since a small test split can't judge it.
 
     pixels: uint8 `[N, H, W, 3]`; answers: `[N]`, the trained model's top class of each; labels: `[N]`; learned: `[N]`,
-    whether the model was trained on the picture. Answers are compared on all of them, accuracy only on those that the
+    whether the model was trained on the picture. Replies are compared on all of them, accuracy only on those that the
     model was not trained on.
     """
 
@@ -40,6 +50,7 @@ class Verdict:
     folder. latency_ms: median of single-image calls, None if it is measured later. reason: why it is not released, or
     "". judged: the judgement by counts, on further pictures too; None for an exact format. changed: `[N]`, for each of
     these pictures, the test split's first, whether its answer differs from the trained model's.
+    unfamiliarity_difference: the largest, as for the scores; None if the artefact gives no unfamiliarity.
     """
 
     released: bool
@@ -54,6 +65,7 @@ class Verdict:
     images: int
     judged: evidence.Judgement | None = None
     changed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    unfamiliarity_difference: float | None = None
 
 
 def judge_artifact(
@@ -69,13 +81,15 @@ def judge_artifact(
     also: Callable[[Scores], str] = lambda _: "",
     timed: bool = True,
     nouns: Nouns,
+    familiar: Carried | None = None,
 ) -> Verdict | str:
     """Run an artefact on the test split and judge it against the trained model's scores `[N, C]`.
 
     exact: every score must match within 1e-4; otherwise `kt.export.evidence` judges by the answers on the test split
     and on `further` pictures, where the accuracy may fall by `tolerance` (a share). also: the format's own check,
     called with the artefact's scores; it gives the reason for a refusal, or "". timed: measure the latency too, which
-    needs a quiet machine. nouns: what an example is called. Gives the reason alone, as text, if nothing can be
+    needs a quiet machine. nouns: what an example is called. familiar: what an artefact that says how unfamiliar an
+    example is must agree with. Gives the reason alone, as text, if nothing can be
     compared: no test examples, other classes, scores of another shape.
     """
     if len(labels) == 0:
@@ -96,8 +110,9 @@ def judge_artifact(
             artifact, top, reference_top, labels=labels, further=further, tolerance=tolerance, nouns=nouns
         )
         reason = reason or judged.reason
+    strange, strange_reason = _unfamiliarity(artifact, pixels, familiar, nouns)
     return Verdict(
-        released=not (reason := reason or also(scores)),
+        released=not (reason := reason or also(scores) or strange_reason),
         reason=reason,
         agreement=float(np.mean(top == reference_top)),
         accuracy=float(np.mean(top == labels)),
@@ -109,7 +124,38 @@ def judge_artifact(
         images=len(labels),
         judged=judged,
         changed=changed,
+        unfamiliarity_difference=strange,
     )
+
+
+def _unfamiliarity(
+    artifact: Artifact, pixels: Pixels, familiar: Carried | None, nouns: Nouns
+) -> tuple[float | None, str]:  # fmt: skip
+    """The largest difference of its unfamiliarity from the trained model's, and why it is refused for that, or "".
+
+    None for an artefact that gives none. It is compared on up to `MOST_STRANGE` examples.
+    """
+    ask: Callable[[Pixels], Replies] | None = getattr(artifact, "answers", None)
+    if familiar is None or ask is None:
+        return None, ""
+    from kt.frozen.store import hashes
+
+    known = [(place, familiar.checked.get(name)) for place, name in enumerate(hashes(pixels))]
+    pairs = [(place, distance) for place, distance in known if distance is not None]
+    if not pairs:
+        return None, f"there are no test {nouns.unit}s to check its unfamiliarity on"
+    pairs = [pairs[place] for place in np.unique(np.linspace(0, len(pairs) - 1, MOST_STRANGE, dtype=int))]
+    answers = ask(np.asarray(pixels[[place for place, _ in pairs]]))
+    if answers.unfamiliarity is None:
+        return None, "it does not say how unfamiliar an example is, though it was made to"
+    difference = np.abs(answers.unfamiliarity.astype(np.float64) - [distance for _, distance in pairs])
+    if not difference.max() <= STRANGE:  # it may be NaN
+        return None, f"its unfamiliarity differs by {difference.max():.2g} from the trained model's (limit {STRANGE:g})"
+    limit = familiar.familiarity.limit
+    called = None if limit is None else answers.unfamiliarity > np.float32(limit.value)
+    if called is not None and (answers.unfamiliar is None or (called != answers.unfamiliar).any()):
+        return None, "what it calls unfamiliar is not what is above the limit"
+    return float(difference.max()), ""
 
 
 def _by_evidence(

@@ -29,7 +29,7 @@ from kt.kinds.kind import Kind
 
 _OPTIONAL = (
     *("reference_scores", "representative", "representative_labels", "validation_pixels", "validation_labels"),
-    *("held_out", "held_out_labels", "recipe_file"),
+    *("held_out", "held_out_labels", "recipe_file", "familiar"),
 )
 
 
@@ -70,8 +70,10 @@ class ExportJob:
     names to export to. recipe_file: loaded before the model, so that its own layers are known; exporters: the indices
     in its `export` that are functions or formats. tolerance: the accuracy, as a share, that float16, int8 and a
     recipe's own exports may lose. about: the description of the model in the `.tflite` files. kind: of the examples;
-    unless given, pictures of the size of the model's input. key: a hash of what the artefacts are made from and checked
-    with; an artefact that was made and checked before under the same key is not made again; None makes all.
+    unless given, pictures of the size of the model's input. familiar: the folder of a run in which the score is kept
+    that says how unlike anything it learned from an example is; an artefact that gives it must agree with the trained
+    model. key: a hash of what the artefacts are made from and checked with; an artefact that was made and checked
+    before under the same key is not made again; None makes all.
     """
 
     model_file: Path
@@ -95,6 +97,7 @@ class ExportJob:
     tolerance: float = 0.01
     about: About = field(default_factory=About)
     kind: Kind | None = None
+    familiar: Path | None = None
     key: str | None = None
 
     def __post_init__(self) -> None:
@@ -137,10 +140,11 @@ class ArtifactResult:
     format: "saved_model", "tflite_float32", "tflite_float16", "tflite_int8", "keras", "onnx", "openvino", "custom" for
     what a recipe's function wrote, or the name of a recipe's own format. mobile: phones run it. reason: why it is not
     released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
-    artefact minus trained model, as a share. latency_ms: median of single-image calls. seconds: to make it and to check
-    it. note: what was changed so that it passes, such as layers that stay in float32. evidence: for a format that may
-    round, the counts of pictures by which it was judged (`Judgement.as_json`). tries: the ways in which it was made, in
-    order, if there were several.
+    artefact minus trained model, as a share. unfamiliarity_difference: the largest difference of its unfamiliarity from
+    the trained model's; None if it gives none. latency_ms: median of single-image calls. seconds: to make it and to
+    check it. note: what was changed so that it passes, such as layers that stay in float32. evidence: for a format that
+    may round, the counts of pictures by which it was judged (`Judgement.as_json`). tries: the ways in which it was
+    made, in order, if there were several.
     """
 
     name: str
@@ -158,6 +162,7 @@ class ArtifactResult:
     latency_ms: float | None = None
     images: int | None = None
     seconds: float = 0.0
+    unfamiliarity_difference: float | None = None
     note: str = ""
     evidence: dict[str, Any] | None = None
     tries: tuple[dict[str, Any], ...] = ()

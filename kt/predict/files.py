@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kt.data.archive import is_zip, unpacked
 from kt.errors import DataError, ReleaseError
+from kt.export.formats.format import Replies, replies_of
 from kt.kinds.kind import Kind, Source
 from kt.kinds.pictures.find import LeftOut
 
@@ -23,7 +24,9 @@ class Prediction:
     """The prediction for one example: its label, that label's score, and the score of every label; or an error.
 
     label: None where the model is not sure; then the score is the highest. one_of: the labels of which one is the true
-    one, as often as asked (`kt.predict.decide`); None if no sets are asked.
+    one, as often as asked (`kt.predict.decide`); None if no sets are asked. unfamiliarity: how far it is from anything
+    that the model learned from, from 0 to 2. unfamiliar: whether that is above the model's limit, so that the answer
+    can't be trusted. None where the artefact does not say.
     """
 
     path: Path
@@ -32,13 +35,18 @@ class Prediction:
     scores: dict[str, float] | None = None
     error: str = ""
     one_of: tuple[str, ...] | None = None
+    unfamiliarity: float | None = None
+    unfamiliar: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """`path`, `label`, `score`, `scores`, `set` if asked; or `path`, `error` for a file that could not be read."""
+        """`path`, `label`, `score`, `scores`, `set` if asked, `unfamiliarity`, `unfamiliar`; or `path` and `error`."""
         if self.error:
             return {"path": str(self.path), "error": self.error}
         sets = {} if self.one_of is None else {"set": [*self.one_of]}
-        return {"path": str(self.path), "label": self.label, "score": self.score, "scores": self.scores, **sets}
+        return {
+            "path": str(self.path), "label": self.label, "score": self.score, "scores": self.scores, **sets,
+            "unfamiliarity": self.unfamiliarity, "unfamiliar": self.unfamiliar,
+        }  # fmt: skip
 
 
 def predict_files(artifact: Any, paths: Sequence[Path], left: LeftOut | None = None) -> Iterator[Prediction]:
@@ -81,37 +89,48 @@ def _answer(artifact: Any, sources: Sequence[Source]) -> Iterator[Prediction]:
                 inputs.append(_input(artifact, source.given))
         except DataError as error:
             errors[-1] = str(error)
-    rows = iter(_scores(artifact, inputs))
+    answers, place = _answers(artifact, inputs), 0
     for source, why in zip(sources, errors, strict=True):
-        yield Prediction(source.name, error=why) if why else _prediction(source.name, next(rows), artifact.classes)
+        if why:
+            yield Prediction(source.name, error=why)
+        else:
+            yield _prediction(source.name, answers, place, artifact.classes)
+            place += 1
 
 
 def _input(artifact: Any, given: Any) -> Any:
     """The artefact's input: encoded bytes for a SavedModel, which decodes them itself, else the decoded example."""
     encoded = artifact.kind.encoded
-    if encoded is not None and hasattr(artifact, "answer"):
+    if encoded is not None and hasattr(artifact, "answers_to"):
         return encoded.bytes_of(given)
     return artifact.kind.read(given)
 
 
-def _scores(artifact: Any, inputs: list[Any]) -> npt.NDArray[np.float32]:
+def _answers(artifact: Any, inputs: list[Any]) -> Replies:
     if not inputs:
-        return np.empty((0, len(artifact.classes)), np.float32)
-    encoded = isinstance(inputs[0], bytes)
-    answers = artifact.answer(inputs) if encoded else artifact.scores(np.stack(inputs))
-    scores = np.asarray(answers, np.float32)
+        return Replies(np.empty((0, len(artifact.classes)), np.float32))
+    if isinstance(inputs[0], bytes):
+        answers: Replies = artifact.answers_to(inputs)
+    else:
+        answers = replies_of(artifact, np.stack(inputs))
+    scores = np.asarray(answers.scores, np.float32)
     if scores.shape[1] != len(artifact.classes):
         raise ReleaseError(
             f"{artifact.path} gives {scores.shape[1]} scores and has {len(artifact.classes)} labels; export it with "
             "kt, which puts the labels in."
         )
-    return scores
+    return answers
 
 
-def _prediction(file: Path, scores: npt.NDArray[np.float32], classes: Sequence[str]) -> Prediction:
+def _prediction(file: Path, answers: Replies, place: int, classes: Sequence[str]) -> Prediction:
+    scores = answers.scores[place]
     top = int(scores.argmax())
     by_label = {label: round(float(score), 6) for label, score in zip(classes, scores, strict=True)}
-    return Prediction(file, classes[top], by_label[classes[top]], by_label)
+    return Prediction(
+        file, classes[top], by_label[classes[top]], by_label,
+        unfamiliarity=None if answers.unfamiliarity is None else round(float(answers.unfamiliarity[place]), 6),
+        unfamiliar=None if answers.unfamiliar is None else bool(answers.unfamiliar[place]),
+    )  # fmt: skip
 
 
 def scores_of(artifact: Any, sources: Sequence[Source]) -> tuple[npt.NDArray[np.float32], list[int], list[Prediction]]:

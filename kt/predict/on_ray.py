@@ -47,7 +47,12 @@ def on_ray(plan: Computing, blocks: Iterable[Sequence[Source]]) -> Iterator[Scor
     try:
         for block, row in zip(all_blocks, _rows(ray, plan, all_blocks), strict=True):
             scores = np.frombuffer(row["scores"], np.float32).reshape(len(block), -1)
-            yield Scored(tuple(source.name for source in block), scores, tuple(json.loads(row["errors"])))
+            yield Scored(
+                tuple(source.name for source in block),
+                scores,
+                tuple(json.loads(row["errors"])),
+                tuple(json.loads(row["unfamiliar"])),
+            )
     except ray.exceptions.RayError as error:
         raise EnvironmentProblem(f"Ray could not go on: {one_line(error)[-300:]}") from None
     finally:
@@ -106,4 +111,5 @@ class _Actor:
         return {
             "scores": [answer.scores.tobytes() for answer in answers],
             "errors": [json.dumps(answer.errors) for answer in answers],
+            "unfamiliar": [json.dumps(answer.unfamiliar) for answer in answers],
         }

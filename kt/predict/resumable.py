@@ -54,7 +54,8 @@ class Summary:
     pictures: the number of examples. kind: what they are. before: how many were kept from an
     interrupted run. seconds: for the rest. left_out: the other files in folders, in a few words, such as "3 .txt";
     empty if there are none. label_shift: what the scores are corrected for (`kt.predict.label_shift`), if asked.
-    abstains: whether some may get no label because the model is not sure. unsure: how many got none.
+    abstains: whether some may get no label because the model is not sure. unsure: how many got none. unfamiliar: how
+    many are unlike anything that the model learned from; None where it does not say.
     """
 
     out: Path
@@ -68,6 +69,7 @@ class Summary:
     label_shift: dict[str, Any] | None = None
     abstains: bool = False
     unsure: int = 0
+    unfamiliar: int | None = None
 
     @property
     def rate(self) -> float:
@@ -142,6 +144,7 @@ def predict_to(
         pieces.shifted,
         decision.abstains,
         pieces.unsure,
+        pieces.unfamiliar,
     )
 
 
@@ -196,6 +199,7 @@ class _Pieces:
         self.folder, self._table, self.many = folder, table, many
         self._classes, self._shift = classes, shift
         self.shifted: dict[str, Any] | None = None
+        self.unfamiliar: int | None = None
         self.rows = self.errors = self.unsure = 0
         self._done: list[Path] = []
 
@@ -289,6 +293,7 @@ class _Pieces:
         """Join all pieces to the table and give it its name; False if a piece is damaged or missing."""
         if not all(map(_is_whole, self._done)):
             return False
+        self.unfamiliar = self._strange()
         pieces = self._done if self._shift is None else self._corrected(self._shift)
         self.unsure = sum(not error and not label for piece in pieces for _, error, label in self._table.read(piece))
         with _whole(self.folder / "table") as file:
@@ -300,6 +305,17 @@ class _Pieces:
             replace_json(note, self.shifted)
         (self.folder / "table").replace(out)
         return True
+
+    def _strange(self) -> int | None:
+        """How many of the rows are called unfamiliar; None if that is not known of a readable one."""
+        count = 0
+        for piece in self._done:
+            block = self._table.scored(piece)
+            told = [of for of, error in zip(block.unfamiliar, block.errors, strict=True) if not error]
+            if None in told:
+                return None
+            count += sum(of is True for of in told)
+        return count
 
     def _corrected(self, shift: LabelShift) -> list[Path]:
         """Pieces beside the others, with scores corrected for the shares of the classes in all of them."""

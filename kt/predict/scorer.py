@@ -20,8 +20,8 @@ from kt.backbones.fetch import sha256_of
 from kt.base.backend import accelerated
 from kt.errors import DataError, KtError, ReleaseError, one_line
 from kt.export.artifact import find_artifact
-from kt.export.formats.format import EXACT
-from kt.export.formats.saved_model import SavedModelArtifact, digest_of_model
+from kt.export.formats.format import EXACT, Replies, replies_of
+from kt.export.formats.saved_model import SavedModelArtifact, digest_of_model, says_unfamiliar
 from kt.export.formats.tflite import TFLiteArtifact
 from kt.kinds.kind import Source
 from kt.releases.released import read_card
@@ -48,18 +48,24 @@ class Computing:
 
 @dataclass(frozen=True)
 class Scored:
-    """A block's scores `[N, C]`, and for each example its name and its error, "" if there is none."""
+    """A block's scores `[N, C]`, and for each example its name and its error, "" if there is none.
+
+    unfamiliar: whether each example is unlike anything that the model learned from; None where it does not say, and for
+    errors. Empty if it says so of none.
+    """
 
     names: tuple[Path, ...]
     scores: Scores
     errors: tuple[str, ...]
+    unfamiliar: tuple[bool | None, ...] = ()
 
 
 def choose(model: Path, *, engine: str) -> Computing:
     """The plan that `--engine` means for this model.
 
     On a CPU `auto` and `ray` take a release's float32 TFLite file instead of its SavedModel, if the release gate has
-    found it within 1e-4 of the trained model in every score.
+    found it within 1e-4 of the trained model in every score, and if the SavedModel does not say more: whether a picture
+    is unlike anything it learned from.
     """
     artifact = find_artifact(model)
     if artifact.suffix != ".tflite" and not (artifact / "saved_model.pb").is_file():
@@ -76,9 +82,16 @@ def choose(model: Path, *, engine: str) -> Computing:
             f"{artifact} has no float32 .tflite file that passed the release gate; name a .tflite file, or leave "
             "--engine litert out."
         )
-    if fast is None or engine == "tensorflow" or (engine != "litert" and accelerated()):
+    if fast is None or engine == "tensorflow" or (engine != "litert" and (accelerated() or _says_more(artifact))):
         return Computing(artifact, "tensorflow")
     return Computing(fast, "litert")
+
+
+def _says_more(folder: Path) -> bool:
+    try:
+        return says_unfamiliar(folder)
+    except Exception:  # noqa: BLE001 - a damaged file, of which opening it says more
+        return False
 
 
 def _equal_file(folder: Path) -> Path | None:
@@ -129,23 +142,28 @@ class Scorer:
             except DataError as error:
                 errors.append(str(error))
         scores = np.full((len(sources), len(self.classes)), np.nan, np.float32)
+        unfamiliar: list[bool | None] = [None] * len(sources)
         good = np.flatnonzero([not error for error in errors])
         if len(good):
-            scores[good] = self._ask(examples)[good] if self._padded else self._ask(examples[good])
-        return Scored(tuple(source.name for source in sources), scores, tuple(errors))
+            answers = self._ask(examples if self._padded else examples[good])
+            rows = good if self._padded else np.arange(len(good))
+            scores[good] = answers.scores[rows]
+            for place, row in zip(good.tolist(), rows.tolist(), strict=True):
+                unfamiliar[place] = None if answers.unfamiliar is None else bool(answers.unfamiliar[row])
+        return Scored(tuple(source.name for source in sources), scores, tuple(errors), tuple(unfamiliar))
 
-    def _ask(self, examples: npt.NDArray[Any]) -> Scores:
+    def _ask(self, examples: npt.NDArray[Any]) -> Replies:
         artifact = self._free.get()
         try:
-            scores = artifact.scores(examples)
+            answers = replies_of(artifact, examples)
         finally:
             self._free.put(artifact)
-        if scores.shape[1] != len(self.classes):
+        if answers.scores.shape[1] != len(self.classes):
             raise ReleaseError(
-                f"{self._path} gives {scores.shape[1]} scores and has {len(self.classes)} labels; export it with kt, "
-                "which puts the labels in."
+                f"{self._path} gives {answers.scores.shape[1]} scores and has {len(self.classes)} labels; export it "
+                "with kt, which puts the labels in."
             )
-        return scores
+        return answers
 
 
 def in_threads(scorer: Scorer, blocks: Iterable[Sequence[Source]], *, workers: int) -> Iterator[Scored]:

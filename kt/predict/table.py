@@ -1,7 +1,8 @@
 """The table that `kt predict --out` writes, as CSV or Parquet: in pieces while it works, joined in the end.
 
-Columns: `path`, `label`, `score`, one for each class in the model's order, `set` if sets are asked, `error`. If a class
-has the name of another column, a `_` is added to its name. An example that gets no label has the top class's score.
+Columns: `path`, `label`, `score`, one for each class in the model's order, `set` if sets are asked, `unfamiliar`,
+`error`. If a class has the name of another column, a `_` is added to its name. An example that gets no label has the
+top class's score.
 """
 
 import csv
@@ -63,7 +64,7 @@ def table_for(out: Path, classes: Sequence[str], decision: Decision = _TOP) -> "
 
 def columns(classes: Sequence[str], *, sets: bool = False) -> list[str]:
     """The names of the columns, all different. sets: whether there is a column of sets."""
-    names, last = ["path", "label", "score"], ["set", "error"] if sets else ["error"]
+    names, last = ["path", "label", "score"], [*(["set"] if sets else []), "unfamiliar", "error"]
     for label in classes:
         name = label
         while name in names or name in last:
@@ -89,13 +90,14 @@ class Csv:
 
     def _rows_of(self, block: Scored) -> Iterator[list[str]]:
         places, sets = self._decision.places(block.scores), _sets(block, self._decision, self._classes)
-        for (path, scores, error), place, inside in zip(_rows(block), places.tolist(), sets, strict=True):
+        for (path, scores, unfamiliar, error), place, inside in zip(_rows(block), places.tolist(), sets, strict=True):
             if error:
                 yield [path, *[""] * (len(self._columns) - 2), _no_formula(error)]
                 continue
             numbers = [f"{score:.6f}" for score in scores.tolist()]
             label, of = ("", int(scores.argmax())) if place < 0 else (self._labels[place], place)
-            yield [path, label, numbers[of], *numbers, *([] if inside is None else [json.dumps(inside)]), ""]
+            inner = [] if inside is None else [json.dumps(inside)]
+            yield [path, label, numbers[of], *numbers, *inner, _WORDS[unfamiliar], ""]
 
     def read(self, piece: Path) -> list[tuple[str, str, str]]:
         """`path`, `error` and `label` of each row."""
@@ -110,8 +112,12 @@ class Csv:
         with piece.open(encoding="utf-8", newline="") as text:
             rows = list(csv.reader(text))
         numbers = [[float(cell) if cell else np.nan for cell in row[3 : 3 + len(self._labels)]] for row in rows]
+        told = {word: value for value, word in _WORDS.items()}
         return Scored(
-            tuple(path_of(row[0]) for row in rows), np.array(numbers, np.float32), tuple(row[-1] for row in rows)
+            tuple(path_of(row[0]) for row in rows),
+            np.array(numbers, np.float32),
+            tuple(row[-1] for row in rows),
+            tuple(told[row[-2]] for row in rows),
         )
 
     def join(self, pieces: Sequence[Path], file: BinaryIO) -> None:
@@ -128,6 +134,9 @@ def _lines(rows: Iterable[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
+_WORDS: dict[bool | None, str] = {True: "true", False: "false", None: ""}
+
+
 def _no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
@@ -136,7 +145,10 @@ def _no_formula(text: str) -> str:
 
 
 class Parquet:
-    """Parquet: text as strings, scores as float32; `label`, `score` and the classes are null for an error."""
+    """Parquet: text as strings, scores as float32, `unfamiliar` as true or false.
+
+    All but `path` and `error` are null for an error, and `unfamiliar` where the model does not say.
+    """
 
     def __init__(self, classes: Sequence[str], decision: Decision = _TOP) -> None:
         self._classes, self._decision = classes, decision
@@ -144,13 +156,13 @@ class Parquet:
         names = columns(classes, sets=decision.least is not None)
         text, end = pa.string(), 3 + len(classes)
         middle = [(name, pa.float32()) for name in names[2:end]]
-        sets = [(name, pa.list_(text)) for name in names[end:-1]]
-        self._schema = pa.schema([("path", text), ("label", text), *middle, *sets, ("error", text)])
+        last = [(name, pa.list_(text)) for name in names[end:-2]] + [("unfamiliar", pa.bool_()), ("error", text)]
+        self._schema = pa.schema([("path", text), ("label", text), *middle, *last])
 
     def write(self, blocks: Sequence[Scored], file: BinaryIO) -> None:
         """One row an example."""
         rows = [row for block in blocks for row in _rows(block)]
-        errors = [error for _, _, error in rows]
+        errors = [error for _, _, _, error in rows]
         scores = np.concatenate([block.scores for block in blocks])
         bad = np.array([bool(error) for error in errors])
         places = np.where(bad, 0, self._decision.places(scores))
@@ -158,10 +170,11 @@ class Parquet:
         numbers = [scores[np.arange(len(rows)), shown], *scores.T]
         sets = [each for block in blocks for each in _sets(block, self._decision, self._classes)]
         arrays = [
-            pa.array([path for path, _, _ in rows], pa.string()),
+            pa.array([path for path, _, _, _ in rows], pa.string()),
             pa.array(self._labels[shown], pa.string(), mask=bad | (places < 0)),
             *(pa.array(np.ascontiguousarray(column), pa.float32(), mask=bad) for column in numbers),
             *([] if self._decision.least is None else [pa.array(sets, pa.list_(pa.string()))]),
+            pa.array([unfamiliar for _, _, unfamiliar, _ in rows], pa.bool_()),
             pa.array(errors, pa.string()),
         ]
         pq.write_table(pa.Table.from_arrays(arrays, schema=self._schema), file)
@@ -180,7 +193,8 @@ class Parquet:
             for column in table.columns[3 : 3 + len(self._labels)]
         ]
         paths, errors = table["path"].to_pylist(), table["error"].to_pylist()
-        return Scored(tuple(map(path_of, paths)), np.stack(numbers, axis=1), tuple(errors))
+        unfamiliar = tuple(table["unfamiliar"].to_pylist())
+        return Scored(tuple(map(path_of, paths)), np.stack(numbers, axis=1), tuple(errors), unfamiliar)
 
     def join(self, pieces: Sequence[Path], file: BinaryIO) -> None:
         """All rows in groups of 8,192."""
@@ -206,7 +220,8 @@ def _sets(block: Scored, decision: Decision, classes: Sequence[str]) -> list[lis
     ]
 
 
-def _rows(block: Scored) -> Iterator[tuple[str, Any, str]]:
-    """Path, scores and error of each example, with text that can be written as UTF-8."""
-    for path, scores, error in zip(block.names, block.scores, block.errors, strict=True):
-        yield text_of(path), scores, error.encode(errors="replace").decode()
+def _rows(block: Scored) -> Iterator[tuple[str, Any, bool | None, str]]:
+    """Path, scores, `unfamiliar` and error of each example, with text that can be written as UTF-8."""
+    told = block.unfamiliar or (None,) * len(block.names)
+    for path, scores, unfamiliar, error in zip(block.names, block.scores, told, block.errors, strict=True):
+        yield text_of(path), scores, unfamiliar, error.encode(errors="replace").decode()

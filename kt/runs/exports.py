@@ -25,6 +25,7 @@ from kt.export.about import About
 from kt.export.job import ArtifactResult, ExportJob, Worker, export, taken
 from kt.export.sample import held_out_of, in_turn
 from kt.recipe import Format, Recipe
+from kt.runs.familiar import kept_familiarity
 
 REPRESENTATIVE = 500
 """The most training pictures that calibrate int8 or judge it, and the most validation pictures that do."""
@@ -89,6 +90,7 @@ def export_run(
         }
         for key, array in arrays.items():
             save_array(folder / f"{key}.npy", array)
+        familiar = kept_familiarity(out)
         about = about or About.of_recipe(out / run_folder.RECIPE)
         job = ExportJob(
             model_file=out / run_folder.MODEL,
@@ -113,7 +115,8 @@ def export_run(
             tolerance=recipe.tolerance,
             about=about,
             kind=splits.kind,
-            key=key_of(key, name, recipe.tolerance, asdict(about), versions()) if key else None,
+            familiar=familiar,
+            key=key_of(key, name, recipe.tolerance, asdict(about), versions(), familiar is None) if key else None,
         )
         return export(job, scores=scores, work=folder, worker=worker)
 

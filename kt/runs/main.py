@@ -44,6 +44,7 @@ from kt.runs import exports as from_run
 from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
 from kt.runs.explained import Looks, explain_run
+from kt.runs.familiar import fit_familiarity
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -247,6 +248,9 @@ def _run(
             ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing,
             explain=looking,
         )  # fmt: skip
+        unfamiliar = fit_familiarity(
+            out, trained.built, model, trained.recipe, splits, kept_phase=trained.best.phase, key=key, cached=by_parts
+        )
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
@@ -261,7 +265,7 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
-            content["explained"] = where.told
+            content |= {"explained": where.told, "unfamiliar": unfamiliar}
             results.update(
                 report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=where.addresses)
             )

@@ -25,10 +25,15 @@ _READING_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores `[N, C]` and their classes."""
+    """Scores `[N, C]` and their classes.
+
+    unfamiliarity, unfamiliar: of each picture; None where the model does not say.
+    """
 
     scores: Scores
     classes: tuple[str, ...]
+    unfamiliarity: tuple[float, ...] | None = None
+    unfamiliar: tuple[bool, ...] | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -85,9 +90,15 @@ class Answering:
                 pictures = await self._decoded(servable, list(given))
             else:
                 pictures = list(_checked_pixels(servable, np.asarray(given)))
-            scores = await asyncio.gather(*map(asyncio.wrap_future, queue.add(pictures)))
-        self._metrics.pictures(servable, len(given))
-        return Answer(np.stack(scores), servable.classes)
+            rows = await asyncio.gather(*map(asyncio.wrap_future, queue.add(pictures)))
+        distances, called = ([getattr(row, name) for row in rows] for name in ("unfamiliarity", "unfamiliar"))
+        self._metrics.pictures(servable, len(given), unfamiliar=called.count(True))
+        return Answer(
+            np.stack([row.scores for row in rows]),
+            servable.classes,
+            None if None in distances else tuple(distances),
+            None if None in called else tuple(called),
+        )
 
     def check_count(self, count: int) -> None:
         """Refuse a request without pictures, or with too many."""

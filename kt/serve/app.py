@@ -104,6 +104,7 @@ class _Interface:
                 "classes": list(servable.classes),
                 "image_size": list(servable.image_size),
                 "rendered": servable.card.get("rendered", False),
+                "says_unfamiliar": servable.says_unfamiliar,
                 "test": servable.card.get("test", {}),
             }
 

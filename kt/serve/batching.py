@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,36 @@ Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
 
+class Reply(NamedTuple):
+    """The answer for one picture.
+
+    scores: `[C]`. unfamiliarity, unfamiliar: how unlike anything that the model learned from the picture is, and
+    whether too much so; None where the model does not say.
+    """
+
+    scores: Scores
+    unfamiliarity: float | None = None
+    unfamiliar: bool | None = None
+
+
 @dataclass(frozen=True)
-class _Row:
-    """One picture, and the future of its scores."""
+class _Waiting:
+    """One picture, and the future of its answer."""
 
     pixels: Pixels
-    answer: "Future[Scores]"
+    answer: "Future[Reply]"
     since: float = field(default_factory=time.monotonic)
 
 
 class BatchQueue:
     """The pictures that wait for one signature of one version.
 
-    run: gives scores `[N, C]` for pixels `[N, H, W, 3]`.
+    run: gives the answer for each of the pixels `[N, H, W, 3]`.
     """
 
-    def __init__(self, scheduler: "BatchScheduler", run: Callable[[Pixels], Scores]) -> None:
+    def __init__(self, scheduler: "BatchScheduler", run: Callable[[Pixels], Sequence[Reply]]) -> None:
         self.run = run
-        self.rows: deque[_Row] = deque()
+        self.rows: deque[_Waiting] = deque()
         self._scheduler = scheduler
         self._lock = threading.Lock()
         self._taken = 0
@@ -61,9 +73,9 @@ class BatchQueue:
             with self._lock:
                 self._taken -= count
 
-    def add(self, pictures: Sequence[Pixels]) -> "list[Future[Scores]]":
-        """The future scores of each picture."""
-        rows = [_Row(pixels, Future()) for pixels in pictures]
+    def add(self, pictures: Sequence[Pixels]) -> "list[Future[Reply]]":
+        """The future answer for each picture."""
+        rows = [_Waiting(pixels, Future()) for pixels in pictures]
         self._scheduler.add(self, rows)
         return [row.answer for row in rows]
 
@@ -84,7 +96,7 @@ class BatchScheduler:
         for thread in self._threads:
             thread.start()
 
-    def add(self, queue: BatchQueue, rows: Sequence[_Row]) -> None:
+    def add(self, queue: BatchQueue, rows: Sequence[_Waiting]) -> None:
         """Append rows to the queue."""
         with self._changed:
             if self._closing:
@@ -114,7 +126,7 @@ class BatchScheduler:
             _answer(queue, rows, observe=self._observe)
             del batch, queue, rows  # otherwise the thread would hold an unloaded version until the next batch
 
-    def _next(self) -> tuple[BatchQueue, list[_Row]] | None:
+    def _next(self) -> tuple[BatchQueue, list[_Waiting]] | None:
         """Wait for a batch that is full or has waited long enough; None at the end."""
         with self._changed:
             while True:
@@ -131,7 +143,7 @@ class BatchScheduler:
             return 0.0
         return queue.rows[0].since + self.batching.batch_timeout_micros / 1e6 - now
 
-    def _take(self, queue: BatchQueue) -> list[_Row]:
+    def _take(self, queue: BatchQueue) -> list[_Waiting]:
         count = min(len(queue.rows), self.batching.max_batch_size)
         rows = [queue.rows.popleft() for _ in range(count)]
         self._waiting.remove(queue)
@@ -140,16 +152,16 @@ class BatchScheduler:
         return rows
 
 
-def _answer(queue: BatchQueue, rows: list[_Row], *, observe: Callable[[int], None]) -> None:
+def _answer(queue: BatchQueue, rows: list[_Waiting], *, observe: Callable[[int], None]) -> None:
     wanted = [row for row in rows if row.answer.set_running_or_notify_cancel()]  # a client may have gone
     if not wanted:
         return
     observe(len(wanted))
     try:
-        scores: Any = queue.run(np.stack([row.pixels for row in wanted]))
+        answers = queue.run(np.stack([row.pixels for row in wanted]))
     except Exception as error:  # noqa: BLE001 - whatever it is, the requests must not wait for ever
         for row in wanted:
             row.answer.set_exception(error)
         return
-    for row, answer in zip(wanted, scores, strict=True):
+    for row, answer in zip(wanted, answers, strict=True):
         row.answer.set_result(answer)

@@ -328,17 +328,20 @@ def _outputs(answer: Answer) -> dict[str, Any]:
     """The outputs as TensorFlow Serving writes them: as single values, since some clients read nothing else."""
     count, num_classes = answer.scores.shape
     names = [name.encode() for name in answer.classes]
-    return {
+    outputs = {
         "label": _tensor(types_pb2.DT_STRING, [count], string_val=[label.encode() for label in answer.labels]),
         "scores": _tensor(types_pb2.DT_FLOAT, [count, num_classes], float_val=answer.scores.reshape(-1).tolist()),
         "classes": _tensor(types_pb2.DT_STRING, [count, num_classes], string_val=names * count),
     }
+    if answer.unfamiliarity is not None:
+        outputs["unfamiliarity"] = _tensor(types_pb2.DT_FLOAT, [count], float_val=answer.unfamiliarity)
+    if answer.unfamiliar is not None:
+        outputs["unfamiliar"] = _tensor(types_pb2.DT_BOOL, [count], bool_val=answer.unfamiliar)
+    return outputs
 
 
-def _tensor(dtype: int, shape: list[int], *, string_val: Sequence[bytes] = (), float_val: Sequence[float] = ()) -> Any:
-    return tensor_pb2.TensorProto(
-        dtype=dtype, tensor_shape=tf.TensorShape(shape).as_proto(), string_val=string_val, float_val=float_val
-    )
+def _tensor(dtype: int, shape: list[int], **values: Sequence[bytes] | Sequence[float] | Sequence[bool]) -> Any:
+    return tensor_pb2.TensorProto(dtype=dtype, tensor_shape=tf.TensorShape(shape).as_proto(), **values)
 
 
 def _pictures(given: Any, *, most: int) -> list[bytes]:

@@ -30,6 +30,10 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._pictures = Counter("kt_pictures", "Pictures answered", ["model", "version"], registry=self._registry)
+        self._unfamiliar = Counter(
+            "kt_unfamiliar_pictures", "Pictures answered that are unlike anything the model learned from",
+            ["model", "version"], registry=self._registry,
+        )  # fmt: skip
         self._batches = Histogram("kt_batch_pictures", "Pictures in a batch", buckets=_BATCHES, registry=self._registry)
         self._versions = Gauge(
             "kt_model_version", "The newest version that answers", ["model"], registry=self._registry
@@ -51,9 +55,12 @@ class Metrics:
         self._requests.labels(interface, kind, status).inc()
         self._seconds.labels(interface, kind).observe(seconds)
 
-    def pictures(self, servable: "Servable", count: int) -> None:
-        """Count answered pictures."""
-        self._pictures.labels(servable.name, str(servable.version)).inc(count)
+    def pictures(self, servable: "Servable", count: int, *, unfamiliar: int) -> None:
+        """Count answered pictures, and how many of them are called unfamiliar, where the model says so."""
+        where = (servable.name, str(servable.version))
+        self._pictures.labels(*where).inc(count)
+        if servable.says_unfamiliar:
+            self._unfamiliar.labels(*where).inc(unfamiliar)
 
     def drift(self, servable: "Servable", drift: "Drift") -> None:
         """Count a judgement, and show its p value and how many pictures are new, where these can be told."""

@@ -100,11 +100,15 @@ def classify_request(body: bytes) -> Request:
 
 def predictions(answer: Answer, request: Request) -> dict[str, Any]:
     """The answer to a predict request, in the request's format."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "label": answer.labels,
         "scores": [_numbers(row) for row in answer.scores],
         "classes": [list(answer.classes)] * len(answer.scores),
     }
+    if answer.unfamiliarity is not None:
+        columns["unfamiliarity"] = _numbers(np.array(answer.unfamiliarity, np.float32))
+    if answer.unfamiliar is not None:
+        columns["unfamiliar"] = list(answer.unfamiliar)
     if not request.rows:
         return {"outputs": columns}
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}

@@ -14,12 +14,13 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
+from kt.export.formats.format import Replies
 from kt.export.formats.saved_model import FEATURES, SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
 from kt.predict.scorer import choose
 from kt.releases.released import checked_card
-from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Scores
+from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Reply
 from kt.serve.window import Window
 
 log = logging.getLogger("kt.serve")
@@ -78,25 +79,35 @@ class Servable:
             with self._lock:
                 self._users -= 1
 
-    def _answered(self, pixels: Pixels) -> Scores:
-        """The scores of pictures of clients, which are kept in the window."""
-        features, scores = self._features_and_scores(pixels)
-        if self.window is not None:
-            self.window.add(features, scores)
-        return scores
+    @property
+    def says_unfamiliar(self) -> bool:
+        """Whether its answers say that a picture is unlike anything it learned from."""
+        return isinstance(self._artifact, SavedModelArtifact) and self._artifact.says_unfamiliar
 
-    def _features_and_scores(self, pixels: Pixels) -> tuple[Any, Scores]:
-        """Features and scores in one pass; no features if they are not kept."""
-        if self.window is not None and isinstance(self._artifact, SavedModelArtifact):
-            return self._artifact.features_and_scores(pixels)
-        return None, self._artifact.scores(pixels)
+    def _answered(self, pixels: Pixels) -> list[Reply]:
+        """The answers for pictures of clients, which are kept in the window."""
+        features, answers = self._features_and_answers(pixels)
+        if self.window is not None:
+            self.window.add(features, answers.scores)
+        nothing = [None] * len(pixels)
+        distances = nothing if answers.unfamiliarity is None else answers.unfamiliarity.tolist()
+        called = nothing if answers.unfamiliar is None else answers.unfamiliar.tolist()
+        return [Reply(*row) for row in zip(answers.scores, distances, called, strict=True)]
+
+    def _features_and_answers(self, pixels: Pixels) -> tuple[Any, Replies]:
+        """Features and answers in one pass; no features if they are not kept."""
+        if not isinstance(self._artifact, SavedModelArtifact):
+            return None, Replies(self._artifact.scores(pixels))
+        if self.window is not None:
+            return self._artifact.features_and_answers(pixels)
+        return None, self._artifact.answers(pixels)
 
     def _check(self, *, sizes: list[int]) -> None:
         if not self.classes:
             raise ReleaseError(f"{self.folder} has no labels; export it with kt, which puts them in.")
         resize(np.zeros((8, 8, 3), np.uint8), self.image_size)
         for size in sizes:
-            _, scores = self._features_and_scores(np.zeros((size, *self.image_size, 3), np.uint8))
+            scores = self._features_and_answers(np.zeros((size, *self.image_size, 3), np.uint8))[1].scores
             if scores.shape != (size, len(self.classes)) or not np.isfinite(scores).all():
                 raise ReleaseError(
                     f"{self.folder} gives scores {list(scores.shape)} for {size} pictures and {len(self.classes)} "

@@ -16,6 +16,7 @@ from kt import kinds
 from kt.base.extras import install
 from kt.errors import EnvironmentProblem
 from kt.export.about import About
+from kt.familiar import Carried
 from kt.kinds.kind import Kind, check_examples
 
 Pixels = npt.NDArray[Any]
@@ -63,7 +64,8 @@ class Details:
     name: of the model; file names begin with it. classes: in the order of the scores. representative: a `.npy` file of
     uint8 `[M, H, W, 3]` from the training pictures, classes in turn; None if there is none. calibration: how many of
     these may calibrate, from the first on; the others serve as evidence. about: the description of the model in a phone
-    file. kind: of the examples that it takes; unless given, pictures of the size of its input.
+    file. kind: of the examples that it takes; unless given, pictures of the size of its input. familiar: how it can say
+    that an example is unlike anything it learned from; None if it can't.
     """
 
     name: str
@@ -72,10 +74,24 @@ class Details:
     calibration: int = CALIBRATION
     about: About = field(default_factory=About)
     kind: Kind | None = None
+    familiar: Carried | None = None
 
     def kind_for(self, model: Any) -> Kind:
         """The kind of examples that a Keras model takes."""
         return self.kind or kinds.of_model(model.input_shape, str(model.inputs[0].dtype), {}, where=self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """What an artefact says of N examples.
+
+    scores: float32 `[N, C]`. unfamiliarity: float32 `[N]`, how far each is from anything that the model learned from;
+    None if it does not say. unfamiliar: bool `[N]`, whether that is above its limit; None if it does not say.
+    """
+
+    scores: Scores
+    unfamiliarity: npt.NDArray[np.float32] | None = None
+    unfamiliar: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,12 @@ class FullFormat(ABC):
     def how_to_install(self) -> str:
         """The command that installs its packages."""
         return install(self.asked)
+
+
+def replies_of(artifact: Artifact, examples: Pixels) -> Replies:
+    """All that an artefact says of examples; of most formats that is scores alone."""
+    ask: Callable[[Pixels], Replies] | None = getattr(artifact, "answers", None)
+    return ask(examples) if ask is not None else Replies(artifact.scores(examples))
 
 
 class BatchArtifact:

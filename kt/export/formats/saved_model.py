@@ -22,11 +22,13 @@ from kt.export.formats.format import (
     FullFormat,
     HeldOut,
     Pixels,
+    Replies,
     Scores,
     batches,
     in_batches,
 )
 from kt.export.labels import LABELS, from_text, to_text
+from kt.familiar import Carried
 from kt.kinds.carried import ASIDE
 from kt.kinds.kind import check_examples
 
@@ -37,6 +39,9 @@ FEATURES = "features"
 
 WIDEST = 1024
 """The most features that this signature gives; of more, as many are taken in equal steps."""
+
+UNFAMILIARITY, UNFAMILIAR = "unfamiliarity", "unfamiliar"
+"""The names of the outputs that say how unlike anything it learned from an example is, and whether too much so."""
 
 REFERENCE = "reference.npz"
 """What `kt drift` compares with (`kt.drift.Reference`), in the folder that TensorFlow ignores."""
@@ -50,8 +55,10 @@ class SavedModel(FullFormat):
     takes `image_bytes`, string `[N]`, and `pixels` takes `pixels`, uint8 `[N, H, W, 3]`. For kinds of examples without
     an encoded form, both take the same input. `features` takes what `pixels` takes, and gives `scores` and `features`
     float32 `[N, F]`: the input of the last layer with weights, averaged over the positions of a map, at most `WIDEST`
-    of them. The labels are in `assets/labels.txt`. Requests that warm up a server are in `assets.extra`, under the
-    model's name from the details. The content lies at the root of a version, where TensorFlow Serving looks.
+    of them. If the model can say how unlike anything it learned from an example is, each signature also gives
+    `unfamiliarity` float32 `[N]`, and with a limit `unfamiliar` bool `[N]`. The labels are in `assets/labels.txt`.
+    Requests that warm up a server are in `assets.extra`, under the model's name from the details. The content lies at
+    the root of a version, where TensorFlow Serving looks.
     """
 
     asked = "saved_model"
@@ -73,9 +80,9 @@ class SavedModel(FullFormat):
         path, kind = directory / self.file_name(details.name), details.kind_for(model)
         as_they_are = tf.TensorSpec([None, *kind.shape], kind.dtype, name=kind.takes)
         # The two signatures for examples as they are share one graph of the network.
-        with_features = of_keras(_scores_and_features(model), [as_they_are])
-        plain = of_keras(_answer(with_features, details.classes), [as_they_are])
-        signatures = {kind.takes: plain, "serving_default": plain, FEATURES: with_features}
+        everything = of_keras(_everything(model, details.familiar), [as_they_are])
+        plain = of_keras(_answer(everything, details.classes), [as_they_are])
+        signatures = {kind.takes: plain, "serving_default": plain, FEATURES: everything}
         encoded = kind.encoded
         if encoded is not None:
             example = tf.TensorSpec(kind.shape, kind.dtype)
@@ -142,40 +149,41 @@ class SavedModel(FullFormat):
         (path / ASIDE / name).write_text(text, encoding="utf-8")
 
 
-def _answer(with_features: Callable[[Any], Any], classes: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
+def _answer(everything: Callable[[Any], Any], classes: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
     import tensorflow as tf
 
     def answer(examples: Any) -> dict[str, Any]:
         names = tf.constant(classes)
-        scores = with_features(examples)["scores"]
+        outputs = dict(everything(examples))
+        scores = outputs["scores"]
+        del outputs[FEATURES]
         return {
             "label": tf.gather(names, tf.argmax(scores, axis=-1)),
-            "scores": scores,
             "classes": tf.tile(names[None], [tf.shape(scores)[0], 1]),
+            **outputs,
         }
 
     return answer
 
 
-def _scores_and_features(model: Any) -> Callable[[Any], dict[str, Any]]:
+def _everything(model: Any, familiar: Carried | None) -> Callable[[Any], dict[str, Any]]:
     """A function of examples; the features are the scores themselves if no layer's input can stand for the example."""
-    import keras
     import tensorflow as tf
 
-    from kt.graph import last_input
+    from kt.export.strange import unfamiliarity_of, with_features
 
-    tensor = last_input(model)
-    both = model if tensor is None else keras.Model(model.inputs, [*model.outputs, tensor])
+    ask = with_features(model, familiar)
 
     def answer(examples: Any) -> dict[str, Any]:
-        outputs = tf.nest.flatten(both(examples, training=False))
-        scores, features = (tf.cast(output, tf.float32) for output in (outputs[0], outputs[-1]))
+        scores, features, *tensors = ask(examples)
+        scores, features = (tf.cast(output, tf.float32) for output in (scores, features))
         if len(features.shape) > 2:
             features = tf.reduce_mean(features, axis=list(range(1, len(features.shape) - 1)))
         width = features.shape[-1]
         if width > WIDEST:
             features = tf.gather(features, np.linspace(0, width - 1, WIDEST).round().astype(np.int64), axis=1)
-        return {"scores": scores, FEATURES: features}
+        strange = {} if familiar is None else unfamiliarity_of(tensors, familiar)
+        return {"scores": scores, FEATURES: features, **strange}
 
     return answer
 
@@ -187,9 +195,28 @@ def digest_of_model(folder: Path) -> str:
     return hashlib.sha256(named.encode()).hexdigest()
 
 
+def says_unfamiliar(folder: Path) -> bool:
+    """Whether a SavedModel says of an example that it is unlike anything it learned from; it is not loaded."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((folder / _GRAPH).read_bytes())
+    return any(UNFAMILIAR in graph.signature_def["serving_default"].outputs for graph in saved.meta_graphs)
+
+
 def reference_of(folder: Path) -> Reference:
     """What a SavedModel says of held-out examples. Raises ReleaseError if it carries none, or those of another one."""
     return Reference.read(folder / ASIDE / REFERENCE, model=digest_of_model(folder))
+
+
+def _joined(parts: Sequence[Any], *, width: int) -> Replies:
+    """The outputs of a signature for several batches, one after the other."""
+    if not parts:
+        return Replies(np.zeros((0, width), np.float32))
+
+    def column(name: str) -> Any:
+        return np.concatenate([part[name].numpy() for part in parts]) if name in parts[0] else None
+
+    return Replies(column("scores"), column(UNFAMILIARITY), column(UNFAMILIAR))
 
 
 class SavedModelArtifact:
@@ -234,23 +261,46 @@ class SavedModelArtifact:
             )
         return reference_of(self.path)
 
-    def features_and_scores(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Scores]:
-        """Features float32 `[N, F]` and scores `[N, C]` of examples of its kind, at least one, in one pass."""
+    def features_and_answers(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Replies]:
+        """Features float32 `[N, F]` of examples of its kind, at least one, and the answers, in one pass."""
         check_examples(self.kind, examples)
         signature = self._signature(FEATURES)
         parts = [signature(**{self.takes: self._tensor(batch)}) for batch in batches(examples)]
-        features, scores = (np.concatenate([part[name].numpy() for part in parts]) for name in (FEATURES, "scores"))
-        return features, scores
+        features = np.concatenate([part[FEATURES].numpy() for part in parts])
+        return features, _joined(parts, width=len(self.classes))
+
+    def features_and_scores(self, examples: Pixels) -> tuple[npt.NDArray[np.float32], Scores]:
+        """Features float32 `[N, F]` and scores `[N, C]` of examples of its kind, at least one, in one pass."""
+        features, answers = self.features_and_answers(examples)
+        return features, answers.scores
 
     def observed(self, examples: Pixels) -> Observed:
         """The same as `kt.drift` compares it."""
         return Observed.of(*self.features_and_scores(examples))
 
-    def answer(self, encoded: Sequence[bytes]) -> Scores:
-        """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""
+    @property
+    def says_unfamiliar(self) -> bool:
+        """Whether it says of an example that it is unlike anything that it learned from."""
+        return UNFAMILIAR in self._plain.structured_outputs
+
+    def answers(self, examples: Pixels) -> Replies:
+        """Scores and unfamiliarity of examples of its kind."""
+        check_examples(self.kind, examples)
+        return self._answers(lambda batch: self._plain(**{self.takes: batch}), examples)
+
+    def answers_to(self, encoded: Sequence[bytes]) -> Replies:
+        """The same of encoded examples, decoded inside the model (`serving_default`)."""
         signature, how = self._signature("serving_default"), self.kind.encoded
         assert how is not None
-        return self._asked(lambda batch: signature(**{how.takes: batch}), encoded)
+        return self._answers(lambda batch: signature(**{how.takes: batch}), encoded)
+
+    def answer(self, encoded: Sequence[bytes]) -> Scores:
+        """Scores float32 `[N, C]` of encoded examples, decoded inside the model (`serving_default`)."""
+        return self.answers_to(encoded).scores
+
+    def _answers(self, ask: Callable[[Any], Any], items: Any) -> Replies:
+        parts = [ask(self._tensor(batch)) for batch in batches(items)]
+        return _joined(parts, width=len(self.classes))
 
     def _asked(self, ask: Callable[[Any], Any], items: Any) -> Scores:
         return in_batches(lambda batch: ask(self._tensor(batch))["scores"].numpy(), items, width=len(self.classes))

@@ -59,19 +59,21 @@ export class Card {
   }
 
   /** Show the scores, the best first. Returns the answer in a few words. */
-  answer(model, { label, scores, classes, milliseconds }) {
+  answer(model, { label, scores, classes, unfamiliar, milliseconds }) {
     const rows = classes.map((name, i) => ({ name, score: scores[i] })).sort((a, b) => b.score - a.score);
     const best = rows.find((row) => row.name === label);
     const shown = rows.length > SHOWN + 1 ? SHOWN : rows.length;
     this.find(".label strong").textContent = label;
     this.find(".label .number").textContent = figure(best.score);
+    this.find(".unfamiliar").hidden = !unfamiliar;
     this.find(".scores").replaceChildren(...rows.slice(0, shown).map((row) => bar(row, row === best)));
     this.find("details").hidden = shown === rows.length;
     this.find("summary").textContent = `${rows.length - shown} more classes`;
     this.find("details .scores").replaceChildren(...rows.slice(shown).map((row) => bar(row, false)));
     this.find(".origin").textContent = `${model.name}, version ${model.version} · ${Math.round(milliseconds)} ms`;
     this.end(".answer");
-    return `${this.file.name}: ${label}, ${figure(best.score)}`;
+    const warning = unfamiliar ? ", but unlike anything the model learned from" : "";
+    return `${this.file.name}: ${label}, ${figure(best.score)}${warning}`;
   }
 
   /** Show why there is no answer; `again` is called by a button where trying again may help. */
