@@ -57,8 +57,3 @@ def unlike(reference: Reference, seen: Observed, *, seed: int = 0) -> Unlike:
     reached = len(own) - np.searchsorted(np.sort(others), distances, side="left")
     p, rate = (1 + reached) / (1 + len(own)), max(RATE, 1 / (1 + len(own)))
     return Unlike(distances, p, rate, copies=int((first < COPY).sum()))
-
-
-def distances_to(features: Floats, known: Floats) -> Floats:
-    """The distance, from 0 to 2, of each example `[M, F]` to the fifth nearest known one `[N, F]`, N at least 1."""
-    return near_distances(features, unit(known), neighbours=NEIGHBOURS)[1]

@@ -17,7 +17,8 @@ from kt.base.few import FEW
 from kt.data.splits import Split, Splits
 from kt.drift import drawn_from, numbered
 from kt.drift.permuted import compare
-from kt.drift.unlike import NEIGHBOURS, distances_to, unit
+from kt.drift.unlike import NEIGHBOURS
+from kt.familiar.nearest import near_distances, unit
 from kt.kinds.kind import Nouns
 from kt.learnability.features import Ints, Known
 from kt.linear.space import Floats
@@ -91,7 +92,7 @@ def likeness(known: Known, test: Known, names: Sequence[str], *, seed: int, alar
         return Likeness(TOO_FEW, None, None, None, len(own), len(new), ())
     found = compare((rows[own], _no_scores(own)), (others[new], _no_scores(new)), seed=seed)
     differ = found.p <= alarm
-    far = distances_to(others, rows) if differ else np.zeros(0)
+    far = near_distances(others, unit(rows), neighbours=NEIGHBOURS)[1] if differ else np.zeros(0)
     return Likeness(
         DIFFER if differ else ALIKE,
         found.p,
@@ -105,7 +106,7 @@ def likeness(known: Known, test: Known, names: Sequence[str], *, seed: int, alar
 
 def _labels_of_nearest(rows: Floats, known: Known, groups: npt.NDArray[np.str_]) -> Ints:
     """What most of the nearest known examples of other groups are, for each row."""
-    near = unit(rows) @ unit(known.features.astype(np.float64)).T
+    near = unit(rows) @ unit(known.features).T
     near[groups[:, None] == known.groups[None]] = -np.inf
     nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEIGHBOURS]
     votes = np.eye(1 + int(known.labels.max()))[known.labels[nearest]].sum(axis=1)
