@@ -169,6 +169,30 @@ def test_a_probe_whose_c_was_given_is_calibrated():
     assert calibrate(model, _Recipe(Classifier()), splits, best=best, phases=[result]).temperature > 1.5
 
 
+@pytest.mark.parametrize("phase", [{}, {"probe": {"path": [[1.0, 0.1, 0.5]]}}])
+def test_where_the_test_looks_otherwise_the_model_is_less_sure_also_if_no_temperature_was_fitted(phase):
+    result = PhaseResult("only", 1, 1, None, 1, 1, 1, "head", "pixels", 1.0, {}, 1, 0.5, **phase)
+    model, splits, best = too_sure()
+    fitted = calibrate(model, _Recipe(Classifier()), splits, best=best, phases=[result]).temperature
+    model, splits, best = too_sure()
+    before = np.array(best.scores)
+    told = calibrate(model, _Recipe(Classifier()), splits, best=best, phases=[result], unlike=True)
+    assert (told.raised, told.temperature) == (1.25, pytest.approx(1.25 * fitted))
+    after = model.predict(splits.validation.examples, verbose=0)
+    np.testing.assert_allclose(after, at_temperature(before, told.temperature), atol=1e-5)
+    np.testing.assert_allclose(after, best.scores, atol=1e-5)
+    content = {"calibration": trust(best.scores, None, splits, told, seed=0)["calibration"], "test": {"calibration": []}}
+    words = calibration._in_words(Entry(content, "report.json")["calibration"], Pictures((8, 8)))
+    assert any("multiplied by 1.25, because the test pictures look otherwise" in sentence for sentence in words)
+
+
+@pytest.mark.parametrize("head", [Classifier(calibrated=False), apart])
+def test_a_head_that_is_not_to_be_changed_stays_where_the_test_looks_otherwise(head):
+    model, splits, best = too_sure(head=head)
+    told = calibrate(model, _Recipe(head), splits, best=best, phases=(), unlike=True)
+    assert (told.temperature, told.raised) == (1, 1)
+
+
 def test_a_training_step_without_scores_of_validation_changes_nothing():
     model, splits, best = too_sure()
     best.scores = None

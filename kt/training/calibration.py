@@ -35,11 +35,11 @@ class Calibrated:
         return {**asdict(self), "fitted_on": None if self.reason else "validation"}
 
 
-UNLIKE = 1.5
+UNLIKE = 1.25
 """What the temperature is multiplied by where the examples to be answered look otherwise than those learned from.
 
-Models are too sure of such examples. This lowers the log loss in the mean over ways to differ, costs little where the
-model did not need it, and nothing where nothing differs (benchmarks/README.md, Likeness).
+Models are too sure of such examples. More would pay where much differs, and cost where little does
+(benchmarks/README.md, Likeness). Where nothing differs it changes nothing.
 """
 
 
