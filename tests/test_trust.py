@@ -527,11 +527,11 @@ def test_a_table_has_empty_labels_where_it_is_unsure_and_a_column_of_sets(tmp_pa
         assert [label for _, _, label in table.read(tmp_path / name)] == ["bad", "", "set", "set", ""]
         np.testing.assert_allclose(table.scored(tmp_path / name).scores, block.scores, atol=1e-6)
     rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
-    assert [json.loads(row[5]) for row in rows[:4]] == sets and rows[4][1:] == ["", "", "", "", "", "bad"]
+    assert [json.loads(row[5]) for row in rows[:4]] == sets and rows[4][1:] == ["", "", "", "", "", "", "bad"]
     assert rows[1][:3] == ["1.png", "", "0.600000"]
     whole = pq.read_table(tmp_path / "scores.parquet").to_pydict()
     assert whole["set"] == [*sets, None] and whole["label"] == ["bad", None, "set", "set", None]
-    assert [*whole] == ["path", "label", "score", "bad", "set_", "set", "error"]
+    assert [*whole] == ["path", "label", "score", "bad", "set_", "set", "unfamiliar", "error"]
 
 
 def test_predict_leaves_pictures_unlabelled_and_says_how_many(ran, kt_ends, tmp_path):
