@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, replace
 
 import numpy as np
+from conftest import make_folder
+from PIL import Image, ImageEnhance
+from test_scarcity import PROBE_RECIPE
 
 from kt.kinds.pictures.kind import Pictures
 from kt.learnability.features import Known
@@ -65,6 +68,27 @@ def test_frames_of_one_thing_count_once():
 def test_no_label_of_test_is_used():
     known, test = drawn((40, 40, 40), seed=1), drawn((20, 20, 20), seed=2, moved=1.0)
     assert compared(known, test) == compared(known, replace(test, labels=np.zeros_like(test.labels)))
+
+
+def test_a_run_whose_test_was_photographed_in_the_dark_says_so_and_is_less_sure(tmp_path, kt_ends, monkeypatch):
+    make_folder(tmp_path / "all", {"red": 64, "green": 64})
+    for label in ("red", "green"):
+        for number, file in enumerate(sorted((tmp_path / "all" / label).iterdir())):
+            place = tmp_path / "pictures" / ("test" if number < 24 else "train") / label / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(file) as picture:
+                (ImageEnhance.Brightness(picture).enhance(0.2) if number < 24 else picture).save(place)
+    (tmp_path / "tiny.py").write_text(PROBE_RECIPE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = kt_ends("run", "tiny.py", "--set", "export=")
+    report = json.loads((tmp_path / "runs" / "tiny" / "LATEST" / "report.json").read_text(encoding="utf-8"))
+    assert code == 0 and "the test pictures look otherwise than the training pictures" in err
+    assert report["likeness"]["verdict"] == "differ" and report["likeness"]["auc"] > 0.9
+    assert report["calibration"]["raised"] == report["calibration"]["temperature"] == 1.25
+    assert any("look otherwise" in note for note in report["notes"])
+    assert set(report["likeness"]["most_unlike"]) <= {
+        f"test/{label}/{n:03d}.png" for label in ("red", "green") for n in range(24)
+    }
 
 
 def test_it_is_the_same_after_json():

@@ -181,7 +181,10 @@ def test_where_the_test_looks_otherwise_the_model_is_less_sure_also_if_no_temper
     after = model.predict(splits.validation.examples, verbose=0)
     np.testing.assert_allclose(after, at_temperature(before, told.temperature), atol=1e-5)
     np.testing.assert_allclose(after, best.scores, atol=1e-5)
-    content = {"calibration": trust(best.scores, None, splits, told, seed=0)["calibration"], "test": {"calibration": []}}
+    content = {
+        "calibration": trust(best.scores, None, splits, told, seed=0)["calibration"],
+        "test": {"calibration": []},
+    }
     words = calibration._in_words(Entry(content, "report.json")["calibration"], Pictures((8, 8)))
     assert any("multiplied by 1.25, because the test pictures look otherwise" in sentence for sentence in words)
 
