@@ -147,7 +147,7 @@ def test_a_hostile_run_has_a_card_of_the_same_shape(folder):
         return f"{value} | {HOSTILE} `x` # [a](b)" if isinstance(value, str) and value else value
 
     report = report_of(folder)
-    report["test"].pop("calibration"), report["learned"].clear()
+    report["test"].pop("calibration"), report["learned"].clear(), report["likeness"].clear()
     changed = {**hostile(report), "started": report["started"], "data": {**hostile(report["data"]), "kind": "pictures"}}
     changed["data"]["counts"], changed["data"]["classes"] = report["data"]["counts"], report["data"]["classes"]
     assert shape(card_of(changed)) == shape(card_of(report))

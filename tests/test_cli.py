@@ -545,7 +545,7 @@ def test_show_prints_every_field_as_it_would_run(paper, kt_ends):
     assert out.startswith("Crumpled paper from smooth.\n\n")
     shown = dict(line.split(maxsplit=1) for line in out.splitlines()[2:])
     assert shown["all"] == "trainable=nothing, epochs=2, lr=3e-06"
-    assert shown["head"] == "Classifier(dropout=0.2, label_smoothing=0.0, hidden=0)"
+    assert shown["head"] == "Classifier(dropout=0.2, label_smoothing=0.0, hidden=0, calibrated=True)"
     assert shown["export"] == "saved_model, tflite"
     assert shown["seed"] == "5"
     assert set(shown) == {"all", "data", "backbone", "head", "export", "weights", "augment", "class_weight", "seed",

@@ -79,7 +79,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "name": "tflite", "format": "tflite_float32", "path": "saved_models/apples/3/model.tflite", "released": True,
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
         "largest_score_difference": 2e-7, "bytes": 9_100_000, "latency_ms": 4.21, "images": 40, "seconds": 8.0,
-        "note": "its first layers compute in float32", "mobile": True,
+        "note": "its first layers compute in float32", "mobile": True, "unfamiliarity_difference": 1e-7,
     }  # fmt: skip
     test = evaluate(scores, splits.test.labels, classes, groups=splits.test.groups, resamples=50)
     results = {
@@ -126,6 +126,9 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
             "images": 120, "groups": 60, "accuracy": 0.83, "balanced_accuracy": 0.8125, "confidence": 0.95,
             "intervals": {"accuracy": [0.77, 0.87], "balanced_accuracy": [0.7433, 0.8714]},
         },
+        "unfamiliar": {"score": "nearest", "features": {"part": "frozen", "layers": ["out_relu"], "count": 1280},
+                       "known": 100, "threshold": 0.71, "rate": 0.05, "held_out": 60, "held_out_independent": 60,
+                       "why": "", "test": {"examples": 40, "called": 2, "share": 0.05, "interval": [0.006, 0.17]}},
         "likeness": {"verdict": "differ", "p": 0.002, "auc": 0.91, "interval": [0.85, 0.96], "train": 40, "test": 20,
                      "most_unlike": list(splits.test.names[:2])},
         "test": test, "validation": {"accuracy": 0.7},

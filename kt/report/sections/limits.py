@@ -74,14 +74,22 @@ def _limits(run: ReportedRun) -> Iterator[str]:
     images, groups = test["images"].count_or_none(), test["groups"].count_or_none()
     if images and groups and groups < images:
         yield f"The {count(images)} test {nouns.many} show {count(groups)} things only; intervals are drawn over these."
-    yield (
-        f"It gives every {nouns.one} one of its classes, also one that shows none of them. No threshold is built in "
-        "below which it gives no answer."
-    )
+    yield f"It gives every {nouns.one} one of its classes, also one that shows none of them. {_unfamiliar(run)}"
     yield from _of_classes(test, nouns)
     if sure := _confidence(test):
         yield sure
     yield "Whether it is fair to people, safe, or allowed for a purpose was not examined."
+
+
+def _unfamiliar(run: ReportedRun) -> str:
+    """Whether it says of an example that it is unlike anything it learned from."""
+    rate = run.report["unfamiliar"]["rate"].number_or_none()
+    if rate is None:
+        return "Nothing in it says when one is unlike anything that it learned from."
+    return (
+        f"Its SavedModel says which {run.nouns.many} are unlike anything that it learned from: at most {percent(rate)} "
+        "of familiar ones, by chance, and not every unfamiliar one."
+    )
 
 
 def _of_classes(test: Entry, nouns: Nouns) -> Iterator[str]:
