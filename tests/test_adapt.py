@@ -21,7 +21,7 @@ from kt.report.adaptation import adaptation_page, sentences
 from kt.strategy.adapt import adapt, candidates
 from kt.strategy.adapt.alike import ALIKE, OF_SHARES, difference
 from kt.strategy.adapt.ceiling import target_trained
-from kt.strategy.adapt.choice import chosen_by
+from kt.strategy.adapt.choice import averaged, chosen_by
 from kt.strategy.adapt.results import _verdict
 from kt.strategy.adapt.source import DomainFeatures, SourceModel, drawn_splits
 from kt.strategy.adapt.trials import AdaptedTrial
@@ -229,6 +229,14 @@ def test_the_choice_is_none_unless_another_is_surely_better():
     assert chosen_by("mix", shaky) == "none"
     assert chosen_by("mix", {**steady, "ot_map": [trial(None)] * 3}) is None  # it can't judge every method
     assert chosen_by("mix", {"coral": steady["coral"]}) is None
+
+
+def test_an_ensemble_stands_in_for_its_members_and_for_nothing_else():
+    tried = {name: [] for name in ("none", "coral", "subspace", "mcc", "ensemble")}
+    assert averaged("coral", tried) == "ensemble"
+    for other in ("none", "subspace", "mcc", None):
+        assert averaged(other, tried) == other
+    assert averaged("coral", {name: [] for name in ("none", "coral")}) == "coral", "where it was not tried"
 
 
 def row(name, verdict, p):

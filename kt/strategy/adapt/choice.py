@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kt.adaptation import VALIDATORS, choose
+from kt.adaptation.methods import Ensemble
 from kt.adaptation.validators import NONE
 from kt.errors import RecipeError, did_you_mean
 from kt.strategy.adapt.trials import AdaptedTrial
@@ -34,3 +35,13 @@ def chosen_by(validator: str, trials: Mapping[str, Sequence[AdaptedTrial]]) -> s
     if NONE not in trials or known != table:
         return None
     return choose(list(trials), known, confidence=SURE, looks=1)
+
+
+def averaged(chosen: str | None, trials: Mapping[str, Sequence[AdaptedTrial]]) -> str | None:
+    """The ensemble in place of one of its members, if it was tried; else what was chosen.
+
+    Validators tell well whether adapting pays, and badly which of several methods pays most: their mean lost less than
+    the one that seemed best (benchmarks/README.md, Adaptation).
+    """
+    members = {member.name for member in Ensemble().members}
+    return Ensemble.name if chosen in members and Ensemble.name in trials else chosen

@@ -16,7 +16,7 @@ from kt.report.adaptation import adaptation_page
 from kt.strategy.adapt.alike import ALIKE, OF_SHARES, difference
 from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.ceiling import target_trained
-from kt.strategy.adapt.choice import chosen_by
+from kt.strategy.adapt.choice import averaged, chosen_by
 from kt.strategy.adapt.comparison import DomainComparison, right
 from kt.strategy.adapt.source import SHARE
 from kt.strategy.adapt.trials import AdaptedTrial
@@ -41,7 +41,7 @@ def adaptation_results(done: DomainComparison, *, finished: bool) -> dict[str, A
     """The content of `adapt.json`."""
     whole = done.whole()
     differ = _difference(done, whole) if finished else None
-    chosen = (NONE if differ in (ALIKE, OF_SHARES) else chosen_by(done.validator, whole)) if finished else None
+    chosen = _chosen(done, whole, differ) if finished else None
     measured = _measured(done, whole) if done.labelled and whole else {}
     methods = [_row(done, candidate, whole, measured, chosen=chosen) for candidate in done.named]
     return {
@@ -105,6 +105,13 @@ def _verdict(methods: Sequence[Mapping[str, Any]], chosen: str) -> Verdict:
         return verdict
     sure = {row["verdict"] for row in tried.values() if row["p_value"] < (1 - CONFIDENCE) / len(tried)}
     return "negative" if "negative" in sure and "positive" not in sure else "none"
+
+
+def _chosen(
+    done: DomainComparison, whole: Mapping[str, Sequence[AdaptedTrial]], differ: str | None
+) -> str | None:  # fmt: skip
+    """None where the domains are alike or differ in class shares alone; else by the validator."""
+    return NONE if differ in (ALIKE, OF_SHARES) else averaged(chosen_by(done.validator, whole), whole)
 
 
 def _difference(done: DomainComparison, whole: Mapping[str, Sequence[AdaptedTrial]]) -> str | None:
