@@ -169,6 +169,8 @@ def test_the_signatures_have_the_names_types_and_shapes_that_clients_go_by(versi
         ("out", "label"): ("string", [-1]),
         ("out", "scores"): ("float32", [-1, 3]),
         ("out", "classes"): ("string", [-1, 3]),
+        ("out", "unfamiliarity"): ("float32", [-1]),
+        ("out", "unfamiliar"): ("bool", [-1]),
     }
     assert told == {
         "serving_default": {("in", "image_bytes"): ("string", [-1]), **answers},
@@ -177,6 +179,8 @@ def test_the_signatures_have_the_names_types_and_shapes_that_clients_go_by(versi
             ("in", "pixels"): ("uint8", [-1, 32, 32, 3]),
             ("out", "scores"): ("float32", [-1, 3]),
             ("out", "features"): ("float32", [-1, 8]),
+            ("out", "unfamiliarity"): ("float32", [-1]),
+            ("out", "unfamiliar"): ("bool", [-1]),
         },
     }
 
@@ -203,6 +207,8 @@ def test_any_number_of_pictures_is_a_batch_in_both_signatures(version, size):
             "label": (size,),
             "scores": (size, 3),
             "classes": (size, 3),
+            "unfamiliarity": (size,),
+            "unfamiliar": (size,),
         }
         np.testing.assert_allclose(answer["scores"], version.scores[:size], atol=1e-5)
 
@@ -220,7 +226,7 @@ def test_the_metadata_answer_names_each_signature(version):
     image_bytes = told["serving_default"]["inputs"]["image_bytes"]
     assert image_bytes["dtype"] == "DT_STRING" and image_bytes["tensor_shape"] == {"dim": [{"size": "-1"}]}
     assert told["pixels"]["inputs"]["pixels"]["dtype"] == "DT_UINT8"
-    assert set(told["pixels"]["outputs"]) == {"label", "scores", "classes"}
+    assert set(told["pixels"]["outputs"]) == {"label", "scores", "classes", "unfamiliarity", "unfamiliar"}
 
 
 # ---------------------------------------------------------------------------------------------------- JSON
@@ -254,7 +260,7 @@ def test_columns_are_answered_by_columns(version):
         {"signature_name": "pixels", "inputs": {"pixels": version.pixels[:3].tolist()}},
     ):
         outputs = version.served.predict(body)["outputs"]
-        assert set(outputs) == {"label", "scores", "classes"}
+        assert set(outputs) == {"label", "scores", "classes", "unfamiliarity", "unfamiliar"}
         np.testing.assert_allclose(outputs["scores"], version.scores[:3], atol=1e-5)
         assert outputs["classes"] == [CLASSES] * 3
 

@@ -49,8 +49,8 @@ COMPARISON, COMPARISON_PAGE = "compare.json", "compare.html"
 ADAPTATION, ADAPTATION_PAGE = "adapt.json", "adapt.html"
 """In the folder of `kt adapt`."""
 
-SIDE_BY_SIDE = "against-{}.html"
-"""The page of two runs side by side, in the second one's folder; the name has the first one's."""
+SIDE_BY_SIDE = "against-"
+"""The page of two runs side by side, in the second one's folder, begins with this; the first one's name follows."""
 
 LATEST = "LATEST"
 """Beside the runs of a recipe: a link to the newest finished one."""

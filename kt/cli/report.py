@@ -46,7 +46,7 @@ def _side_by_side(run: Path, other: Path, *, out: Path | None, as_json: bool) ->
     from kt.strategy.side_by_side import side_by_side
 
     results = side_by_side(run, other)
-    page = out or other / SIDE_BY_SIDE.format("-".join(run.resolve().parts[-2:]))
+    page = out or other / f"{SIDE_BY_SIDE}{'-'.join(run.resolve().parts[-2:])}.html"
     replace_text(page, side_by_side_page(results))
     if as_json:
         tell_json(results)
