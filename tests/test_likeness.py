@@ -62,7 +62,7 @@ def test_frames_of_one_thing_count_once():
     found = compared(drawn((1, 1, 1), seed=1, frames=100), drawn((1, 1, 1), seed=2, frames=100))
     assert (found.verdict, found.p, found.auc, found.train, found.test) == ("too few to tell", None, None, 3, 3)
     many = compared(drawn((20, 20, 20), seed=1, frames=5), drawn((20, 20, 20), seed=2, frames=5))
-    assert (many.verdict, many.train, many.test) == ("alike", 60, 60)
+    assert many.verdict == "alike" and 50 <= many.test <= many.train <= 60
 
 
 def test_no_label_of_test_is_used():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from kt.errors import DataError, ReleaseError
+from kt.export.formats.format import Replies
 from kt.kinds.kind import Source
 from kt.kinds.pictures.images import read_rgb, resize, servable_bytes
 from kt.kinds.pictures.kind import Pictures
@@ -49,10 +50,10 @@ class Server(Phone):
         super().__init__()
         self.given: list[bytes] = []
 
-    def answer(self, encoded: Sequence[bytes]) -> np.ndarray:
+    def answers_to(self, encoded: Sequence[bytes]) -> Replies:
         self.asked.append(len(encoded))
         self.given += encoded
-        return scores_by_brightness([read_rgb(data) for data in encoded])
+        return Replies(scores_by_brightness([read_rgb(data) for data in encoded]))
 
 
 def grey(file: Path, level: int) -> Path:
@@ -76,6 +77,8 @@ def test_each_file_gets_its_label_and_the_score_of_every_class(artifact: Phone, 
         "label": "bright",
         "score": answer.score,
         "scores": {"dark": pytest.approx(0.2, abs=1e-6), "bright": answer.score},
+        "unfamiliarity": None,
+        "unfamiliar": None,
     }
 
 
