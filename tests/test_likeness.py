@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 
 import numpy as np
+import pytest
 from conftest import make_folder
 from PIL import Image, ImageEnhance
 from test_scarcity import PROBE_RECIPE
@@ -55,6 +56,12 @@ def test_other_shares_of_the_classes_alone_are_no_difference():
     assert found.verdict == "alike" and found.warning(Pictures((8, 8))) == ""
     assert found.train == found.test and 35 <= found.test <= 45, "of each class as many on both sides"
     assert found.most_unlike == ()
+
+
+@pytest.mark.parametrize(("moved", "large"), [(0.6, False), (4.0, True)])
+def test_a_difference_is_large_if_a_classifier_is_nearly_always_right(moved, large):
+    found = compared(drawn((40, 40, 40), seed=1), drawn((20, 20, 20), seed=2, moved=moved))
+    assert found.differ and found.large == large, found.auc
 
 
 def test_frames_of_one_thing_count_once():

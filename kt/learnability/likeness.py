@@ -29,6 +29,9 @@ ALARM = 0.01
 MOST = 500
 """The most examples of each side: more would take longer, and a difference that so many don't show is small."""
 
+LARGE = 0.9
+"""The AUC from which a difference counts as large: then the model is made less sure of itself."""
+
 LISTED = 8
 """The most test examples that are named because they are far from all training examples."""
 
@@ -58,6 +61,11 @@ class Likeness:
     def differ(self) -> bool:
         """Whether a difference was seen."""
         return self.verdict == DIFFER
+
+    @property
+    def large(self) -> bool:
+        """Whether a large difference was seen."""
+        return self.differ and self.auc is not None and self.auc >= LARGE
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Likeness":

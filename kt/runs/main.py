@@ -228,7 +228,7 @@ def _run(
         model = in_float32(trained.built, trained.recipe)
         alike = trained.scarce.likeness()
         calibrated = calibrate(model, trained.recipe, splits, best=trained.best, phases=trained.phases,
-                               unlike=alike is not None and alike.differ)  # fmt: skip
+                               unlike=alike is not None and alike.large)  # fmt: skip
         # Otherwise the file holds the optimizer's state, twice the size of the weights.
         model.optimizer, model.compiled = None, False
         with beside_its_place(out / MODEL) as place:

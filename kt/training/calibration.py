@@ -52,8 +52,8 @@ def calibrate(
     scores of the changed model. Nothing is changed where the head has `calibrated=False` or no `Dense` layer with a
     softmax at its end, where validation does not judge the weights, or where they are a linear probe's whose C was
     chosen by cross-validated log loss. That choice has calibrated it already, on more examples than validation has, and
-    a temperature made it worse (benchmarks/README.md, Calibration). unlike: whether test looks otherwise than train;
-    then the temperature is `UNLIKE` times as high, also if none was fitted.
+    a temperature made it worse (benchmarks/README.md, Calibration). unlike: whether test looks quite otherwise than
+    train; then the temperature is `UNLIKE` times as high, also if none was fitted.
     """
     layer, scores, part = softmax_layer(model), best.scores, splits.validation
     reason = _why_not(layer, recipe, best=best, phases=phases)
