@@ -148,6 +148,29 @@ def test_the_promise_holds_for_new_groups():
     assert 0.02 < np.mean(called) <= 0.055
 
 
+def test_the_promise_holds_where_known_examples_are_held_out_in_turn():
+    """Sixty things of four pictures each: a score fitted on a picture itself would set far too low a limit."""
+    random, called = np.random.default_rng(1), []
+
+    def drawn(things):
+        centres = np.repeat(random.normal(1.0, 0.5, (things, 40)), 4, axis=0)
+        return centres + random.normal(0, 0.2, centres.shape), [str(place) for place in np.repeat(range(things), 4)]
+
+    for _ in range(40):
+        (known, groups), (held_out, others), (new, _) = drawn(60), drawn(3), drawn(50)
+        found = Familiarity.fit(known, held_out, others, known_groups=groups)
+        assert found.limit is not None and found.limit.independent == 63 and found.limit.examples == 4 * 63
+        called.append(found.unfamiliar(found(new)).mean())
+    assert 0.01 < np.mean(called) <= 0.06
+
+
+def test_one_known_group_is_not_held_out():
+    random = np.random.default_rng(0)
+    known, held_out = random.random((5, 4)), random.random((12, 4))
+    found = Familiarity.fit(known, held_out, [str(place) for place in range(12)], known_groups=["one"] * 5)
+    assert found.limit is not None and found.limit.independent == 12
+
+
 # -------------------------------------------------------------------------------------------------- where in the model
 
 
@@ -359,15 +382,24 @@ def test_a_phone_file_says_nothing_of_it(ran, kt_ends):
     assert code == 0 and rows and {row["unfamiliar"] for row in rows} == {None}
 
 
-def test_a_run_of_few_validation_pictures_says_why_nothing_is_called_unfamiliar(tmp_path, capsys):
-    built, recipe = built_for(freeze.frozen, "imagenet")
+def test_where_everything_trained_few_validation_pictures_set_no_limit_and_the_run_says_why(tmp_path, capsys):
+    built, recipe = built_for(freeze.everything, "imagenet")
     report = fit_familiarity(
         tmp_path, built, built.model, recipe, splits(validation=9), kept_phase="fine_tune", key="a", cached=True
     )
     assert report["threshold"] is None and report["test"] is None and report["held_out_independent"] == 9
-    assert "validation has 9 independent pictures, and 10 are needed" in report["why"]
+    assert "there are 9 independent held-out pictures, and 10 are needed" in report["why"]
     assert "no answer will be called unfamiliar" in capsys.readouterr().err
     assert kept_familiarity(tmp_path) is not None
+
+
+def test_of_frozen_features_training_pictures_set_the_limit_too(tmp_path):
+    built, recipe = built_for(freeze.frozen, "imagenet")
+    report = fit_familiarity(
+        tmp_path, built, built.model, recipe, splits(validation=9), kept_phase="fine_tune", key="a", cached=True
+    )
+    assert report["threshold"] is not None and report["why"] == ""
+    assert report["held_out"] == report["held_out_independent"] == 30 + 9
 
 
 def test_a_run_that_goes_on_takes_what_it_has_kept_and_counts_its_false_alarms(tmp_path):

@@ -28,7 +28,7 @@ MOST_TEST = 500
 def fit_familiarity(
     out: Path, built: Built, model: Any, recipe: Recipe, splits: Splits, *, kept_phase: str, key: str, cached: bool
 ) -> dict[str, Any]:
-    """Fit the score on training examples, set its limit by validation, and keep both in the run for its exports.
+    """Fit the score on training examples, set its limit by held-out ones, and keep both in the run for its exports.
 
     model: the trained one in float32. kept_phase: the one whose weights it has. key: of the model and the examples;
     what an interrupted run has kept under it is taken. The result is `unfamiliar` of `report.json`: what was fitted,
@@ -61,25 +61,29 @@ def kept_familiarity(run: Path) -> Path | None:
 def _fitted(unmoved: Unmoved, splits: Splits, *, seed: int) -> Kept:
     if unmoved.place is None:
         return _without("the model's last layer takes no single input that could stand for an example")
-    known = [_drawn(splits.train, seed=seed)]
-    known += [stream.examples[:MOST] for stream in splits.streams.values() if len(stream)]
+    own = _drawn(splits.train, seed=seed)
+    streams = [stream.examples[:MOST] for stream in splits.streams.values() if len(stream)]
+    known = [own.examples, *streams]
     test = np.unique(np.linspace(0, len(splits.test) - 1, num=min(len(splits.test), MOST_TEST), dtype=np.int64))
     held_out, shown = splits.validation, splits.test.examples[test]
     validation = [held_out.examples] if len(held_out) else []
     features = unmoved([*known, *validation, *([shown] if len(shown) else [])])
     learned, rest = np.concatenate(features[: len(known)]), features[len(known) :]
     of_validation = rest.pop(0) if validation else learned[:0]
-    familiarity = Familiarity.fit(learned, of_validation, held_out.groups)
+    # What the features learned from is no measure of what is familiar.
+    honest = unmoved.place.part != OWN
+    known_groups = [*own.groups, *(f"stream {place}" for place in range(len(learned) - len(own)))] if honest else None
+    familiarity = Familiarity.fit(learned, of_validation, held_out.groups, known_groups=known_groups)
     distances = familiarity(rest[0]) if rest else np.zeros(0)
     limit = familiarity.limit
-    groups = len(set(held_out.groups))
+    groups = len(set(held_out.groups)) + len(set(known_groups or ()))
     report = {
         "score": NAME,
         "features": {"part": unmoved.place.part, "layers": list(unmoved.place.layers), "count": learned.shape[1]},
         "known": len(learned),
         "threshold": limit.value if limit else None,
         "rate": limit.rate if limit else None,
-        "held_out": len(held_out),
+        "held_out": len(held_out) + len(known_groups or ()),
         "held_out_independent": groups,
         "why": "" if limit else _too_few(groups, splits.kind),
         "test": _false_alarms(familiarity, distances, [splits.test.groups[place] for place in test]),
@@ -95,16 +99,14 @@ def _without(why: str) -> Kept:
     return Kept({"place": None, "report": report})
 
 
-def _drawn(train: Split, *, seed: int) -> npt.NDArray[Any]:
+def _drawn(train: Split, *, seed: int) -> Split:
     """Up to `MOST` training examples, one of each group first."""
-    if len(train) <= MOST:
-        return train.examples
-    return np.asarray(train.examples[drawn_from(numbered(train.groups), MOST, seed=seed)])
+    return train if len(train) <= MOST else train.take(drawn_from(numbered(train.groups), MOST, seed=seed))
 
 
 def _too_few(groups: int, nouns: Nouns) -> str:
     return (
-        f"validation has {groups} independent {nouns.many}, and {FEWEST} are needed to say how far away a "
+        f"there are {groups} independent held-out {nouns.many}, and {FEWEST} are needed to say how far away a "
         f"{nouns.one} may be"
     )
 
