@@ -8,7 +8,7 @@ from markupsafe import Markup
 from kt.base import numbers
 from kt.kinds.kind import Nouns
 from kt.report.reported import ReportedRun
-from kt.report.sections import artifacts
+from kt.report.sections import alike, artifacts
 from kt.report.sections.training import Gain, KeptWeights, TrainedPhase, kept_of, phases_of
 from kt.report.templates import filled
 
@@ -38,7 +38,8 @@ class Verdicts:
     chance: the balanced accuracy of a model that knows nothing, if the model is surely better; else None.
     few_pictures, warnings: a line each. last_phase: None with only one phase. released: the names of the artefacts that
     passed the gate. version, released_to: where they were released. refused: the others, each with its reason, or "".
-    untaught: whether nothing was released because the model has learned nothing.
+    untaught: whether nothing was released because the model has learned nothing. unlike: how well test is told from
+    train if they look otherwise, an AUC; None if they don't.
     """
 
     chance: float | None
@@ -50,12 +51,13 @@ class Verdicts:
     released_to: str
     refused: tuple[tuple[str, str], ...]
     untaught: bool
+    unlike: float | None
     nouns: Nouns
 
 
 def gather(run: ReportedRun) -> Verdicts | None:
     """The verdicts; None if there are none."""
-    report, exported = run.report, artifacts.gather(run)
+    report, exported, compared = run.report, artifacts.gather(run), alike.gather(run)
     every = exported.artifacts if exported else ()
     learned = report["learned"]
     verdicts = Verdicts(
@@ -68,6 +70,7 @@ def gather(run: ReportedRun) -> Verdicts | None:
         released_to=report["released_to"].text(),
         refused=tuple((artifact.name, artifact.reason) for artifact in every if not artifact.released),
         untaught=learned["verdict"].text() == "no" and not learned["forced"].flag(),
+        unlike=compared.auc if compared and compared.differ else None,
         nouns=run.nouns,
     )
     return verdicts if every or verdicts.few_pictures or verdicts.warnings or verdicts.last_phase else None
