@@ -10,6 +10,7 @@ from PIL import Image, ImageEnhance
 from test_scarcity import PROBE_RECIPE
 
 from kt.kinds.pictures.kind import Pictures
+from kt.learnability import Scarcity
 from kt.learnability.features import Known
 from kt.learnability.likeness import ALARM, LISTED, Likeness, likeness
 
@@ -102,3 +103,9 @@ def test_it_is_the_same_after_json():
     for test in (drawn((20, 20, 20), seed=2, moved=1.0), drawn((1, 1, 1), seed=2)):
         found = compared(drawn((40, 40, 40), seed=1), test)
         assert Likeness.from_json(json.loads(json.dumps(asdict(found)))) == found
+
+
+def test_what_an_earlier_kt_kept_has_no_comparison():
+    told = asdict(Scarcity(few_pictures=("few",)))
+    del told["likeness"]
+    assert Scarcity.from_json(told) == Scarcity(few_pictures=("few",))

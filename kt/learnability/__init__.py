@@ -45,7 +45,7 @@ class Scarcity:
     def from_json(cls, data: Mapping[str, Any]) -> "Scarcity":
         """The reverse of `dataclasses.asdict`, after JSON."""
         lists = {name: tuple(data[name]) for name in ("few_pictures", "learning_curve")}
-        told = data["likeness"]
+        told = data.get("likeness")  # an earlier kt kept none
         return cls(
             **lists,
             outlook=data["outlook"],
