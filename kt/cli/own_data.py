@@ -12,7 +12,7 @@ from kt.recipe import Loaded, Recipe
 def own_pictures(path: Path, source: Any) -> Any:
     """A Folder or Table of the user's own pictures, with the picture and batch size of the recipe's source.
 
-    A source that reads a table or folder itself keeps all of its settings.
+    A source that reads a table or folder itself keeps all of its settings, but for decisions on single pictures.
     """
     from kt.data import Folder, Records, Table
     from kt.data.layout import check_folder
@@ -21,9 +21,15 @@ def own_pictures(path: Path, source: Any) -> Any:
     shared = {name: getattr(source, name) for name in ("image_size", "batch_size") if hasattr(source, name)}
     if is_table(path):
         like = source if isinstance(source, Table | Records) else Table(path, **shared)
-        return dataclasses.replace(like, file=str(path))
+        return dataclasses.replace(_undecided(like), file=str(path))
     check_folder(path)  # reports a missing folder at once
-    return dataclasses.replace(source if isinstance(source, Folder) else Folder(path, **shared), root=str(path))
+    folder = source if isinstance(source, Folder) else Folder(path, **shared)
+    return dataclasses.replace(_undecided(folder), root=str(path))
+
+
+def _undecided(source: Any) -> Any:
+    """The source without `fixes`: they name the pictures of its own folder or table."""
+    return dataclasses.replace(source, fixes=None) if getattr(source, "fixes", None) is not None else source
 
 
 def with_data(source: Any, path: Path) -> Any:

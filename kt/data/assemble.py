@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kt.base.console import say, warn
 from kt.data.division import divide, lacking, names_of_groups
 from kt.data.duplicates import find_copies
+from kt.data.fixes import apply_fixes
 from kt.data.items import SPLITS, Item, Shares
 from kt.data.labels import check_label
 from kt.data.reading import Read, range_line, read_by_train, read_pictures
@@ -40,14 +41,19 @@ def assemble(
     shares: Shares,
     origin: str,
     near_duplicates: bool = True,
+    fixes: str | Path | None = None,
     facts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Splits:
     """Read the pictures and complete their splits: a missing validation or test is drawn by class, group and seed.
 
-    near_duplicates: whether near-duplicates count as copies, or only exact copies do. facts: how the source was
-    understood. notes: what a person should look at. Raises DataError if there are too few classes or pictures to split.
+    near_duplicates: whether near-duplicates count as copies, or only exact copies do. fixes: a file of decisions on
+    single pictures (`kt.data.fixes`). facts: how the source was understood. notes: what a person should look at. Raises
+    DataError if there are too few classes or pictures to split.
     """
+    if fixes is not None:
+        fixed = apply_fixes(items, Path(fixes).expanduser())
+        items, facts, notes = fixed.items, [*facts, *fixed.facts], [*notes, *fixed.notes]
     for fact in facts:
         say(fact)
     for note in notes:

@@ -90,6 +90,9 @@ class Finding:
         )
 
 
+PROPOSED = frozenset({"near_copy", "label_conflict", "label_error", "outlier", "group", "dark", "bright", "blurred"})
+"""The kinds whose fixes are proposals: a person accepts them before they count. All others are facts."""
+
 KINDS: Mapping[str, str] = {
     # files
     "unreadable": "files that can't be read",

@@ -24,7 +24,8 @@ class Folder:
     takes a file and names its group; pictures of one group stay in one split. group_by: the same without a function. It
     is "folder" (within a class), "prefix" (the part of a file's name before `__`), "none", or a regular expression for
     the path below root, whose part in parentheses names the group; "auto" takes folders or prefixes if each class has
-    several of them.
+    several of them. fixes: a CSV of decisions on single pictures, as `kt check --fix` writes it: which to leave out,
+    which to give another label, which show the same thing.
     """
 
     root: str | Path
@@ -36,8 +37,9 @@ class Folder:
     near_duplicates: bool = True
     group: Callable[[Path], str] | None = None
     group_by: str = "auto"
+    fixes: str | Path | None = None
 
-    reads_from = "root"
+    reads_from = ("root", "fixes")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -72,6 +74,7 @@ class Folder:
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
             near_duplicates=self.near_duplicates,
+            fixes=self.fixes,
             origin=f"folder {shown(root)}",
             facts=[*layout.facts, *layout.told_splits(), *([groups.fact] if groups.fact else [])],
             notes=layout.notes,

@@ -33,8 +33,9 @@ class Table:
     group_by: str = "auto"
     path_column: str | None = None
     label_column: str | None = None
+    fixes: str | Path | None = None
 
-    reads_from = "file"
+    reads_from = ("file", "fixes")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -67,6 +68,7 @@ class Table:
             batch_size=self.batch_size,
             shares=Shares(self.validation, self.test, self.seed),
             near_duplicates=self.near_duplicates,
+            fixes=self.fixes,
             origin=f"table {shown(file)}",
             facts=layout.facts,
             notes=layout.notes,
