@@ -42,7 +42,7 @@ class Finding:
     items are paths relative to the data, as `kt run` names its pictures; a folder ends with a slash. words: one
     sentence on what was found. advice: one sentence on what to do. fixes: what does it, if a list of decisions can.
     score: how sure it is, from 0 to 1, comparable within the kind; None if there is nothing to be unsure of. figures:
-    measured numbers behind it, by name.
+    measured numbers behind it, by name. beside: other pictures to look at with it, such as the nearest ones.
     """
 
     kind: str
@@ -53,6 +53,7 @@ class Finding:
     fixes: tuple[Fix, ...] = ()
     score: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -70,6 +71,7 @@ class Finding:
             "advice": self.advice,
             "score": self.score,
             "figures": dict(self.figures),
+            "beside": [*self.beside],
             "fixes": [
                 {"path": fix.path, "action": fix.action, "value": fix.value, "why": fix.why} for fix in self.fixes
             ],
@@ -87,6 +89,7 @@ class Finding:
             fixes=tuple(Fix(fix["path"], fix["action"], fix["value"], fix["why"]) for fix in entry["fixes"]),
             score=entry["score"],
             figures=entry["figures"],
+            beside=tuple(entry["beside"]),
         )
 
 

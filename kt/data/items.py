@@ -27,6 +27,19 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a source names, before anything is read. root: the folder that the names of its examples are relative to.
+
+    facts: how the source was understood. notes: what a person should look at.
+    """
+
+    items: tuple[Item, ...]
+    root: Path
+    facts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Shares:
     """How to draw splits that the source doesn't give: the shares of validation and test, and the seed."""
 

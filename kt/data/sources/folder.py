@@ -7,7 +7,7 @@ from pathlib import Path
 from kt.base.console import shown
 from kt.data.assemble import assemble, check_geometry
 from kt.data.groups import Groups, check_group_by, find_groups
-from kt.data.items import Item, Shares
+from kt.data.items import Item, Listed, Shares
 from kt.data.layout import Layout, read_layout
 from kt.data.splits import Splits
 from kt.errors import DataError, RecipeError
@@ -51,13 +51,28 @@ class Folder:
 
     def __call__(self) -> Splits:
         """Read the pictures. Raises DataError if the folder can't be read or has no classes."""
+        listed = self.listed()
+        return assemble(
+            listed.items,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            shares=Shares(self.validation, self.test, self.seed),
+            near_duplicates=self.near_duplicates,
+            fixes=self.fixes,
+            origin=f"folder {shown(Path(self.root).expanduser())}",
+            facts=listed.facts,
+            notes=listed.notes,
+        )
+
+    def listed(self) -> Listed:
+        """The pictures by name, unread and without `fixes`. Raises DataError as a call does."""
         root = Path(self.root).expanduser()
         try:
             layout = read_layout(root, decided=self.group is not None or self.group_by != "auto")
         except OSError as error:
             raise DataError(f"Cannot read pictures from {root}: {error}.") from None
         groups = self._groups(layout)
-        items = [
+        items = tuple(
             Item(
                 placed.file,
                 placed.label,
@@ -67,18 +82,9 @@ class Folder:
                 thing=thing,
             )
             for placed, group, thing in zip(layout.pictures, groups.names, groups.things, strict=True)
-        ]
-        return assemble(
-            items,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            shares=Shares(self.validation, self.test, self.seed),
-            near_duplicates=self.near_duplicates,
-            fixes=self.fixes,
-            origin=f"folder {shown(root)}",
-            facts=[*layout.facts, *layout.told_splits(), *([groups.fact] if groups.fact else [])],
-            notes=layout.notes,
         )
+        facts = (*layout.facts, *layout.told_splits(), *((groups.fact,) if groups.fact else ()))
+        return Listed(items, layout.root, facts, layout.notes)
 
     def _groups(self, layout: Layout) -> Groups:
         if self.group is not None:

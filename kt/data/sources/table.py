@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kt.base.console import shown
 from kt.data.assemble import assemble, check_geometry
-from kt.data.items import Item, Shares
+from kt.data.items import Item, Listed, Shares
 from kt.data.splits import Splits
 from kt.data.tables.listing import check_table_group_by, read_table
 from kt.errors import DataError
@@ -45,6 +45,21 @@ class Table:
 
     def __call__(self) -> Splits:
         """Read the pictures. Raises DataError for a mistake in the table, with its line."""
+        listed = self.listed()
+        return assemble(
+            listed.items,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            shares=Shares(self.validation, self.test, self.seed),
+            near_duplicates=self.near_duplicates,
+            fixes=self.fixes,
+            origin=f"table {shown(Path(self.file).expanduser())}",
+            facts=listed.facts,
+            notes=listed.notes,
+        )
+
+    def listed(self) -> Listed:
+        """The pictures by name, unread and without `fixes`. Raises DataError as a call does."""
         file = Path(self.file).expanduser()
         try:
             layout = read_table(
@@ -52,24 +67,15 @@ class Table:
             )
         except OSError as error:
             raise DataError(f"Cannot read the table {file}: {error}.") from None
-        return assemble(
-            [
-                Item(
-                    picture.file,
-                    picture.label,
-                    picture.written,
-                    group=picture.group,
-                    split=picture.split,
-                    thing=picture.thing,
-                )
-                for picture in layout.pictures
-            ],
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            shares=Shares(self.validation, self.test, self.seed),
-            near_duplicates=self.near_duplicates,
-            fixes=self.fixes,
-            origin=f"table {shown(file)}",
-            facts=layout.facts,
-            notes=layout.notes,
+        items = tuple(
+            Item(
+                picture.file,
+                picture.label,
+                picture.written,
+                group=picture.group,
+                split=picture.split,
+                thing=picture.thing,
+            )
+            for picture in layout.pictures
         )
+        return Listed(items, file.parent, layout.facts, layout.notes)
