@@ -10,10 +10,10 @@ from PIL import Image
 
 from kt.cli.own_data import own_pictures
 from kt.data import Folder, Table
-from kt.data.findings import Finding, Fix, read_findings, worst_first, write_findings
-from kt.data.fixes import apply_fixes, read_fixes, write_fixes
+from kt.data.fixes import apply_fixes, read_fixes
 from kt.data.items import Item
 from kt.errors import DataError
+from kt.findings import Finding, Fix, read_findings, worst_first, write_findings, write_fixes
 
 NAMES = [f"{label}/{number}.png" for label in ("bad", "good") for number in range(12)]
 

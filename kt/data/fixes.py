@@ -1,25 +1,18 @@
-"""Fixes: decisions on single pictures, in a CSV that `kt check --fix` proposes, a person edits and a source applies.
+"""Applies decisions on single pictures, from the CSV that `kt check --fix` proposes and a person edits.
 
 The pictures themselves are never touched. Imports nothing heavy.
 """
 
-import csv
-import io
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from kt.base.files import replace_text
-from kt.base.names import cell_of, path_of, text_of
-from kt.data.findings import ACTIONS, PROPOSED, Finding
+from kt.base.names import path_of
 from kt.data.items import Item
 from kt.data.labels import check_label, class_of
 from kt.data.tables.text import read_rows
 from kt.errors import DataError
-
-COLUMNS = ("apply", "path", "action", "value", "kind", "why")
-"""The columns of the file. apply: yes or no. value: a label or the name of a group. kind, why: for the person alone."""
+from kt.findings import ACTIONS, COLUMNS
 
 _NEEDED = ("path", "action")
 _YES, _NO = ("yes", "y", "true", "1", "x"), ("no", "n", "false", "0", "")
@@ -33,31 +26,6 @@ class Decision:
     action: str
     value: str
     line: int
-
-
-def write_fixes(file: Path, findings: Iterable[Finding], *, accept: Iterable[str] = ()) -> Counter[str]:
-    """Write the fixes of findings as a CSV, and return how many of them count and how many wait: "yes" and "no".
-
-    Proposals (`kt.data.findings.PROPOSED`) wait for a person, unless their kind is in `accept`. A picture that is left
-    out has no other line. Two findings that propose the same decision give one line.
-    """
-    accepted = set(accept)
-    lines: dict[tuple[str, str, str], tuple[str, str, str]] = {}
-    for finding in findings:
-        apply = "no" if finding.kind in PROPOSED - accepted else "yes"
-        for fix in finding.fixes:
-            before = lines.get((fix.path, fix.action, fix.value))
-            if before is None or before[0] == "no":
-                lines[fix.path, fix.action, fix.value] = (apply, finding.kind, fix.why)
-    gone = {path for (path, action, _), (apply, _, _) in lines.items() if action == "leave_out" and apply == "yes"}
-    kept = {key: value for key, value in lines.items() if key[0] not in gone or key[1] == "leave_out"}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for (path, action, value), (apply, kind, why) in kept.items():
-        writer.writerow([apply, text_of(PurePosixPath(path)), action, cell_of(value) if value else "", kind, why])
-    replace_text(file, text.getvalue())
-    return Counter(apply for apply, _, _ in kept.values())
 
 
 def read_fixes(file: Path) -> tuple[Decision, ...]:

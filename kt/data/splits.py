@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kt.data.labels import check_label
 from kt.errors import DataError, EnvironmentProblem
+from kt.findings import Finding
 from kt.kinds.kind import Kind
 from kt.kinds.pictures.kind import Pictures
 
@@ -130,7 +131,8 @@ class Splits:
     should know about the data. facts: how the source was understood, such as which folder is which split. streams:
     further parts by name, which an objective of a phase may train on (`kt.recipe.Objective`). test_of: the stream of
     whose domain the test split is; empty if it is of train's. kind: what an example is; it is saved with the model, and
-    is pictures of train's size unless given.
+    is pictures of train's size unless given. findings: what is wrong with the data, or may be. aside: the files of
+    pictures that findings name and that are in no split.
 
     Raises DataError for a class name that can't be a label, such as one with a line break, and for a stream whose
     examples have another shape or whose name is that of a split.
@@ -150,6 +152,8 @@ class Splits:
     streams: Mapping[str, Part] = field(default_factory=dict)
     test_of: str = ""
     kind: Kind = None  # type: ignore[assignment]  # pictures, unless given
+    findings: tuple[Finding, ...] = ()
+    aside: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.kind:

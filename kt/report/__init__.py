@@ -21,6 +21,7 @@ from kt.report.entry import Entry
 from kt.report.page import render_page
 from kt.report.pictures import described, in_words, shown_of
 from kt.report.reported import FORMAT, ReportedRun
+from kt.report.shown import Thumbnail
 
 __all__ = ["again", "card_of", "figures", "plain", "summary", "write"]
 
@@ -33,13 +34,15 @@ def write(
     *,
     failed: Failures | None = None,
     looks: Sequence[tuple[str, str]] = (),
+    found: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Write the report in its forms, and return the content of `report.json`.
 
     results: the run's results, with the keys of docs/report.md; missing ones are left out of the page. scores:
     `[N_test, C]`, the kept model's probabilities on the test split. directory: made if it doesn't exist.
     failed: what is known of the model's failures. looks: the `data:` addresses of each picture of
-    `results["explained"]`, as it is and with its map.
+    `results["explained"]`, as it is and with its map. found: the names and addresses of the pictures of
+    `results["findings"]`.
 
     The forms are `report.json`, `history.json`, `shown.json`, `report.html` and `MODEL_CARD.md`. Each file is
     written beside its place and then moved, so that a reader never sees half of one. Raises DataError if the scores
@@ -66,7 +69,7 @@ def write(
     replace_json(directory / HISTORY, history)
     unlike = Entry(report, REPORT)["likeness"]["most_unlike"].texts()
     shown = shown_of(splits, places, unlike=unlike, confused=confused, insight=failed.insight)
-    shown = replace(shown, looks=tuple(looks))
+    shown = replace(shown, looks=tuple(looks), found=tuple(Thumbnail(*picture) for picture in found))
     replace_json(directory / SHOWN, shown.to_json(), indent=None)
     run = ReportedRun(Entry(report, REPORT), shown)
     replace_text(directory / CARD, model_card(run))

@@ -65,6 +65,21 @@ function makeFilterable(box) {
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 for (const box of document.querySelectorAll(".many")) makeFilterable(box);
 
+// Without a script there is nothing that a button could do, so it is hidden until now.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.hidden = false;
+  const words = button.textContent;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "copied";
+    } catch {
+      button.textContent = "this browser lets no page copy";
+    }
+    setTimeout(() => { button.textContent = words; }, 2000);
+  });
+}
+
 // The keyboard needs to reach a box only where it scrolls.
 const boxes = new ResizeObserver((entries) => {
   for (const { target } of entries) {

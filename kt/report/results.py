@@ -26,7 +26,20 @@ from kt.recipe import Recipe, describe
 from kt.report.worth import below_its_probe
 from kt.training import Best, PhaseResult
 
-ADDED = ("format", "unfamiliar", "wrongest", "confused", "slices", "nearest", "map", "blocks", "depth_probes")
+ADDED = (
+    "format",
+    "explained",
+    "unfamiliar",
+    "findings",
+    "findings_more",
+    "wrongest",
+    "confused",
+    "slices",
+    "nearest",
+    "map",
+    "blocks",
+    "depth_probes",
+)
 """Keys that are added when `report.json` is written."""
 
 

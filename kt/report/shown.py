@@ -45,7 +45,7 @@ class Shown:
     test pictures that are most unlike the training pictures. nearest: for each of the worst mistakes, the addresses of
     the training pictures nearest to it. confused: for each of the commonest mistakes, those of a few pictures. map: the
     pictures on the map, in the order of `report.json`. looks: the `data:` addresses of each picture of
-    `explained.pictures` in `report.json`, as it is and with its map.
+    `explained.pictures` in `report.json`, as it is and with its map. found: the pictures of its `findings`.
     """
 
     classes: tuple[str, ...] = ()
@@ -59,6 +59,7 @@ class Shown:
     confused: tuple[tuple[str, ...], ...] = ()
     map: Sprite | None = None
     looks: tuple[tuple[str, str], ...] = ()
+    found: tuple[Thumbnail, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The content of `shown.json`: rows are lists, with values by position."""
@@ -76,6 +77,7 @@ class Shown:
             "confused": self.confused,
             "map": (self.map.address, self.map.tile, self.map.across) if self.map else None,
             "looks": self.looks,
+            "found": [(picture.name, picture.address) for picture in self.found],
         }
 
     @classmethod
@@ -98,6 +100,7 @@ class Shown:
             confused=tuple(tuple(map(_address, row)) for row in content["confused"]),
             map=_sprite(content["map"]) if content["map"] else None,
             looks=tuple(_pair(pictures) for pictures in content["looks"]),
+            found=tuple(map(_thumbnail, content["found"])),
         )
 
 

@@ -45,6 +45,7 @@ from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
 from kt.runs.explained import Looks, explain_run
 from kt.runs.familiar import fit_familiarity
+from kt.runs.found import keep_findings
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -251,6 +252,7 @@ def _run(
         unfamiliar = fit_familiarity(
             out, trained.built, model, trained.recipe, splits, kept_phase=trained.best.phase, key=key, cached=by_parts
         )
+        found = keep_findings(out, splits)
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
@@ -265,10 +267,11 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
-            content |= {"explained": where.told, "unfamiliar": unfamiliar}
+            content |= {"explained": where.told, "unfamiliar": unfamiliar, **found.told}
             results.update(
-                report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=where.addresses)
-            )
+                report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=where.addresses,
+                             found=found.pictures)
+            )  # fmt: skip
             return {CARD: report.card_of(results)}
 
         try:

@@ -1,0 +1,53 @@
+"""What is wrong with a run's data: `findings.json`, and what the report shows of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kt.base.run_folder import FINDINGS
+from kt.data.splits import Splits
+from kt.errors import DataError
+from kt.findings import Finding, worst_first, write_findings
+from kt.kinds.pictures.images import read_rgb
+from kt.kinds.pictures.kind import Pictures
+from kt.report.findings import IN_A_RUN, for_report, shown_kinds
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a report has of the findings. told: entries of `report.json`. pictures: names and `data:` addresses."""
+
+    told: Mapping[str, Any]
+    pictures: tuple[tuple[str, str], ...]
+
+
+def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Found:
+    """Write `findings.json` of a run: what reading the data found, and what was found later."""
+    findings = worst_first([*splits.findings, *more])
+    write_findings(out / FINDINGS, findings)
+    places = {name: (part, row) for part in splits.parts().values() for row, name in enumerate(part.names)}
+    shown: dict[str, str] = {}
+
+    def show(name: str) -> str:
+        if name not in shown:
+            if name in places:
+                part, row = places[name]
+                shown[name] = splits.kind.shown(part.examples[row])
+            else:
+                shown[name] = _of_file(splits.aside.get(name))
+        return shown[name]
+
+    shown_kinds(findings, show, most=IN_A_RUN)
+    return Found(for_report(findings), tuple((name, address) for name, address in shown.items() if address))
+
+
+def _of_file(file: Path | None) -> str:
+    """The `data:` address of a picture in no split; empty if it can't be read."""
+    if file is None:
+        return ""
+    try:
+        pixels = read_rgb(file)
+    except DataError:
+        return ""
+    return Pictures((pixels.shape[0], pixels.shape[1])).shown(pixels)
