@@ -14,13 +14,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import IO, Any
 
 import numpy as np
 
 from kt.errors import DataError
 from kt.kinds.pictures import decode
-from kt.kinds.pictures.decode import Decoded
+from kt.kinds.pictures.decode import Decoded, Stored
 from kt.kinds.pictures.values import ValueRange
 
 SECONDS = 10.0
@@ -113,8 +114,8 @@ class _Process:
         self.usable = True
         if "error" in message:
             raise DataError(message["error"])
-        own = ValueRange.from_json(message["own"])
-        return Decoded(values, own=own, inverted=message["inverted"], shallow=message["shallow"])
+        own, stored = ValueRange.from_json(message["own"]), Stored(**message["stored"])
+        return Decoded(values, own=own, inverted=message["inverted"], shallow=message["shallow"], stored=stored)
 
     def _message(self) -> dict[str, Any]:
         size = int.from_bytes(self._read(4), "big")
@@ -236,6 +237,7 @@ def _answer(answers: IO[bytes], data: bytes, *, max_pixels: int) -> None:
             "own": own,
             "inverted": done.inverted,
             "shallow": done.shallow,
+            "stored": asdict(done.stored),
         }
     )
     answers.write(values.reshape(-1).view(np.uint8).data)

@@ -10,7 +10,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -104,12 +104,28 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """How a file stores its picture, before it becomes upright RGB on white: for checks.
+
+    mode: Pillow's name for it, such as "RGB", "L", "P" or "CMYK"; empty for DICOM. bits: of each value. orientation:
+    that of EXIF, 1 to 8; 1 is upright. transparent: whether any pixel is not opaque. completed: whether the file ends
+    too early, and the little that is missing was filled with grey.
+    """
+
+    mode: str = ""
+    bits: int = 8
+    orientation: int = 1
+    transparent: bool = False
+    completed: bool = False
+
+
+@dataclass(frozen=True)
 class Decoded:
     """A decoded picture, upright: uint8 `[h, w, 3]` on white, or values with more bits, `[h, w]` or `[h, w, 3]`.
 
     own: the value range that the file itself states. inverted: low values are bright. shallow: the file has 16 bits a
     channel, of which only the high byte could be read. plain: "JPEG" or "PNG" if TensorFlow decodes the file to the
-    same pixels, else empty.
+    same pixels, else empty. stored: how the file stores it.
     """
 
     values: npt.NDArray[Any]
@@ -117,6 +133,7 @@ class Decoded:
     inverted: bool = False
     shallow: bool = False
     plain: str = ""
+    stored: Stored = Stored()
 
     @property
     def deep(self) -> bool:
@@ -201,7 +218,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, on_size: Callable[[int]
             raise
         whole = _completed(data, max_pixels=max_pixels, reason=str(error))
     with _opened(whole, kind, max_pixels=max_pixels) as image:
-        return Decoded(_rgb(image))
+        return Decoded(_rgb(image), stored=replace(_stored(image, 8), completed=True))
 
 
 @contextmanager
@@ -262,14 +279,27 @@ def _values(image: Image.Image, data: bytes, kind: str) -> Decoded:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
         deep = values.astype(values.dtype.newbyteorder("="), copy=False)
+    stored = _stored(image, 16 if bits16 else 8 if deep is None else 8 * deep.itemsize)
     if deep is not None:
-        turn = _TURNED.get(_orientation(image))
-        return Decoded(deep if turn is None else turn(deep), own=_own_range(image, data, kind, deep))
+        turn = _TURNED.get(stored.orientation)
+        return Decoded(deep if turn is None else turn(deep), own=_own_range(image, data, kind, deep), stored=stored)
     if kind in ("HEIC", "AVIF") and (ratio := claims.reduction(*image.size)) > 1:
         reduced = image.reduce(ratio)
         reduced.info = image.info
         image = reduced
-    return Decoded(_rgb(image), shallow=bits16, plain=_plain(image, data, kind))
+    return Decoded(_rgb(image), shallow=bits16, plain=_plain(image, data, kind), stored=stored)
+
+
+def _stored(image: Image.Image, bits: int) -> Stored:
+    return Stored(image.mode, bits, _orientation(image), _is_transparent(image))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether any pixel is not opaque; a file may have an alpha channel that is 255 throughout."""
+    if not _may_be_transparent(image):
+        return False
+    alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+    return int(alpha.getchannel("A").getextrema()[0]) < 255  # type: ignore[arg-type]
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -281,9 +311,13 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if _may_be_transparent(image):
         return _on_white(image.convert("RGBA"))
     return image.convert("RGB")
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -17,13 +17,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kt.errors import DataError
 from kt.kinds.pictures import Pixels, decode, values
-from kt.kinds.pictures.apart import decode_apart
 from kt.kinds.pictures.claims import LARGE, MAX_PIXELS, reduction
 from kt.kinds.pictures.decode import Decoded, over_white
-from kt.kinds.pictures.find import read_file
-from kt.kinds.pictures.values import FULL, Span, ValueRange
+from kt.kinds.pictures.rgb import MAX_BYTES, as_rgb, contents, decoded_of, read_rgb
+from kt.kinds.pictures.values import Span, ValueRange
 
 __all__ = [
     "MAX_BYTES",
@@ -40,29 +38,10 @@ __all__ = [
     "values_span",
 ]  # fmt: skip
 
-MAX_BYTES = 2**30
-"""A file larger than this is refused before it is read."""
-
 _LARGE_BYTES = 75_000_000
 """Pictures of more bytes are resized one at a time: a resize takes 16 bytes a pixel, so four at once take gigabytes."""
 
 _one_large = threading.RLock()
-
-
-def contents(path: Path) -> bytes:
-    """The bytes of a picture file. Raises DataError for a file without bytes, such as a pipe, or with too many."""
-    return read_file(path, limit=MAX_BYTES)
-
-
-def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> Pixels:
-    """The picture as uint8 `[height, width, 3]` RGB: upright, transparent parts on white, first frame only.
-
-    A photo of more than `claims.LARGE` pixels is decoded at a reduced size. value_range: the range of the model, for
-    pictures with more than 8 bits whose file states no range. Raises DataError with the reason if the picture cannot be
-    read, or claims more than `max_pixels`.
-    """
-    data = contents(source) if isinstance(source, Path) else source
-    return _as_rgb(_decoded(data, max_pixels=max_pixels), value_range)
 
 
 def values_span(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Span | None:
@@ -73,31 +52,10 @@ def values_span(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Span |
     data = contents(source) if isinstance(source, Path) else source
     if not decode.may_be_deep(data):
         return None
-    decoded = _decoded(data, max_pixels=max_pixels)
+    decoded = decoded_of(data, max_pixels=max_pixels)
     if decoded.own is not None or not (decoded.deep or decoded.shallow):
         return None
     return values.span_of(decoded.values.astype(np.uint16) * 257 if decoded.shallow else decoded.values)
-
-
-def _decoded(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    decode.check_decodable(data)
-    if decode.apart(data):
-        return decode_apart(data, max_pixels=max_pixels)
-    return decode.decode(data, max_pixels=max_pixels)
-
-
-def _as_rgb(decoded: Decoded, value_range: ValueRange | None) -> Pixels:
-    if decoded.shallow and value_range not in (None, FULL):
-        raise DataError(
-            "has 16 bits a channel, of which the low ones can't be read as they are packed; save it uncompressed, as "
-            "PNG, or with 8 bits"
-        )
-    if not decoded.deep:
-        return decoded.values
-    levels = values.levels(decoded.values, decoded.own or value_range)
-    if decoded.inverted:
-        levels = 255 - levels
-    return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)
 
 
 @contextmanager
@@ -182,10 +140,10 @@ def servable_bytes(source: Path | bytes, *, value_range: ValueRange | None = Non
     picture cannot be read.
     """
     data = contents(source) if isinstance(source, Path) else source
-    decoded = _decoded(data)
+    decoded = decoded_of(data)
     if decoded.plain and _tensorflow_reads(data, decoded):
         return data
-    return encode_png(_as_rgb(decoded, value_range))
+    return encode_png(as_rgb(decoded, value_range))
 
 
 def _tensorflow_reads(data: bytes, decoded: Decoded) -> bool:
