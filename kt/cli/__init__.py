@@ -16,7 +16,21 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR,
 """System errors of a path that the user gave; they are the user's to mend and no bug in kt."""
 
 VERBS = (
-    *("run", "runs", "compare", "adapt", "new", "check", "advise", "show", "list", "predict", "explain", "drift", "serve"),
+    *(
+        "run",
+        "runs",
+        "compare",
+        "adapt",
+        "new",
+        "check",
+        "advise",
+        "show",
+        "list",
+        "predict",
+        "explain",
+        "drift",
+        "serve",
+    ),
     *("evaluate", "export", "report", "benchmark", "lr-find", "models", "promote", "rollback", "weights", "cache"),
     *("doctor", "completion"),
 )

@@ -12,7 +12,7 @@ from kt.errors import DataError, RecipeError
 from kt.findings import KINDS, Finding, worst_first
 
 if TYPE_CHECKING:
-    from kt.checkup import Checkup
+    from kt.checkup.result import Checkup
     from kt.data import Folder, Table
 
 
@@ -70,7 +70,10 @@ def command(
         _check_writable(file, option)
     source = _source(data, group_by=group_by, applied=applied)
 
-    from kt.checkup import check_up
+    from kt.base import backend
+
+    backend.start(None)
+    from kt.checkup.main import check_up
 
     result = check_up(source, seed=seed, quick=quick)
     if html is not None:

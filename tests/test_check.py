@@ -1,0 +1,151 @@
+"""`kt check` as a whole: its table, its JSON, its page, its file of decisions and its exit codes."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import make_folder
+
+from kt.checkup.result import Checkup
+from kt.data import Folder
+from kt.findings import KINDS, Finding, Fix
+from kt.report.checked import page_of
+from kt.report.findings import CARDS, for_report, shown_kinds
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve readable pictures of each of two classes, one file that is none, and a copy under the other class."""
+    root = make_folder(tmp_path / "photos", {"blue": 12, "red": 12})
+    (root / "red" / "torn.png").write_bytes((root / "red" / "000.png").read_bytes()[:60])
+    shutil.copy(root / "blue" / "003.png", root / "red" / "blue again.png")
+    return root
+
+
+def kinds_of(told: str) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for finding in json.loads(told)["findings"]:
+        found.setdefault(finding["kind"], []).append(finding)
+    return found
+
+
+def test_what_is_wrong_is_told_with_its_remedy_and_nothing_is_changed(photos: Path, kt_ends) -> None:
+    before = {file: file.read_bytes() for file in photos.rglob("*.png")}
+    code, out, err = kt_ends("check", photos, "--quick", "--json")
+    assert code == 0, err
+    found = kinds_of(out)
+    assert [each["items"] for each in found["unreadable"]] == [["red/torn.png"]]
+    assert [sorted(each["items"]) for each in found["label_conflict"]] == [["blue/003.png", "red/blue again.png"]]
+    assert all(each["advice"].endswith(".") and each["words"].endswith(".") for each in json.loads(out)["findings"])
+    assert {file: file.read_bytes() for file in photos.rglob("*.png")} == before
+
+
+def test_the_table_has_a_row_a_kind_the_worst_first(photos: Path, kt_ends) -> None:
+    code, out, err = kt_ends("check", photos, "--quick")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert "26 pictures of 2 classes" in lines[0]
+    severities = [line.split()[0] for line in lines[2:] if line.strip()]
+    assert severities == sorted(severities, key=("error", "warning", "note").index)
+    assert any("red/torn.png" in line for line in lines)
+
+
+def test_strict_fails_a_build_and_a_clean_folder_passes(photos: Path, tmp_path: Path, kt_ends) -> None:
+    assert kt_ends("check", photos, "--quick", "--strict")[0] == 1
+    (photos / "red" / "torn.png").unlink()
+    (photos / "red" / "blue again.png").unlink()
+    code, out, err = kt_ends("check", photos, "--quick", "--strict")
+    assert code == 0, out + err
+
+
+def test_decisions_are_written_once_and_a_recipe_applies_them(photos: Path, tmp_path: Path, kt_ends) -> None:
+    fixes = tmp_path / "fixes.csv"
+    code, out, err = kt_ends("check", photos, "--quick", "--fix", fixes)
+    assert code == 0, err
+    rows = list(csv.DictReader(fixes.open(newline="")))
+    assert {"yes", "no"} == {row["apply"] for row in rows}
+    assert [row["path"] for row in rows if row["apply"] == "yes"] == ["red/torn.png"]
+    listed = Folder(photos, image_size=(16, 16), fixes=fixes)()
+    assert not listed.skipped
+    code, _, err = kt_ends("check", photos, "--quick", "--fix", fixes)
+    assert code == 2
+    assert "is there already" in err
+    again = tmp_path / "again.csv"
+    code, _, err = kt_ends("check", photos, "--quick", "--fix", again, "--accept", "label_conflict")
+    assert code == 0, err
+    code, out, err = kt_ends("check", photos, "--quick", "--apply", again, "--json")
+    assert not {"unreadable", "label_conflict"} & set(kinds_of(out))
+
+
+def test_a_table_and_a_recipe_are_checked_too(photos: Path, tmp_path: Path, kt_ends) -> None:
+    table = photos / "labels.csv"
+    table.write_text("path,label\n" + "".join(
+        f"{file.relative_to(photos).as_posix()},{file.parent.name}\n" for file in sorted(photos.rglob("*.png"))
+    ))  # fmt: skip
+    code, out, err = kt_ends("check", table, "--quick", "--json")
+    assert code == 0, err
+    assert [each["items"] for each in kinds_of(out)["unreadable"]] == [["red/torn.png"]]
+    assert kt_ends("new", tmp_path / "mine.py", "--data", photos)[0] == 0
+    code, out, err = kt_ends("check", tmp_path / "mine.py", "--quick", "--json")
+    assert code == 0, err
+    assert "unreadable" in kinds_of(out)
+
+
+def test_a_folder_without_classes_is_checked_as_far_as_that_goes(photos: Path, kt_ends) -> None:
+    code, out, err = kt_ends("check", photos / "red", "--quick", "--json")
+    assert code == 0, err
+    found = kinds_of(out)
+    assert "No class in" in found["layout"][0]["words"]
+    assert [each["items"] for each in found["unreadable"]] == [["torn.png"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gone"], 3, "There is no gone"),
+        (["photos", "--accept", "group"], 2, "give --fix too"),
+        (["photos", "--fix", "f.csv", "--accept", "groups"], 2, "'groups' is no kind of finding"),
+        (["photos", "--html", "no/where.html"], 2, "There is no folder"),
+        (["photos", "--apply", "gone.csv"], 3, "Cannot read the table"),
+        (["photos", "--seed", "-1"], 2, "--seed must be from 0"),
+    ],
+)
+def test_a_wrong_call_ends_in_one_line(photos: Path, kt_ends, monkeypatch, arguments, code, message) -> None:
+    monkeypatch.chdir(photos.parent)
+    ended, _, err = kt_ends("check", *arguments, "--quick")
+    assert ended == code, err
+    assert message in err
+
+
+def test_the_page_shows_the_pictures_and_copies_the_fix(photos: Path, tmp_path: Path, kt_ends) -> None:
+    page = tmp_path / "check.html"
+    assert kt_ends("check", photos, "--quick", "--html", page)[0] == 0
+    text = page.read_text()
+    assert text.count('src="data:image/jpeg;base64,') >= 2  # the two of the conflict
+    assert "yes,red/torn.png,leave_out" in text
+    assert "red/blue again.png" in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_names_and_words_in_the_page_are_escaped() -> None:
+    name = '<img src=x onerror=alert(1)>"&.png'
+    finding = Finding("copy", "warning", (name,), f"{name} is a copy.", "Look.", (Fix(name, "leave_out"),))
+    page = page_of(Checkup("folder x", 1, {"a": 1}, {}, (finding,)))
+    assert "<img src=x" not in page
+
+
+def test_many_findings_of_a_kind_are_counted_and_not_all_shown() -> None:
+    many = [Finding("blurred", "note", (f"{number}.png",), "It is blurred.", "Look.") for number in range(CARDS + 5)]
+    (kind,) = shown_kinds(many, lambda _: "")
+    assert (kind.count, len(kind.findings), kind.more) == (CARDS + 5, CARDS, 5)
+    told = for_report(many)
+    assert len(told["findings"]) == CARDS
+    assert told["findings_more"] == {"blurred": 5}
+
+
+def test_every_kind_is_in_the_docs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "check.md").read_text(encoding="utf-8")
+    assert not [kind for kind in KINDS if f"`{kind}`" not in text]
