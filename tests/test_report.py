@@ -16,8 +16,10 @@ from kt.errors import DataError, ReleaseError
 from kt.failures.errors import wrongest_places
 from kt.failures.results import DepthProbe, Failures, FeatureMap, Insight, MovedBlock, Neighbours
 from kt.failures.slices import slices
+from kt.findings import Finding, Fix
 from kt.heads.classification.measure import evaluate
 from kt.report import again, summary, write
+from kt.report.findings import for_report
 from kt.report.templates import page_script
 from kt.runs.trust import trust
 from kt.training import Calibrated
@@ -142,11 +144,27 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
                                "gain": gain, "interval": interval, "pictures": 12, "groups": 12}
                          for way, gain, interval in (("deletion", 0.1, [0.05, 0.15]), ("insertion", 0.04, None))},
         },
+        **for_report(found_in(splits)),
         "artifacts": [artifact, {**artifact, **judged, "name": "int8", "format": "tflite_int8", "path": None,
                                  "released": False, "reason": "balanced accuracy fell by 0.034"}],
         "version": 3, "released_to": "saved_models/apples/3",
     }  # fmt: skip
     return results, splits, scores
+
+
+def found_in(splits):
+    """Findings of a data set, made up: copies in two splits, many blurred pictures, and a label that looks wrong."""
+    one, other = splits.train.names[0], splits.test.names[0]
+    suspect = splits.train.names[3]
+    return [
+        Finding("leak", "error", (one, other), f"{one} and {other} are copies.", "Leave it out of train.",
+                (Fix(one, "leave_out", "", f"a copy of {other}"),), 0.9, {"distance": 0.1}),
+        Finding("label_error", "warning", (suspect,), f"{suspect} looks like {splits.classes[-1]}.", "Look at it.",
+                (Fix(suspect, "relabel", splits.classes[-1], "8 of its 10 nearest are"),), 0.8,
+                beside=splits.train.names[4:7]),
+        *(Finding("blurred", "note", (name,), f"{name} is blurred.", "Look at it.")
+          for name in splits.train.names[:30]),
+    ]  # fmt: skip
 
 
 def failed_of(splits, scores):
@@ -556,7 +574,7 @@ def test_numbers_are_written_for_people(text, expected):
 
 # Below these, keys are names that depend on the run; the docs write them like this.
 OPEN = {
-    "explained.faithful": "<way>",
+    "explained.faithful": "<way>", "findings_more": "<kind>", "findings[].figures": "<figure>",
     "versions": "<package>", "machine": "<fact>", "data.counts": "<split>", "data.counts.<split>": "<class>",
     "test.intervals": "<figure>", "cross_validation.intervals": "<figure>", "validation": "<figure>",
     "recipe.resolved": "<setting>", "calibration.test.before": "<figure>", "calibration.test.after": "<figure>",

@@ -1,4 +1,4 @@
-"""`kt check`, top to bottom: list, look at every file, compare the pictures, ask a frozen network, sort the findings."""
+"""`kt check`, top to bottom: list, look at every file, compare pictures, ask a frozen network, sort the findings."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

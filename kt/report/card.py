@@ -9,7 +9,7 @@ from pathlib import PurePath
 from kt.base.markdown import code, escaped, table
 from kt.base.numbers import change, count, duration, figure, interval, percent, size
 from kt.report.reported import ReportedRun
-from kt.report.sections import artifacts, calibration, headlines, limits, per_class
+from kt.report.sections import artifacts, calibration, findings, headlines, limits, per_class
 from kt.report.sections.training import kept_of, phases_of
 
 _MOST_CLASSES = 50
@@ -110,6 +110,9 @@ def _data(run: ReportedRun) -> Iterator[str]:
     skipped = len(tuple(data["skipped"]))
     notes = [*data["notes"].texts(), *([f"{count(skipped)} files could not be read"] if skipped else [])]
     yield from (f"- {escaped(note)}" for note in notes)
+    if (known := findings.gather(run)) and known.kinds:
+        found = "; ".join(f"{kind.title}: {count(kind.count)} ({kind.severity})" for kind in known.kinds)
+        yield f"- what may be wrong with it: {found}"
     if digest := data["digest"].text():
         yield f"- SHA-256 over each example's split, class and content: {code(digest)}"
 

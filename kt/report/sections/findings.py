@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from kt.findings import Finding
+from kt.findings import ACTIONS, KINDS, SEVERITIES, Finding, Fix
 from kt.report.entry import Entry
 from kt.report.findings import IN_A_RUN, ShownKind, shown_kinds
 from kt.report.reported import ReportedRun
@@ -21,20 +21,28 @@ class Findings:
 
 def gather(run: ReportedRun) -> Findings | None:
     """The findings; None if an earlier kt, which looked for none, made the run."""
-    if "findings" not in run.report:
+    if run.report["findings"].value is None:
         return None
     addresses = {picture.name: picture.address for picture in run.shown.found}
     others = {kind: more.count() for kind, more in run.report["findings_more"].items()}
-    found = [_finding(entry) for entry in run.report["findings"]]
+    found = [finding for entry in run.report["findings"] if (finding := _known(entry))]
     kinds = shown_kinds(found, lambda name: addresses.get(name, ""), most=IN_A_RUN, others=others)
     return Findings(kinds, run.nouns.many)
 
 
-def _finding(entry: Entry) -> Finding:
-    try:
-        return Finding.from_json(entry.value)
-    except (KeyError, TypeError, ValueError):
-        raise entry.damaged("a finding of kt check") from None
+def _known(entry: Entry) -> Finding | None:
+    """A finding as the report has it; None for one that only another version of kt knows."""
+    kind, severity = entry["kind"].name(), entry["severity"].name()
+    fixes = [
+        (fix["path"].name(), fix["action"].name(), fix["value"].text(), fix["why"].text()) for fix in entry["fixes"]
+    ]
+    items, beside, words, advice = (entry["items"].texts(), entry["beside"].texts(), entry["words"].text(),
+                                    entry["advice"].text())  # fmt: skip
+    score = entry["score"].share_or_none()
+    figures = {name: number.number() for name, number in entry["figures"].items()}
+    if kind not in KINDS or severity not in SEVERITIES or any(action not in ACTIONS for _, action, *_ in fixes):
+        return None
+    return Finding(kind, severity, items, words, advice, tuple(Fix(*fix) for fix in fixes), score, figures, beside)
 
 
 def html(data: Findings) -> Markup:
