@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from kt.base.console import progress_bar
 from kt.data.checks.examiners import Examiner
-from kt.data.checks.kept import Columns, Kept, Writing
+from kt.data.checks.scan_cache import FileColumns, ScanCache, Writing
 from kt.kinds.pictures import Pixels
 
 Strings = tuple[str, ...]
@@ -99,12 +99,12 @@ def scan(
     called = tuple(_below(path, base) for path in paths) if names is None else tuple(names)
     if len(called) != len(paths):
         raise ValueError(f"{len(called)} names for {len(paths)} files")
-    kept = Kept(base)
+    kept = ScanCache(base)
     known = kept.known(paths)
     if known.complete and known.thumbnails is not None:
         return _scan(called, paths, known.columns, known.thumbnails, looked_at=0)
     old, new = np.flatnonzero(known.rows >= 0), np.flatnonzero(known.rows < 0)
-    columns = Columns.blank(len(paths))
+    columns = FileColumns.blank(len(paths))
     with kept.writing(len(paths)) as written:
         if known.thumbnails is not None:
             columns.copy(old, known.columns, known.rows[old])
@@ -142,7 +142,7 @@ def _batches(rows: Integers, sizes: Integers) -> list[list[int]]:
 
 
 def _look(
-    paths: Sequence[Path], batches: list[list[int]], columns: Columns, written: Writing, *, workers: int | None
+    paths: Sequence[Path], batches: list[list[int]], columns: FileColumns, written: Writing, *, workers: int | None
 ) -> None:
     """Examine the files of all batches, and write what is learned into `columns` and `written`."""
     if not batches:
@@ -181,7 +181,7 @@ def _processors() -> int:
     return min(_MOST_WORKERS, available)
 
 
-def _scan(names: Strings, files: tuple[Path, ...], columns: Columns, thumbnails: Pixels, *, looked_at: int) -> Scan:
+def _scan(names: Strings, files: tuple[Path, ...], columns: FileColumns, thumbnails: Pixels, *, looked_at: int) -> Scan:
     texts, numbers = columns.texts, columns.numbers
     return Scan(
         names=names,

@@ -21,7 +21,7 @@ import numpy as np
 
 from kt.errors import DataError
 from kt.kinds.pictures import decode
-from kt.kinds.pictures.decode import Decoded, Stored
+from kt.kinds.pictures.decode import Decoded, StoredForm
 from kt.kinds.pictures.values import ValueRange
 
 SECONDS = 10.0
@@ -114,7 +114,7 @@ class _Process:
         self.usable = True
         if "error" in message:
             raise DataError(message["error"])
-        own, stored = ValueRange.from_json(message["own"]), Stored(**message["stored"])
+        own, stored = ValueRange.from_json(message["own"]), StoredForm(**message["stored"])
         return Decoded(values, own=own, inverted=message["inverted"], shallow=message["shallow"], stored=stored)
 
     def _message(self) -> dict[str, Any]:

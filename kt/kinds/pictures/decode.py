@@ -104,7 +104,7 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredForm:
     """How a file stores its picture, before it becomes upright RGB on white: for checks.
 
     mode: Pillow's name for it, such as "RGB", "L", "P" or "CMYK"; empty for DICOM. bits: of each value. orientation:
@@ -133,7 +133,7 @@ class Decoded:
     inverted: bool = False
     shallow: bool = False
     plain: str = ""
-    stored: Stored = Stored()
+    stored: StoredForm = StoredForm()
 
     @property
     def deep(self) -> bool:
@@ -290,8 +290,8 @@ def _values(image: Image.Image, data: bytes, kind: str) -> Decoded:
     return Decoded(_rgb(image), shallow=bits16, plain=_plain(image, data, kind), stored=stored)
 
 
-def _stored(image: Image.Image, bits: int) -> Stored:
-    return Stored(image.mode, bits, _orientation(image), _is_transparent(image))
+def _stored(image: Image.Image, bits: int) -> StoredForm:
+    return StoredForm(image.mode, bits, _orientation(image), _is_transparent(image))
 
 
 def _is_transparent(image: Image.Image) -> bool:

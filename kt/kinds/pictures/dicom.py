@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.errors import DataError, one_line
-from kt.kinds.pictures.decode import Decoded, Stored, check_size
+from kt.kinds.pictures.decode import Decoded, StoredForm, check_size
 from kt.kinds.pictures.values import ValueRange
 
 _DEFAULT_VALUES = 12  # the bits to assume if a file does not state them
@@ -51,7 +51,7 @@ def decode_dicom(data: bytes, *, max_pixels: int, on_size: Callable[[int], None]
         own = ValueRange(0, 2 ** int(file.get("BitsStored", _DEFAULT_VALUES)) - 1)
     if values.dtype == np.uint8:  # 16 bits make it count as deep, so that the window is applied
         values = values.astype(np.uint16)
-    stored_as = Stored(bits=int(file.get("BitsStored", 8 * stored.itemsize)))
+    stored_as = StoredForm(bits=int(file.get("BitsStored", 8 * stored.itemsize)))
     return Decoded(np.ascontiguousarray(values), own=own, inverted=colours == "MONOCHROME1", stored=stored_as)
 
 

@@ -41,9 +41,9 @@ class Facts:
     except `kind` and `sha256`. damage: what is damaged although it can be read. kind: the format by content, such as
     "JPEG"; empty if it is no picture. sha256, pixels_sha256: of the bytes, and of the decoded pixels with their shape.
     width, height: upright; of a photo of more than 32 megapixels those at which kt decodes it. mode, bits,
-    orientation, transparent: see `decode.Stored`. frames: see `frames_of`. taken, camera: see `exif.Exif`. brightness,
-    contrast, colourfulness, sharpness: see `properties`, at `SEEN` pixels. border: the mean colour of the border, RGB
-    from 0 to 255, and border_spread its standard deviation: 0 for a border of one colour.
+    orientation, transparent: see `decode.StoredForm`. frames: see `frames_of`. taken, camera: see `exif.Exif`.
+    brightness, contrast, colourfulness, sharpness: see `properties`, at `SEEN` pixels. border: the mean colour of the
+    border, RGB from 0 to 255, and border_spread its standard deviation: 0 for a border of one colour.
     """
 
     size: int = -1

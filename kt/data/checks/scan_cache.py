@@ -44,7 +44,7 @@ _NUMBERS = {each.name: np.asarray(each.default) for each in fields(Facts) if not
 
 
 @dataclass(frozen=True)
-class Columns:
+class FileColumns:
     """The facts of N files, by the names that `Facts` has for them. settled: which of them hold the next time too."""
 
     texts: dict[str, list[str]]
@@ -52,8 +52,8 @@ class Columns:
     settled: npt.NDArray[np.bool_]
 
     @classmethod
-    def blank(cls, count: int) -> "Columns":
-        """Columns of files of which nothing is known yet."""
+    def blank(cls, count: int) -> "FileColumns":
+        """FileColumns of files of which nothing is known yet."""
         numbers = {name: np.repeat(default[None], count, axis=0) for name, default in _NUMBERS.items()}
         return cls({name: [""] * count for name in _TEXTS}, numbers, np.zeros(count, bool))
 
@@ -67,7 +67,7 @@ class Columns:
         lasting = bool(facts.sha256 or facts.size == 0) and not facts.reason.startswith("takes more")
         self.settled[row] = lasting and facts.mtime_ns < now_ns - _SETTLED
 
-    def copy(self, rows: npt.NDArray[np.int64], source: "Columns", sources: npt.NDArray[np.int64]) -> None:
+    def copy(self, rows: npt.NDArray[np.int64], source: "FileColumns", sources: npt.NDArray[np.int64]) -> None:
         """Copy rows from others."""
         for name in _TEXTS:
             column, other = self.texts[name], source.texts[name]
@@ -79,7 +79,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownFiles:
     """What an earlier scan knew. rows: int64 `[N]`, where the facts of each file are in it, or -1 if they aren't.
 
     sizes: int64 `[N]`, of the files now; -1 for one that isn't there.
@@ -87,7 +87,7 @@ class Known:
 
     rows: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
-    columns: Columns
+    columns: FileColumns
     thumbnails: Pixels | None
 
     @property
@@ -96,7 +96,7 @@ class Known:
         return len(self.rows) == len(self.columns.settled) and bool((self.rows == np.arange(len(self.rows))).all())
 
 
-class Kept:
+class ScanCache:
     """The place in the cache of one data set. Raises EnvironmentProblem if the cache can't be written."""
 
     def __init__(self, base: Path) -> None:
@@ -108,11 +108,11 @@ class Kept:
         except OSError as error:
             raise _unwritable(self._folder, error) from None
 
-    def known(self, files: Sequence[Path]) -> Known:
+    def known(self, files: Sequence[Path]) -> KnownFiles:
         """What the last scan knew of these files, as far as they have not changed since."""
         states = [state_of(file) for file in files]
         sizes = np.array([size for size, _ in states], np.int64)
-        nothing = Known(np.full(len(files), -1, np.int64), sizes, Columns.blank(0), None)
+        nothing = KnownFiles(np.full(len(files), -1, np.int64), sizes, FileColumns.blank(0), None)
         with self._locked():
             try:
                 paths, columns, thumbnails = self._read()
@@ -127,7 +127,7 @@ class Kept:
         if len(paths):
             same &= columns.settled[rows] & (columns.numbers["size"][rows] == sizes)
             same &= columns.numbers["mtime_ns"][rows] == times
-        return Known(np.where(same, rows, -1), sizes, columns, thumbnails)
+        return KnownFiles(np.where(same, rows, -1), sizes, columns, thumbnails)
 
     @contextmanager
     def writing(self, count: int) -> Iterator["Writing"]:
@@ -142,7 +142,7 @@ class Kept:
         except OSError as error:
             raise _unwritable(self._folder, error) from None
 
-    def publish(self, files: Sequence[Path], columns: Columns, written: "Writing") -> Pixels:
+    def publish(self, files: Sequence[Path], columns: FileColumns, written: "Writing") -> Pixels:
         """Keep what was learned, and return the thumbnails, uint8 `[N, 64, 64, 3]`, mapped from their file."""
         name = f"thumbnails-{secrets.token_hex(8)}.npy"
         place = self._folder / name
@@ -167,7 +167,7 @@ class Kept:
     def _locked(self) -> FileLock:
         return FileLock(self._folder / ".lock")
 
-    def _read(self) -> tuple[list[bytes], Columns, Pixels]:
+    def _read(self) -> tuple[list[bytes], FileColumns, Pixels]:
         """Paths, columns and thumbnails of the last scan. Raises one of many errors if they are not as they were."""
         with np.load(self._folder / "columns.npz", allow_pickle=False) as stored:
             if str(stored["format"]) != _format():
@@ -186,7 +186,7 @@ class Kept:
         thumbnails = _mapped(place)
         if thumbnails.shape != (len(paths), *SHAPE) or str(place.stat().st_mtime_ns) != time:
             raise ValueError("damaged")
-        return paths, Columns(texts, numbers, settled), thumbnails
+        return paths, FileColumns(texts, numbers, settled), thumbnails
 
     def _make_room(self, size: int) -> None:
         others = sorted(
