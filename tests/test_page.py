@@ -4,6 +4,7 @@ Each test asks a real server with a tiny model. Skipped where there is no Chromi
 """
 
 import base64
+import io
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_play
 from serving import CLASSES, Running, eventually, release, rows, running
 
 from kt.kinds.pictures.images import read_rgb, resize
+from kt.predict.decide import Wanted
 from kt.serve.page import HEADERS, page_routes
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -291,6 +293,72 @@ def test_what_is_transparent_is_drawn_on_white(opened: Opened, tmp_path: Path) -
 
 
 @needs_chromium
+def test_where_the_model_looks_is_shown_in_colour_and_told_in_words(
+    opened: Opened, server: Running, tmp_path: Path
+) -> None:
+    page, file = opened(), picture(tmp_path / "red.png", "red")
+    give(page, file, picture(tmp_path / "blue.png", "blue"))
+    shown = card(page, "red.png")
+    answer = server.post("/v1/models/fruit:explain", json=rows(file.read_bytes())).json()["explanations"][0]
+    words = f"{answer['label']}: {answer['in_words']}."
+    button = page.get_by_role("button", name="Where does it look? red.png", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(shown.locator(".map figcaption")).to_have_text(words)
+    expect(shown.locator(".map")).to_be_focused()  # the button has gone
+    expect(button).to_have_count(0)
+    expect(page.get_by_role("status")).to_have_text(f"red.png: {words}")
+    image = page.get_by_role("img", name=f"red.png, in colour where it speaks for {answer['label']}", exact=True)
+    image.evaluate("image => image.decode()")
+    size = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    with Image.open(io.BytesIO(base64.b64decode(answer["overlay"]["b64"]))) as overlay:
+        assert size == [*overlay.size]
+    expect(page.get_by_role("button", name="Where does it look? blue.png")).to_be_visible()
+
+
+@needs_chromium
+def test_a_look_that_fails_says_why_and_can_be_tried_again(opened: Opened, log: Log, tmp_path: Path) -> None:
+    page = opened()
+    give(page, picture(tmp_path / "red.png", "red"))
+    button, shown = page.get_by_role("button", name="Where does it look? red.png"), card(page, "red.png")
+    page.context.set_offline(True)
+    button.click()
+    expect(shown.locator(".looking .error")).to_contain_text("be reached, or it closed the connection")
+    page.context.set_offline(False)
+    button.click()
+    expect(shown.locator(".map figcaption")).not_to_be_empty()
+    expect(shown.locator(".looking .error")).to_have_count(0)
+    log.expected("ERR_INTERNET_DISCONNECTED")
+
+
+@needs_chromium
+def test_a_picture_that_the_model_is_unsure_of_gets_no_label_but_its_set(
+    opened: Opened, server: Running, tmp_path: Path
+) -> None:
+    release(server.folder / "fruit" / "1", tmp_path / "fruit", 1)
+    (tmp_path / "fruit" / "1" / "kt.json").write_text(json.dumps({**TOLD, "sets": {"0.9": 0.0}}), encoding="utf-8")
+    file = picture(tmp_path / "red.png", "red")
+    wanted = Wanted((("blue", 0.999),), below=0.995, sets=0.9)
+    with running(tmp_path / "fruit", pages=page_routes(), wanted=wanted) as made:
+        page = opened(f"{made.url}/")
+        give(page, file)
+        answer = predicted(made, file)
+        best = max(zip(answer["scores"], answer["classes"], strict=True))
+        shown = card(page, "red.png")
+        expect(shown.locator(".label")).to_have_text(f"Unsure {best[0]:.3f}")
+        expect(shown.locator(".unsure")).to_be_visible()
+        expect(shown.locator(".set")).to_have_text("Set for 90%: blue, green or größer")
+        expect(shown.locator(".scores li.top")).to_have_count(0)
+        told = f"red.png: unsure, at best {best[1]}, {best[0]:.3f}. Set for 90%: blue, green or größer"
+        expect(page.get_by_role("status")).to_have_text(told)
+        about = page.get_by_role("region", name="The model")
+        expect(about).to_contain_text("blue from 0.999 on, others from 0.995 on; otherwise it is unsure")
+        expect(about).to_contain_text("with the true one in it for 90% of all pictures")
+        page.get_by_role("button", name="Where does it look? red.png").click()
+        expect(shown.locator(".map figcaption")).to_contain_text(f"{best[1]}: ")  # the best class is explained
+
+
+@needs_chromium
 def test_many_classes_fold_and_their_names_are_text_whatever_they_hold(opened: Opened, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     classes = [hostile, *(f"class {i}" for i in range(11))]
@@ -468,7 +536,9 @@ def test_axe_finds_nothing_that_keeps_people_out(
 ) -> None:
     page = opened(color_scheme=color_scheme, width=width)
     (tmp_path / "notes.txt").write_text("no picture")
-    give(page, picture(tmp_path / "red.png", "red"), tmp_path / "notes.txt")
+    give(page, picture(tmp_path / "red.png", "red"), tmp_path / "notes.txt", picture(tmp_path / "blue.png", "blue"))
+    page.get_by_role("button", name="Where does it look? red.png").click()
+    expect(card(page, "red.png").locator(".map figcaption")).not_to_be_empty()
     found = Axe().run(page).response
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
     assert "color-contrast" in {each["id"] for each in found["passes"]}  # AA, in this colour scheme
@@ -502,6 +572,8 @@ def test_a_phones_screen_never_scrolls_sideways(opened: Opened, log: Log, tmp_pa
     long = picture(tmp_path / f"{'very_long_name_' * 12}.png", "red")
     (tmp_path / f"{'n' * 180}.txt").write_text("no picture")
     give(page, long, tmp_path / f"{'n' * 180}.txt")
+    page.get_by_role("button", name="Where does it look?", exact=False).click()
+    expect(page.locator(".map figcaption")).not_to_be_empty()
     wide = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
     assert max(page.evaluate(wide)) <= 375
     for button in page.get_by_role("button").all():

@@ -58,6 +58,22 @@ def by_class(
     return tuple(pairs)
 
 
+def decision_options(command: F) -> F:
+    """The options that say how scores become labels and sets: --abstain-below, --threshold, --sets."""
+    command = click.option(
+        "--sets", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="COVERAGE",
+        help="Add the set of classes that holds the true one in this share of cases, such as 0.9.",
+    )(command)  # fmt: skip
+    command = click.option(
+        "--threshold", "thresholds", multiple=True, callback=by_class, metavar="LABEL=SCORE",
+        help="Give this label from this score on, and not below; may be repeated, the first counts.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--abstain-below", type=click.FloatRange(0, 1), default=0.0, metavar="SCORE",
+        help="Give no label where the top score is lower: the picture is unsure.",
+    )(command)  # fmt: skip
+
+
 def changes(command: F) -> F:
     """The options that change a recipe: --data, --target, --target-labels, --set, --seed."""
     command = click.option("--seed", type=int, help="Seed of everything random in training.")(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kt.base.console import say, tell, tell_cells, tell_json, warn
-from kt.cli.options import by_class, json_option
+from kt.cli.options import decision_options, json_option
 from kt.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Throw away what an interrupted --out has done, and begin again.")
 @click.option("--label-shift", is_flag=True,
               help="Correct the scores for the classes' shares among these pictures, with --out.")  # fmt: skip
-@click.option("--abstain-below", type=click.FloatRange(0, 1), default=0.0, metavar="SCORE",
-              help="Give no label where the top score is lower: the picture is unsure.")  # fmt: skip
-@click.option("--threshold", "thresholds", multiple=True, callback=by_class, metavar="LABEL=SCORE",
-              help="Give this label from this score on, and not below; may be repeated, the first counts.")  # fmt: skip
-@click.option("--sets", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="COVERAGE",
-              help="Add the set of classes that holds the true one in this share of cases, such as 0.9.")  # fmt: skip
+@decision_options
 @json_option
 def command(
     model: Path,

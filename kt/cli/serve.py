@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from kt.base.extras import install
+from kt.cli.options import decision_options
 from kt.errors import EnvironmentProblem, RecipeError
 
 _COUNT = click.IntRange(min=1)
@@ -96,6 +97,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Latest pictures of a version that /drift looks at, kept as features; 0 for none.",
 )
+@decision_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -120,6 +122,9 @@ def command(
     hosts: tuple[str, ...],
     poll_seconds: float,
     drift_window: int,
+    abstain_below: float,
+    thresholds: tuple[tuple[str, float], ...],
+    sets: float | None,
 ) -> None:
     """Serve released models as TensorFlow Serving does.
 
@@ -127,6 +132,9 @@ def command(
     are TensorFlow Serving's, so a client can switch to that by changing the address. New versions are served as they
     appear. Prints the address of its page on standard output, and logs a JSON object a line to standard error. SIGTERM
     and Ctrl-C stop it once requests in work are answered.
+
+    With --abstain-below or --threshold, a picture that a model is not sure enough of gets no label: null in JSON, empty
+    by gRPC. With --sets, answers say of each class whether it is in the set. They hold for all models that are served.
     """
     if not port and not grpc_port:
         raise RecipeError("Nothing to listen on: --port and --grpc-port are both 0.")
@@ -135,6 +143,7 @@ def command(
 
     backend.start("tensorflow")
     try:
+        from kt.predict.decide import Wanted
         from kt.serve import log
         from kt.serve.page import page_routes
         from kt.serve.server import grpc_is_installed, serve
@@ -174,6 +183,7 @@ def command(
             hosts=hosts,
             grace_seconds=grace_seconds,
             drift_window=drift_window,
+            wanted=Wanted(thresholds, abstain_below, sets),
         ),
         pages=page_routes(),
     )

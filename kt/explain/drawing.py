@@ -9,6 +9,9 @@ from PIL import Image
 
 from kt.explain.maps import Map, Pixels, like
 
+LARGEST = 640
+"""Pixels of an overlay's longer side, for `fitting`."""
+
 _WARM = np.array([255, 96, 0], np.float32)
 _SHADE = 0.6
 """How much of the colour of the strongest place is the map's."""
@@ -59,6 +62,16 @@ def _eroded(inside: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
         for across in range(2 * width + 1):
             kept &= padded[down : down + rows, across : across + columns]
     return kept
+
+
+def fitting(picture: Pixels) -> Pixels:
+    """The picture with sides of at most `LARGEST`."""
+    height, width = picture.shape[:2]
+    ratio = min(1.0, LARGEST / max(height, width))
+    if ratio == 1.0:
+        return picture
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BILINEAR))
 
 
 def png(pixels: Pixels) -> bytes:

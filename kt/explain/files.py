@@ -13,19 +13,17 @@ from kt.base.console import in_lines
 from kt.base.files import replace_json, replace_text
 from kt.base.scratch import scratch
 from kt.errors import DataError
+from kt.explain import told
 from kt.explain.curves import Removed, removed
-from kt.explain.drawing import overlay, png
-from kt.explain.maps import Map, Method, Pixels, like
-from kt.explain.models import ModelToExplain, grid, index_of
+from kt.explain.drawing import fitting, overlay, png
+from kt.explain.maps import Map, Method, Pixels
+from kt.explain.models import ModelToExplain, index_of
 from kt.kinds.kind import Source
 from kt.kinds.pictures.find import LeftOut
 from kt.kinds.pictures.images import read_rgb, resize
 from kt.predict.files import check_there, examples_in
 
 PAGE, FACTS = "index.html", "explained.json"
-LARGEST = 640
-"""Pixels of an overlay's longer side."""
-
 _AT_ONCE = 8
 
 
@@ -33,17 +31,27 @@ _AT_ONCE = 8
 class ExplainedPicture:
     """A picture with its map, or with the reason why it can't be read.
 
-    label: the class that the map is of. predicted: the class with the highest score. without: what its places are
-    worth; None where the map points at no place. overlay: the name of its PNG.
+    classes: of the model. without: what the map's places are worth; None where it points at no place. overlay: the name
+    of its PNG. truth: its true class; "" if that is not known.
     """
 
     path: Path
     error: str = ""
     drawn: Map | None = None
-    label: str = ""
-    predicted: str = ""
+    classes: tuple[str, ...] = ()
     without: Removed | None = None
     overlay: str = ""
+    truth: str = ""
+
+    @property
+    def label(self) -> str:
+        """The class that the map is of."""
+        return "" if self.drawn is None else self.classes[self.drawn.label]
+
+    @property
+    def predicted(self) -> str:
+        """The class with the highest score."""
+        return "" if self.drawn is None else self.classes[int(self.drawn.scores.argmax())]
 
     @property
     def score(self) -> float:
@@ -53,27 +61,14 @@ class ExplainedPicture:
     def in_words(self) -> str:
         """What the map shows, and what its places are worth."""
         assert self.drawn is not None
-        return "; ".join(filter(None, [self.drawn.in_words(), self.without.in_words() if self.without else ""]))
+        return told.in_words(self.drawn, self.without)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; `path` and `error` alone for a picture that can't be read."""
         if self.drawn is None:
             return {"path": str(self.path), "error": self.error}
-        half = self.drawn.half
-        return {
-            "path": str(self.path),
-            "label": self.label,
-            "score": round(self.score, 6),
-            "predicted": self.predicted,
-            "half": None if half is None else round(half, 4),
-            "place": self.drawn.place,
-            "without": None if self.without is None else round(self.without.score, 6),
-            "without_elsewhere": None if self.without is None else round(self.without.elsewhere, 6),
-            "depths": {name: round(share, 4) for name, share in self.drawn.depths},
-            "map": grid(self.drawn.values),
-            "overlay": self.overlay,
-            "in_words": self.in_words(),
-        }
+        facts = told.as_json(self.drawn, self.without, self.classes)
+        return {"path": str(self.path), **facts, "overlay": self.overlay}
 
 
 @dataclass
@@ -170,25 +165,14 @@ def _explained(
             continue
         drawn, without = found[place]
         name = f"{first + place:03d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', source.name.stem)[:60] or 'picture'}.png"
-        (folder / name).write_bytes(png(overlay(_fitting(shown[place]), drawn)))
+        (folder / name).write_bytes(png(overlay(fitting(shown[place]), drawn)))
         yield ExplainedPicture(
             source.name,
             drawn=drawn,
-            label=model.classes[drawn.label],
-            predicted=model.classes[int(drawn.scores.argmax())],
+            classes=model.classes,
             without=without,
             overlay=name,
         )
-
-
-def _fitting(picture: Pixels) -> Pixels:
-    """The picture with sides of at most `LARGEST`."""
-    height, width = picture.shape[:2]
-    ratio = min(1.0, LARGEST / max(height, width))
-    if ratio == 1.0:
-        return picture
-    size = max(1, round(height * ratio)), max(1, round(width * ratio))
-    return np.stack([like(picture[..., channel], size) for channel in range(3)], axis=-1).clip(0, 255).astype(np.uint8)
 
 
 def _page(done: Explanations) -> str:

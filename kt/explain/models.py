@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from kt.errors import DataError, ReleaseError, one_line
 from kt.explain.maps import Ask, Map, Method, Pixels, explained, occlusion
 from kt.explain.network import Explainable, asking
@@ -114,11 +111,3 @@ def index_of(classes: Sequence[str], name: str) -> int:
         known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
         raise DataError(f"The model has no class {name!r}; it has: {known}.")
     return list(classes).index(name)
-
-
-def grid(values: npt.NDArray[Any], *, cells: int = 16) -> list[list[float]]:
-    """A map as a small grid of its mean values, relative to the largest, for programs: at most 16 x 16 numbers."""
-    rows = [np.array_split(row, min(cells, row.shape[1]), axis=1) for row in np.array_split(values, cells, axis=0)]
-    means = np.array([[part.mean() for part in parts] for parts in rows])
-    largest = float(means.max())
-    return [[round(float(value) / largest, 3) if largest > 0 else 0.0 for value in row] for row in means]

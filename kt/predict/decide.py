@@ -71,6 +71,11 @@ class Wanted:
     below: float = 0.0
     sets: float | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, with the names of the options."""
+        thresholds = [{"label": label, "score": score} for label, score in self.thresholds]
+        return {"thresholds": thresholds, "abstain_below": self.below, "sets": self.sets}
+
     def of(self, model: Path, classes: Sequence[str]) -> Decision:
         """The decision for a model with these classes.
 

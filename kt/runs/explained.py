@@ -77,6 +77,7 @@ def _explained(model: Any, splits: Splits, *, ask: Ask, scores: npt.NDArray[np.f
     from kt.explain.drawing import jpeg, overlay
     from kt.explain.maps import grad_cam
     from kt.explain.network import Explainable
+    from kt.explain.told import in_words
 
     started, test = time.perf_counter(), splits.test
     shown = gallery(scores, test, classes=len(splits.classes))
@@ -99,7 +100,7 @@ def _explained(model: Any, splits: Splits, *, ask: Ask, scores: npt.NDArray[np.f
                 "place": drawn.place,
                 "without": None if worth is None else worth.score,
                 "without_elsewhere": None if worth is None else worth.elsewhere,
-                "in_words": "; ".join(filter(None, [drawn.in_words(), worth.in_words() if worth else ""])),
+                "in_words": in_words(drawn, worth),
             }
         )
         addresses.append((_address(jpeg(picture, side=_SIDE)), _address(jpeg(overlay(picture, drawn), side=_SIDE))))

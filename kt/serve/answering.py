@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from kt.errors import DataError
+from kt.explain.drawing import fitting
 from kt.kinds.pictures.images import read_rgb, resize
+from kt.predict.decide import UNSURE, Decision
 from kt.serve.batching import Pixels, Scores
 from kt.serve.metrics import Metrics
 from kt.serve.refusal import invalid
@@ -27,18 +30,25 @@ _READING_SECONDS = 60.0
 class Answer:
     """Scores `[N, C]` and their classes.
 
-    unfamiliarity, unfamiliar: of each picture; None where the model does not say.
+    decision: how they become labels and sets. unfamiliarity, unfamiliar: of each picture; None where the model does not
+    say.
     """
 
     scores: Scores
     classes: tuple[str, ...]
+    decision: Decision
     unfamiliarity: tuple[float, ...] | None = None
     unfamiliar: tuple[bool, ...] | None = None
 
     @property
-    def labels(self) -> list[str]:
-        """The label with the highest score of each picture."""
-        return [self.classes[index] for index in self.scores.argmax(axis=1)]
+    def labels(self) -> list[str | None]:
+        """The label of each picture; None where the model is not sure enough."""
+        return [None if place == UNSURE else self.classes[place] for place in self.decision.places(self.scores)]
+
+    @property
+    def in_set(self) -> npt.NDArray[np.bool_] | None:
+        """Whether each class is in the set of each picture, `[N, C]`; None if no sets are asked."""
+        return self.decision.sets(self.scores)
 
 
 class Answering:
@@ -92,13 +102,32 @@ class Answering:
                 pictures = list(_checked_pixels(servable, np.asarray(given)))
             rows = await asyncio.gather(*map(asyncio.wrap_future, queue.add(pictures)))
         distances, called = ([getattr(row, name) for row in rows] for name in ("unfamiliarity", "unfamiliar"))
-        self._metrics.pictures(servable, len(given), unfamiliar=called.count(True))
-        return Answer(
+        answer = Answer(
             np.stack([row.scores for row in rows]),
             servable.classes,
+            servable.decision,
             None if None in distances else tuple(distances),
             None if None in called else tuple(called),
         )
+        self._metrics.pictures(servable, answer)
+        return answer
+
+    async def picture(
+        self, servable: Servable, signature: str, given: "Sequence[bytes] | Pixels"
+    ) -> tuple[Pixels, Pixels]:
+        """One picture of a request, as the model takes it, and as it is shown: with sides of at most 640 pixels.
+
+        Raises Refusal if it can't be read.
+        """
+        if signature == FROM_PIXELS:
+            (pixels,) = _checked_pixels(servable, np.asarray(given))
+            return pixels, pixels
+
+        def both() -> tuple[Pixels, Pixels]:
+            photo = _read(servable, given[0], self._limits)
+            return resize(photo, servable.image_size), fitting(photo)
+
+        return await self._in_decoder(both, index=0)
 
     def check_count(self, count: int) -> None:
         """Refuse a request without pictures, or with too many."""
@@ -113,17 +142,22 @@ class Answering:
 
         async def decoded(index: int, data: bytes) -> Pixels:
             async with turn:
-                try:
-                    return await self._decoders.do(lambda: _decode(servable, data, self._limits))
-                except (DataError, TookTooLong) as error:
-                    raise invalid(f"{SIGNATURES[FROM_BYTES]} of picture {index} cannot be read: {error}") from None
+                return await self._in_decoder(
+                    lambda: resize(_read(servable, data, self._limits), servable.image_size), index=index
+                )
 
         return await _all([decoded(index, data) for index, data in enumerate(given)])
 
+    async def _in_decoder(self, work: Callable[[], T], *, index: int) -> T:
+        """The result of decoding a picture of a request, in a worker thread. Raises Refusal if it can't be read."""
+        try:
+            return await self._decoders.do(work)
+        except (DataError, TookTooLong) as error:
+            raise invalid(f"{SIGNATURES[FROM_BYTES]} of picture {index} cannot be read: {error}") from None
 
-def _decode(servable: Servable, data: bytes, limits: Limits) -> Pixels:
-    pixels = read_rgb(data, max_pixels=limits.pixels, value_range=servable.value_range)
-    return resize(pixels, servable.image_size)
+
+def _read(servable: Servable, data: Any, limits: Limits) -> Pixels:
+    return read_rgb(data, max_pixels=limits.pixels, value_range=servable.value_range)
 
 
 async def _all(work: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:

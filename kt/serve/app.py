@@ -15,11 +15,12 @@ from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
 from kt.serve.drift import DriftAnswers
+from kt.serve.explaining import Explanations
 from kt.serve.gatekeeper import Gatekeeper
 from kt.serve.intake import Intake
 from kt.serve.metrics import Metrics
 from kt.serve.refusal import HTTP_STATUS, Refusal, invalid, plain_reason
-from kt.serve.servable import NO_REGRESSION
+from kt.serve.servable import NO_REGRESSION, Servable
 from kt.serve.settings import Settings
 from kt.serve.store import ModelStore
 
@@ -31,6 +32,7 @@ class Service:
         self.models, self.settings, self.metrics = models, settings, metrics
         self.answering = Answering(settings.limits, threads=settings.decode_threads, metrics=metrics)
         self.drift = DriftAnswers(metrics)
+        self.explanations = Explanations(metrics)
         self.gatekeeper = Gatekeeper(settings)
         self.intake = Intake(settings.limits)
 
@@ -57,7 +59,7 @@ class _Interface:
         self._service, self._models = service, service.models
 
     async def models(self, request: Request) -> Response:
-        """Everything below /v1, as TensorFlow Serving has it, and kt's own `/drift`."""
+        """Everything below /v1, as TensorFlow Serving has it, and kt's own `/drift` and `:explain`."""
         where = rest.address(request.method, request.scope["path"])  # request.url drops tabs and line breaks
         if where.verb == "status":
             states = self._models.status(where.name, version=where.version, label=where.label)
@@ -69,12 +71,22 @@ class _Interface:
                 return _json(await self._service.drift.answer(servable))
             if where.verb == "regress":
                 raise invalid(NO_REGRESSION)
+            if where.verb == "explain":
+                return _json(await self._explained(request, servable))
             body, answering = await request.body(), self._service.answering
             read = rest.predict_request if where.verb == "predict" else rest.classify_request
             query = await answering.read(lambda: read(body), size=len(body))
             request.state.pictures = len(query.given)
             answer = await answering.answer(servable, query.signature, query.given)
         return _json(rest.predictions(answer, query) if where.verb == "predict" else rest.classifications(answer))
+
+    async def _explained(self, request: Request, servable: Servable) -> dict[str, Any]:
+        body, answering, explanations = await request.body(), self._service.answering, self._service.explanations
+        explanations.check_room()
+        query = await answering.read(lambda: rest.explain_request(body), size=len(body))
+        request.state.pictures = 1
+        pixels, shown = await answering.picture(servable, query.pictures.signature, query.pictures.given)
+        return {"explanations": [await explanations.answer(servable, pixels, shown=shown, label=query.label)]}
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         """200 if every model answers and pictures can be decoded; for load balancers and process managers."""
@@ -105,6 +117,7 @@ class _Interface:
                 "image_size": list(servable.image_size),
                 "rendered": servable.card.get("rendered", False),
                 "says_unfamiliar": servable.says_unfamiliar,
+                "decides": self._service.settings.wanted.as_json(),
                 "test": servable.card.get("test", {}),
             }
 

@@ -18,7 +18,7 @@ from kt.serve.refusal import HTTP_STATUS, Code, Refusal, invalid
 log = logging.getLogger("kt.serve")
 
 _KEYED = ("/v1/", "/metrics", "/about.json")
-_KINDS = ("predict", "classify", "regress", "metadata", "drift")
+_KINDS = ("predict", "classify", "regress", "metadata", "drift", "explain")
 _DRAIN_SECONDS = 1.0
 
 

@@ -29,7 +29,7 @@ from kt.serve.app import Service
 from kt.serve.batching import Pixels
 from kt.serve.intake import Held
 from kt.serve.refusal import Code, Refusal, invalid, plain_reason
-from kt.serve.servable import FROM_BYTES, FROM_PIXELS, NO_REGRESSION, SIGNATURES, Servable
+from kt.serve.servable import FROM_BYTES, FROM_PIXELS, IN_SET, NO_REGRESSION, SIGNATURES, Servable
 from kt.serve.wire import check_parts
 
 log = logging.getLogger("kt.serve")
@@ -328,11 +328,14 @@ def _outputs(answer: Answer) -> dict[str, Any]:
     """The outputs as TensorFlow Serving writes them: as single values, since some clients read nothing else."""
     count, num_classes = answer.scores.shape
     names = [name.encode() for name in answer.classes]
+    labels = [(label or "").encode() for label in answer.labels]  # a tensor has no null
     outputs = {
-        "label": _tensor(types_pb2.DT_STRING, [count], string_val=[label.encode() for label in answer.labels]),
+        "label": _tensor(types_pb2.DT_STRING, [count], string_val=labels),
         "scores": _tensor(types_pb2.DT_FLOAT, [count, num_classes], float_val=answer.scores.reshape(-1).tolist()),
         "classes": _tensor(types_pb2.DT_STRING, [count, num_classes], string_val=names * count),
     }
+    if (inside := answer.in_set) is not None:
+        outputs[IN_SET] = _tensor(types_pb2.DT_BOOL, [count, num_classes], bool_val=inside.reshape(-1).tolist())
     if answer.unfamiliarity is not None:
         outputs["unfamiliarity"] = _tensor(types_pb2.DT_FLOAT, [count], float_val=answer.unfamiliarity)
     if answer.unfamiliar is not None:

@@ -9,11 +9,13 @@ from kt.serve.refusal import Refusal
 
 if TYPE_CHECKING:
     from kt.drift import Drift
+    from kt.serve.answering import Answer
     from kt.serve.servable import Servable
     from kt.serve.store import ModelStore
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_CLASSES = (1, 2, 3, 4, 5, 7, 10, 20, 50, 100)
 
 
 class Metrics:
@@ -34,6 +36,17 @@ class Metrics:
             "kt_unfamiliar_pictures", "Pictures answered that are unlike anything the model learned from",
             ["model", "version"], registry=self._registry,
         )  # fmt: skip
+        self._unsure = Counter(
+            "kt_unsure_pictures", "Pictures answered that the model is not sure enough of to give a label",
+            ["model", "version"], registry=self._registry,
+        )  # fmt: skip
+        self._set_classes = Histogram(
+            "kt_set_classes", "Classes in a picture's set", ["model", "version"], buckets=_CLASSES,
+            registry=self._registry,
+        )  # fmt: skip
+        self._explanations = Counter(
+            "kt_explanations", "Pictures explained", ["model", "version"], registry=self._registry
+        )
         self._batches = Histogram("kt_batch_pictures", "Pictures in a batch", buckets=_BATCHES, registry=self._registry)
         self._versions = Gauge(
             "kt_model_version", "The newest version that answers", ["model"], registry=self._registry
@@ -55,12 +68,21 @@ class Metrics:
         self._requests.labels(interface, kind, status).inc()
         self._seconds.labels(interface, kind).observe(seconds)
 
-    def pictures(self, servable: "Servable", count: int, *, unfamiliar: int) -> None:
-        """Count answered pictures, and how many of them are called unfamiliar, where the model says so."""
+    def pictures(self, servable: "Servable", answer: "Answer") -> None:
+        """Count answered pictures, and where the server says so, the unfamiliar and unsure ones and the sets' sizes."""
         where = (servable.name, str(servable.version))
-        self._pictures.labels(*where).inc(count)
+        self._pictures.labels(*where).inc(len(answer.scores))
         if servable.says_unfamiliar:
-            self._unfamiliar.labels(*where).inc(unfamiliar)
+            self._unfamiliar.labels(*where).inc((answer.unfamiliar or ()).count(True))
+        if servable.decision.abstains:
+            self._unsure.labels(*where).inc(answer.labels.count(None))
+        if (inside := answer.in_set) is not None:
+            for size in inside.sum(axis=1).tolist():
+                self._set_classes.labels(*where).observe(size)
+
+    def explanation(self, servable: "Servable") -> None:
+        """Count an explanation of a picture."""
+        self._explanations.labels(servable.name, str(servable.version)).inc()
 
     def drift(self, servable: "Servable", drift: "Drift") -> None:
         """Count a judgement, and show its p value and how many pictures are new, where these can be told."""

@@ -13,11 +13,11 @@ from google.protobuf import json_format
 from kt.serve.answering import Answer
 from kt.serve.batching import Pixels
 from kt.serve.refusal import invalid
-from kt.serve.servable import FROM_BYTES, FROM_PIXELS, SIGNATURES, Servable
+from kt.serve.servable import FROM_BYTES, FROM_PIXELS, IN_SET, SIGNATURES, Servable
 from kt.serve.store import VersionStatus
 
 _WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_ASK = re.compile(_WHICH + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
+_ASK = re.compile(_WHICH + r":(?P<verb>classify|regress|predict|explain)", re.IGNORECASE)
 _LOOK = re.compile(_WHICH + r"(?:/(?P<verb>metadata|drift))?", re.IGNORECASE)
 _NO_NAME = re.compile(r"/v1/models/?", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ _WHITESPACE = b"\t\n\v\f\r "
 
 @dataclass(frozen=True)
 class Address:
-    """The parts of a path. verb: predict, classify, regress, metadata, drift or status."""
+    """The parts of a path. verb: predict, classify, regress, explain, metadata, drift or status."""
 
     name: str
     version: int | None
@@ -70,7 +70,29 @@ class Request:
 
 def predict_request(body: bytes) -> Request:
     """Read the body of a predict request. Raises Refusal with the reason if it is not valid."""
+    return _predict_request(_document(body))
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """The content of a body of an explain request. pictures: one. label: the class to explain; None for the best."""
+
+    pictures: Request
+    label: str | None
+
+
+def explain_request(body: bytes) -> ExplainRequest:
+    """Read the body of an explain request: that of a predict request for one picture, and `class`."""
     document = _document(body)
+    request, label = _predict_request(document), document.get("class")
+    if len(request.given) != 1:
+        raise invalid(f"The request holds {len(request.given)} pictures; one at a time is explained")
+    if label is not None and not isinstance(label, str):
+        raise invalid(_value(label, "'class' must be the name of a class"))
+    return ExplainRequest(request, label)
+
+
+def _predict_request(document: Mapping[str, Any]) -> Request:
     signature = _signature(document)
     name = SIGNATURES[signature]
     if "instances" in document and "inputs" in document:
@@ -105,6 +127,8 @@ def predictions(answer: Answer, request: Request) -> dict[str, Any]:
         "scores": [_numbers(row) for row in answer.scores],
         "classes": [list(answer.classes)] * len(answer.scores),
     }
+    if (inside := answer.in_set) is not None:
+        columns[IN_SET] = inside.tolist()
     if answer.unfamiliarity is not None:
         columns["unfamiliarity"] = _numbers(np.array(answer.unfamiliarity, np.float32))
     if answer.unfamiliar is not None:

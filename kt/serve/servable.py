@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,12 @@ from kt.export.formats.format import Replies
 from kt.export.formats.saved_model import FEATURES, SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
+from kt.predict.decide import Wanted
 from kt.predict.scorer import choose
 from kt.releases.released import checked_card
-from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Reply
+from kt.serve.batching import BatchQueue, BatchScheduler, Pixels, Reply, Scores
 from kt.serve.window import Window
+from kt.serve.workers import TookTooLong
 
 log = logging.getLogger("kt.serve")
 
@@ -29,6 +32,9 @@ FROM_BYTES = "serving_default"
 FROM_PIXELS = "pixels"
 SIGNATURES = {FROM_BYTES: "image_bytes", FROM_PIXELS: "pixels"}
 """The signatures of kt's models, each with the name of its one input."""
+
+IN_SET = "in_set"
+"""The output that says of each class whether it is in the set that holds the true one as often as asked."""
 
 _PREDICT = "tensorflow/serving/predict"
 NO_REGRESSION = f"Expected regression signature method_name to be tensorflow/serving/regress. Was: {_PREDICT}"
@@ -38,14 +44,24 @@ NO_REGRESSION = f"Expected regression signature method_name to be tensorflow/ser
 class Servable:
     """A version of a model. Opening it runs a first batch of each size, so that the first client doesn't wait for it.
 
-    window: the latest pictures' features, to look for drift; None if it can't be, and unwatched says why.
+    window: the latest pictures' features, to look for drift; None if it can't be, and unwatched says why. decision: how
+    its scores become labels and sets.
 
-    Raises ReleaseError if it can't be opened or gives invalid scores.
+    Raises ReleaseError if it can't be opened, gives invalid scores or has no sets of the wanted level, and DataError if
+    a threshold is for a class that it does not have.
     """
 
     def __init__(
-        self, name: str, *, version: int, folder: Path, scheduler: BatchScheduler, engine: str, drift_window: int
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        *,
+        version: int,
+        folder: Path,
+        scheduler: BatchScheduler,
+        engine: str,
+        drift_window: int,
+        wanted: Wanted,
+    ) -> None:
         self.name, self.version, self.folder = name, version, folder
         self._artifact = open_artifact(choose(folder, engine=engine).file if engine == "litert" else folder)
         self.classes = self._artifact.classes
@@ -55,11 +71,16 @@ class Servable:
                 f"{folder} takes {kind.many}; kt serve answers for pictures. TensorFlow Serving takes it."
             )
         self.image_size, self.value_range = kind.image_size, kind.value_range
-        self.card = _card(folder)
+        self.card, self.decision = _card(folder), wanted.of(folder, self.classes)
         self.window, self.unwatched = _window(self._artifact, drift_window)
         self.signature_defs = _signature_defs(folder, self.image_size, len(self.classes))
+        if self.decision.least is not None:
+            for signature in self.signature_defs.values():
+                info = _tensor_info(IN_SET, types_pb2.DT_BOOL, [-1, len(self.classes)])
+                signature.outputs[IN_SET].CopyFrom(info)
         self._check(sizes=_sizes(scheduler.batching.max_batch_size))
         self.queues = {signature: BatchQueue(scheduler, self._answered) for signature in SIGNATURES}
+        self._asides, self._batch = BatchQueue(scheduler, self._scored), scheduler.batching.max_batch_size
         self._lock = threading.Lock()
         self._users = 0
 
@@ -83,6 +104,23 @@ class Servable:
     def says_unfamiliar(self) -> bool:
         """Whether its answers say that a picture is unlike anything it learned from."""
         return isinstance(self._artifact, SavedModelArtifact) and self._artifact.says_unfamiliar
+
+    def ask(self, pixels: Pixels, *, until: float) -> Scores:
+        """The scores `[N, C]` of pictures `[N, H, W, 3]` that no client sent: they are not kept in the window.
+
+        They go through the batch threads, one batch at a time, in turn with the pictures of clients. It blocks. Raises
+        TookTooLong if it is not done by `until`, a time of `time.monotonic`.
+        """
+        scores: list[Scores] = []
+        for start in range(0, len(pixels), self._batch):
+            if time.monotonic() > until:
+                raise TookTooLong("takes too long")
+            answers = self._asides.add(list(pixels[start : start + self._batch]))
+            scores += [answer.result().scores for answer in answers]
+        return np.stack(scores)
+
+    def _scored(self, pixels: Pixels) -> list[Reply]:
+        return [Reply(scores) for scores in self._artifact.scores(pixels)]
 
     def _answered(self, pixels: Pixels) -> list[Reply]:
         """The answers for pictures of clients, which are kept in the window."""

@@ -47,7 +47,7 @@ def serve(folders: Sequence[Path], settings: Settings, *, pages: Sequence[BaseRo
     with listening(settings) as listener, opened(folders, settings) as service:
         asyncio.run(_until_signal(service, listener, pages))
     log.info("stopped")
-    if service.answering.stuck or service.drift.stuck:
+    if service.answering.stuck or service.drift.stuck or service.explanations.stuck:
         _end_process()
 
 
@@ -57,7 +57,9 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
     metrics = Metrics()
     by_name = find_models(folders)
     scheduler = BatchScheduler(settings.batching, observe=metrics.batch)
-    models = ModelStore(by_name, scheduler, engine=settings.engine, drift_window=settings.drift_window)
+    models = ModelStore(
+        by_name, scheduler, engine=settings.engine, drift_window=settings.drift_window, wanted=settings.wanted
+    )
     try:
         models.refresh()
         _check_all_serve(models)
@@ -69,6 +71,7 @@ def opened(folders: Sequence[Path], settings: Settings) -> Iterator[Service]:
         finally:
             service.answering.close()
             service.drift.close()
+            service.explanations.close()
     finally:
         models.close()
         scheduler.close()

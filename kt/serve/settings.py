@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kt.predict.decide import Wanted
+
 MIB = 2**20
 
 
@@ -60,7 +62,8 @@ class Settings:
     held-out ones; 0 keeps none. engine: `tensorflow` runs the SavedModel, `litert` the float32 TFLite file beside it,
     which the gate found equal. hosts: names that a request's Host header may have besides those of this machine; if
     none are given and `host` can be reached from elsewhere, every name is allowed. grace_seconds: the time for requests
-    in work when the server stops.
+    in work when the server stops. wanted: how each model's scores become labels and sets; a version that lacks what
+    this needs is not served.
     """
 
     host: str = "127.0.0.1"
@@ -75,3 +78,4 @@ class Settings:
     hosts: tuple[str, ...] = ()
     grace_seconds: float = 10.0
     drift_window: int = 512
+    wanted: Wanted = field(default_factory=Wanted)

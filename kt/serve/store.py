@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kt.base.names import printable
 from kt.errors import KtError, ReleaseError, one_line
+from kt.predict.decide import Wanted
 from kt.releases.versions import models, version_labels, versions
 from kt.serve.batching import BatchScheduler
 from kt.serve.refusal import Code, Refusal, invalid
@@ -72,9 +73,9 @@ class ModelStore:
     """Opens versions and gives them to requests; `close` ends the thread that watches the folders."""
 
     def __init__(
-        self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str, drift_window: int
+        self, folders: dict[str, Path], scheduler: BatchScheduler, *, engine: str, drift_window: int, wanted: Wanted
     ) -> None:  # fmt: skip
-        self._scheduler, self._engine, self._drift_window = scheduler, engine, drift_window
+        self._scheduler, self._engine, self._drift_window, self._wanted = scheduler, engine, drift_window, wanted
         self._models = {name: _Model(folder) for name, folder in folders.items()}
         self._lock = threading.Lock()  # guards what requests read; loading happens outside of it
         self._loading = threading.Lock()
@@ -204,7 +205,7 @@ class ModelStore:
         try:
             servable = Servable(
                 name, version=version, folder=folder, scheduler=self._scheduler, engine=self._engine,
-                drift_window=self._drift_window,
+                drift_window=self._drift_window, wanted=self._wanted,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - TensorFlow raises nearly anything on a damaged model
             model.failed[version] = seen

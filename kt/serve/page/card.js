@@ -8,7 +8,7 @@ export const figure = (value) => value.toFixed(3);
 export class Card {
   constructor(file) {
     this.file = file;
-    this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
+    this.element = copy("card");
     this.find("h3").textContent = this.find("h3").title = file.name;
   }
 
@@ -58,22 +58,72 @@ export class Card {
     this.find(".failure").hidden = true;
   }
 
-  /** Show the scores, the best first. Returns the answer in a few words. */
-  answer(model, { label, scores, classes, unfamiliar, milliseconds }) {
+  /**
+   * Show the scores, the best first; the label is null where the model is not sure enough. `look` is called with a class by
+   * the button that asks where the model looks. Returns the answer in a few words.
+   */
+  answer(model, { label, scores, classes, in_set, unfamiliar, milliseconds }, look) {
     const rows = classes.map((name, i) => ({ name, score: scores[i] })).sort((a, b) => b.score - a.score);
-    const best = rows.find((row) => row.name === label);
+    const best = label === null ? null : rows.find((row) => row.name === label);
+    const told = best ?? rows[0]; // whose score is shown, and which is explained
     const shown = rows.length > SHOWN + 1 ? SHOWN : rows.length;
-    this.find(".label strong").textContent = label;
-    this.find(".label .number").textContent = figure(best.score);
+    this.find(".label strong").textContent = label ?? "Unsure";
+    this.find(".label .number").textContent = figure(told.score);
+    this.find(".unsure").hidden = label !== null;
+    const set = in_set && oneOf(classes.filter((_, i) => in_set[i]), model.decides.sets);
+    this.find(".set").textContent = set ?? "";
+    this.find(".set").hidden = !set;
+    this.find(".look").onclick = () => look(told.name);
+    this.lookingIs(false);
     this.find(".unfamiliar").hidden = !unfamiliar;
     this.find(".scores").replaceChildren(...rows.slice(0, shown).map((row) => bar(row, row === best)));
     this.find("details").hidden = shown === rows.length;
     this.find("summary").textContent = `${rows.length - shown} more classes`;
-    this.find("details .scores").replaceChildren(...rows.slice(shown).map((row) => bar(row, false)));
+    this.find("details .scores").replaceChildren(...rows.slice(shown).map((row) => bar(row, row === best)));
     this.find(".origin").textContent = `${model.name}, version ${model.version} · ${Math.round(milliseconds)} ms`;
     this.end(".answer");
     const warning = unfamiliar ? ", but unlike anything the model learned from" : "";
-    return `${this.file.name}: ${label}, ${figure(best.score)}${warning}`;
+    const answer = label ?? `unsure, at best ${told.name}`;
+    return `${this.file.name}: ${answer}, ${figure(told.score)}${set ? `. ${set}` : ""}${warning}`;
+  }
+
+  /** Show that the server looks for what speaks for a class; false if it does so already. */
+  look() {
+    if (this.find(".look").ariaDisabled) return false;
+    this.lookingIs(true);
+    this.find(".looking .error")?.remove();
+    return true;
+  }
+
+  lookingIs(busy) {
+    const button = this.find(".look");
+    button.textContent = busy ? "Looking …" : "Where does it look?";
+    button.setAttribute("aria-label", `${button.textContent} ${this.file.name}`);
+    button.ariaDisabled = busy || null; // it keeps the focus, which a disabled one would lose
+  }
+
+  /** Show where the model looks. Returns that in words. */
+  map({ label, in_words, overlay }) {
+    const figure = copy("map");
+    const picture = figure.querySelector("img");
+    picture.src = URL.createObjectURL(new Blob([bytes(overlay.b64)], { type: "image/png" }));
+    picture.alt = `${this.file.name}, in colour where it speaks for ${label}`;
+    const text = `${label}: ${in_words}.`;
+    figure.querySelector("figcaption").textContent = text;
+    const focused = document.activeElement === this.find(".look");
+    this.find(".looking").replaceChildren(figure);
+    if (focused) figure.focus({ preventScroll: true }); // since the button goes
+    return `${this.file.name}: ${text}`;
+  }
+
+  /** Show why there is no map, and let the button try again. Returns it in words. */
+  noMap(message) {
+    this.lookingIs(false);
+    const failure = document.createElement("p");
+    failure.className = "error";
+    failure.textContent = message;
+    this.find(".look").after(failure);
+    return `${this.file.name}: ${message}`;
   }
 
   /** Show why there is no answer; `again` is called by a button where trying again may help. */
@@ -96,16 +146,29 @@ export class Card {
     this.element.removeAttribute("aria-busy");
   }
 
-  /** Let go of the photo. */
+  /** Let go of the photo and its map. */
   remove() {
-    const photo = this.find(".photo");
-    if (photo) URL.revokeObjectURL(photo.src);
+    for (const picture of this.element.querySelectorAll("img[src]")) URL.revokeObjectURL(picture.src);
     this.element.remove();
   }
 }
 
+/** The set of classes in words; `share` is how often sets hold the true one. */
+function oneOf(names, share) {
+  const most = names.slice(0, -1).join(", ");
+  return `Set for ${+(share * 100).toPrecision(6)}%: ${most && `${most} or `}${names.at(-1)}`;
+}
+
+function copy(template) {
+  return document.getElementById(template).content.firstElementChild.cloneNode(true);
+}
+
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
 function bar({ name, score }, top) {
-  const item = document.getElementById("score").content.firstElementChild.cloneNode(true);
+  const item = copy("score");
   item.classList.toggle("top", top);
   item.querySelector(".class").textContent = name;
   item.querySelector(".number").textContent = figure(score);

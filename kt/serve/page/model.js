@@ -63,9 +63,24 @@ function facts(model) {
     ["Version", version(model)],
     ["Also served", others.length ? `version ${others.join(", ")}` : ""],
     ["Sees", `${width} × ${height} pixels`],
+    ["Gives a label", labelling(model.decides ?? {})],
+    ["Gives a set", sets(model.decides ?? {})],
     ["Classes", list],
   ];
   return rows.filter(([, value]) => value).flatMap(([name, value]) => [made("dt", name), made("dd", value)]);
+}
+
+/** From which scores on it gives a label; "" where it always does. */
+function labelling({ thresholds = [], abstain_below = 0 }) {
+  const own = thresholds.map(({ label, score }) => `${label} from ${score} on`);
+  const others = own.length ? "others" : "";
+  if (abstain_below) own.push(`${others || "any"} from ${abstain_below} on`);
+  return own.length ? `${own.join(", ")}; otherwise it is unsure` : "";
+}
+
+function sets({ sets }) {
+  if (!sets) return "";
+  return `of classes, with the true one in it for ${+(sets * 100).toPrecision(6)}% of all pictures, and for fewer of the unsure ones`;
 }
 
 function made(tag, ...content) {

@@ -3,7 +3,7 @@
 import { photograph } from "./camera.js";
 import { Card } from "./card.js";
 import { show } from "./model.js";
-import { about, predict } from "./server.js";
+import { about, explain, predict } from "./server.js";
 
 const AT_ONCE = 4; // So many pictures are asked about at the same time: the server puts them into one batch.
 const TOLD = 3; // So many answers are read out one by one; of more, only their number.
@@ -109,12 +109,28 @@ async function ask(card, batch) {
   try {
     if (!models.length) await load();
     await card.draw(model().image_size);
-    return card.answer(...(await answered(await card.encoded())));
+    const [answerer, answer] = await answered(await card.encoded());
+    return card.answer(answerer, answer, (label) => look(card, answerer, label));
   } catch (error) {
     batch.failed += 1;
     const again = () => enqueue([card], { said: [], left: 1, failed: 0 });
     return card.fail(error.message, error.passing && again);
   }
+}
+
+/** Show in a card where the model that answered looks; its version may have been replaced meanwhile. */
+async function look(card, answerer, label) {
+  if (!card.look()) return;
+  say(`Looking for what speaks for ${label} in ${card.file.name}.`);
+  let told;
+  try {
+    told = card.map(await explain(answerer, await card.encoded(), label));
+  } catch (error) {
+    const gone = "The version that answered is no longer served; give the picture again.";
+    told = card.noMap(error.status === 404 ? gone : error.message);
+  }
+  if (cards.includes(card)) say(told);
+  else card.remove(); // it was cleared meanwhile
 }
 
 /** The model that answered, and its answer; a version that was replaced meanwhile is asked for by its new number. */

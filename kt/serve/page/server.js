@@ -35,6 +35,13 @@ export async function predict(model, encoded) {
   return { ...answer.predictions[0], milliseconds };
 }
 
+/** Where the model looks in an encoded picture (base64): what speaks for a class, with an overlay. */
+export async function explain(model, encoded, label) {
+  const address = `v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:explain`;
+  const { answer } = await request(address, { instances: [{ image_bytes: { b64: encoded } }], class: label });
+  return answer.explanations[0];
+}
+
 async function request(address, body) {
   for (;;) {
     const sent = key;
