@@ -35,6 +35,8 @@ if TYPE_CHECKING:
               help="Class names in another language, such as de=labels_de.txt; may be repeated.")  # fmt: skip
 @click.option("--score-threshold", type=float,
               help="Score below which phone apps leave a class out. Default: none.")  # fmt: skip
+@click.option("--one-output", is_flag=True,
+              help="Files for phones give scores alone, as ML Kit needs, not what is unfamiliar.")  # fmt: skip
 @click.option("--author", help="Author in the files for phones. Default: __author__ of the recipe.")
 @click.option("--license", "licence", help="Licence in the files for phones. Default: __license__ of the recipe.")
 @click.option("--force", is_flag=True,
@@ -46,6 +48,7 @@ def command(
     saved_models: Path,
     translations: tuple[str, ...],
     score_threshold: float | None,
+    one_output: bool,
     author: str | None,
     licence: str | None,
     force: bool,
@@ -64,7 +67,10 @@ def command(
     recipe_file = run / RECIPE
     if not (run / MODEL).is_file() or not recipe_file.is_file():
         raise ReleaseError(f"{run} is not a finished run: it has no model.keras or no recipe.py.")
-    about = _about(run, translations=translations, score_threshold=score_threshold, author=author, licence=licence)
+    about = _about(
+        run, translations=translations, score_threshold=score_threshold, one_output=one_output, author=author,
+        licence=licence,
+    )  # fmt: skip
     backend.start("tensorflow")
     asked = report["recipe"]
     loaded = load(recipe_file)
@@ -161,6 +167,7 @@ def _about(
     *,
     translations: tuple[str, ...],
     score_threshold: float | None,
+    one_output: bool,
     author: str | None,
     licence: str | None,
 ) -> "About":
@@ -175,6 +182,7 @@ def _about(
         license=own.license if licence is None else licence,
         translations=dict(map(read_translation, translations)),
         score_threshold=score_threshold,
+        one_output=one_output,
     )
     if about.translations:
         about.check(from_text((run / LABELS).read_bytes()))  # before the pictures are read

@@ -21,8 +21,8 @@ class About:
 
     description: one line. author, license: of the model. translations: class names in other languages, in the order of
     the scores, under their locale, such as "de" or "pt-BR". score_threshold: above 0 and at most 1; clients that heed
-    it leave out classes with a lower score; None leaves nothing out. Raises ReleaseError for an invalid locale or
-    threshold.
+    it leave out classes with a lower score; None leaves nothing out. one_output: the file gives scores alone, for apps
+    whose libraries read one output only. Raises ReleaseError for an invalid locale or threshold.
     """
 
     description: str = ""
@@ -30,6 +30,7 @@ class About:
     license: str = ""
     translations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     score_threshold: float | None = None
+    one_output: bool = False
 
     def __post_init__(self) -> None:
         for locale in self.translations:

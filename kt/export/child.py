@@ -65,7 +65,7 @@ _SWITCH = 0.0005
 _TRY = ".try_"
 _MEASURED = (
     *("released", "reason", "agreement", "accuracy", "balanced_accuracy", "accuracy_change"),
-    *("largest_score_difference", "unfamiliarity_difference", "bytes", "images"),
+    *("largest_score_difference", "unfamiliarity_difference", "unfamiliarity_rate", "bytes", "images"),
 )
 
 
@@ -76,8 +76,9 @@ class _Evidence:
     pixels, labels: of the test split. scores: waits for the trained model's scores and gives them. encoded: picture
     files for the check of decoding. further: pictures besides the test split's, with their labels and whether the model
     was trained on each; `answered` adds the trained model's answers when they are first needed. held_out: what an
-    artefact with features is to remember. faster: the format whose artefact gives these answers in the model's place,
-    if it passes the gate. opened: the artefacts that are open already, by path.
+    artefact with features is to remember. familiar: what an artefact can say unfamiliarity by, and is checked by.
+    faster: the format whose artefact gives these answers in the model's place, if it passes the gate. opened: the
+    artefacts that are open already, by path.
     """
 
     pixels: Any
@@ -86,6 +87,7 @@ class _Evidence:
     encoded: EncodedTest = field(default_factory=EncodedTest)
     further: tuple[Any, Any, Any] | None = None
     held_out: HeldOut | None = None
+    familiar: Carried | None = None
     faster: tuple[FullFormat, Future[ArtifactResult]] | None = None
     opened: dict[Path, Artifact] = field(default_factory=dict)
     _found: gate.Further | None = None
@@ -183,10 +185,10 @@ def _own_formats(job: ExportJob) -> list[FullFormat]:
     return list(map(of_recipe, chosen))
 
 
-def _details(job: ExportJob) -> Details:
+def _details(job: ExportJob, familiar: Carried | None) -> Details:
     return Details(
         job.name, job.classes, representative=job.representative, calibration=_calibrating(job), about=job.about,
-        kind=job.kind, familiar=_familiar(job),
+        kind=job.kind, familiar=familiar,
     )  # fmt: skip
 
 
@@ -223,8 +225,9 @@ def _evidence(job: ExportJob, model: Any, *, scores_are_there: threading.Event) 
     encoded = [] if how is None else [how.bytes_of(job.encoded[index]) for index in chosen]
     places = chosen.tolist() if len(job.encoded) == len(pixels) else None
     return _Evidence(
-        pixels, np.load(job.labels), beside(scores), EncodedTest(encoded, places), _further(job), _held_out(job)
-    )
+        pixels, np.load(job.labels), beside(scores), EncodedTest(encoded, places), _further(job), _held_out(job),
+        _familiar(job),
+    )  # fmt: skip
 
 
 def _kind(job: ExportJob, examples: Any) -> Kind:
@@ -290,6 +293,7 @@ def _make_and_check(
         settled = same and not best.judged.reason
         if _rank(attempt) < _rank(best):
             note = f"{change}, since otherwise {first.result.reason or _of_try(first, nouns)}"
+            note = "; ".join(filter(None, [note, attempt.result.note]))
             best = dataclasses.replace(attempt, result=dataclasses.replace(attempt.result, note=note))
         if settled:
             break
@@ -337,6 +341,26 @@ def _kept(result: ArtifactResult, directory: Path) -> ArtifactResult:
 
 
 def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidence, folder: Path) -> _Attempt:
+    """One artefact with the gate's verdict; without unfamiliarity if that is all that is wrong and scores suffice."""
+    attempt, strange = _made_once(kind, job, model=model, evidence=evidence, folder=folder, familiar=evidence.familiar)
+    if not (strange and kind.scores_suffice):
+        return attempt
+    without, _ = _made_once(kind, job, model=model, evidence=evidence, folder=folder, familiar=None)
+    seconds = attempt.result.seconds + without.result.seconds
+    note = f"it does not say what is unfamiliar, since {attempt.result.reason}"
+    return dataclasses.replace(without, result=dataclasses.replace(without.result, note=note, seconds=seconds))
+
+
+def _made_once(
+    kind: FullFormat,
+    job: ExportJob,
+    *,
+    model: Any,
+    evidence: _Evidence,
+    folder: Path,
+    familiar: Carried | None,
+) -> tuple[_Attempt, bool]:
+    """One artefact with the gate's verdict, and whether its unfamiliarity is all that is wrong."""
     start = time.perf_counter()
     name = kind.file_name(job.name)
     result = ArtifactResult(
@@ -344,12 +368,13 @@ def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidenc
     )
     try:
         folder.mkdir(exist_ok=True)
-        path = kind.make(model, folder, details=_details(job))
+        details = _details(job, familiar)
+        path = kind.make(model, folder, details=details)
         keep_kind(path, _kind(job, evidence.pixels))  # before it is opened, since it may say what the input is
         result = dataclasses.replace(result, name=path.name, path=path, mobile=kind.on_phones(path))
         result = dataclasses.replace(result, seconds=time.perf_counter() - start)
         if reason := _not_openable(path, kind):
-            return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.bytes_of(path)))
+            return _Attempt(dataclasses.replace(result, reason=reason, bytes=gate.bytes_of(path))), False
         artifact = _opened(path, kind, evidence)
         if evidence.held_out is not None:
             kind.remember(path, artifact, evidence.held_out)
@@ -365,18 +390,18 @@ def _attempt(kind: FullFormat, job: ExportJob, *, model: Any, evidence: _Evidenc
             also=lambda scores: kind.also_checks(artifact, scores, pixels=evidence.pixels, encoded=evidence.encoded),
             timed=False,
             nouns=_kind(job, evidence.pixels),
-            familiar=_familiar(job),
+            familiar=kind.carries(details),
         )
     except Exception as error:  # noqa: BLE001 - one format that fails must not lose the others' artefacts
         traceback.print_exc()
-        return _Attempt(dataclasses.replace(result, reason=_one_line(error)))
+        return _Attempt(dataclasses.replace(result, reason=_one_line(error))), False
     result = dataclasses.replace(result, seconds=time.perf_counter() - start)
     if isinstance(verdict, str):
-        return _Attempt(dataclasses.replace(result, reason=verdict, bytes=gate.bytes_of(path)))
+        return _Attempt(dataclasses.replace(result, reason=verdict, bytes=gate.bytes_of(path))), False
     judged = verdict.judged
     figures = {name: getattr(verdict, name) for name in _MEASURED}
     figures["evidence"] = None if judged is None else judged.as_json()
-    return _Attempt(dataclasses.replace(result, **figures), judged, verdict.changed)
+    return _Attempt(dataclasses.replace(result, **figures), judged, verdict.changed), verdict.strange
 
 
 def _not_openable(path: Path, kind: FullFormat) -> str:

@@ -10,17 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.export import evidence
+from kt.export.distances import Nearness, judge_distances
 from kt.export.formats.format import EXACT, Artifact, Pixels, Replies, Scores
 from kt.familiar import Carried
 from kt.kinds.kind import Nouns
 
 _WARM_UP, _TIMED = 3, 20
-
-STRANGE = 5e-3
-"""The largest allowed difference between an artefact's unfamiliarity, from 0 to 2, and the trained model's.
-
-An accelerator's convolutions round by up to 1e-3, and LiteRT's, which may have computed the trained model's, by 1e-4.
-"""
 
 MOST_STRANGE = 100
 """The most examples on which unfamiliarity is compared."""
@@ -51,6 +46,8 @@ class Verdict:
     "". judged: the judgement by counts, on further pictures too; None for an exact format. changed: `[N]`, for each of
     these pictures, the test split's first, whether its answer differs from the trained model's.
     unfamiliarity_difference: the largest, as for the scores; None if the artefact gives no unfamiliarity.
+    unfamiliarity_rate: the share of familiar examples that one that rounds is expected to call unfamiliar; else None.
+    strange: whether unfamiliarity is all that is wrong.
     """
 
     released: bool
@@ -66,6 +63,8 @@ class Verdict:
     judged: evidence.Judgement | None = None
     changed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     unfamiliarity_difference: float | None = None
+    unfamiliarity_rate: float | None = None
+    strange: bool = False
 
 
 def judge_artifact(
@@ -110,10 +109,11 @@ def judge_artifact(
             artifact, top, reference_top, labels=labels, further=further, tolerance=tolerance, nouns=nouns
         )
         reason = reason or judged.reason
-    strange, strange_reason = _unfamiliarity(artifact, pixels, familiar, nouns)
+    near = _nearness(artifact, pixels, familiar, nouns, exact=exact)
+    reason = reason or also(scores)
     return Verdict(
-        released=not (reason := reason or also(scores) or strange_reason),
-        reason=reason,
+        released=not (reason or near.reason),
+        reason=reason or near.reason,
         agreement=float(np.mean(top == reference_top)),
         accuracy=float(np.mean(top == labels)),
         balanced_accuracy=_balanced(top, labels),
@@ -124,38 +124,44 @@ def judge_artifact(
         images=len(labels),
         judged=judged,
         changed=changed,
-        unfamiliarity_difference=strange,
+        unfamiliarity_difference=near.largest if np.isfinite(near.largest) and not near.reason else None,
+        unfamiliarity_rate=near.rate,
+        strange=bool(near.reason) and not reason,
     )
 
 
-def _unfamiliarity(
-    artifact: Artifact, pixels: Pixels, familiar: Carried | None, nouns: Nouns
-) -> tuple[float | None, str]:  # fmt: skip
-    """The largest difference of its unfamiliarity from the trained model's, and why it is refused for that, or "".
+def _nearness(
+    artifact: Artifact, pixels: Pixels, familiar: Carried | None, nouns: Nouns, *, exact: bool
+) -> Nearness:  # fmt: skip
+    """How near its unfamiliarity is to the trained model's, on up to `MOST_STRANGE` examples.
 
-    None for an artefact that gives none. It is compared on up to `MOST_STRANGE` examples.
+    An artefact that gives none is not judged by it.
     """
+
+    def no(reason: str) -> Nearness:
+        return Nearness(np.nan, None, reason)
+
     ask: Callable[[Pixels], Replies] | None = getattr(artifact, "answers", None)
     if familiar is None or ask is None:
-        return None, ""
+        return no("")
     from kt.frozen.store import hashes
 
     known = [(place, familiar.checked.get(name)) for place, name in enumerate(hashes(pixels))]
     pairs = [(place, distance) for place, distance in known if distance is not None]
     if not pairs:
-        return None, f"there are no test {nouns.unit}s to check its unfamiliarity on"
+        return no(f"there are no test {nouns.unit}s to check its unfamiliarity on")
     pairs = [pairs[place] for place in np.unique(np.linspace(0, len(pairs) - 1, MOST_STRANGE, dtype=int))]
     answers = ask(np.asarray(pixels[[place for place, _ in pairs]]))
     if answers.unfamiliarity is None:
-        return None, "it does not say how unfamiliar an example is, though it was made to"
-    difference = np.abs(answers.unfamiliarity.astype(np.float64) - [distance for _, distance in pairs])
-    if not difference.max() <= STRANGE:  # it may be NaN
-        return None, f"its unfamiliarity differs by {difference.max():.2g} from the trained model's (limit {STRANGE:g})"
-    limit = familiar.familiarity.limit
+        return no("it does not say how unfamiliar an example is, though it was made to")
+    limit, trained = familiar.familiarity.limit, [distance for _, distance in pairs]
+    near = judge_distances(answers.unfamiliarity, trained, exact=exact, promised=limit.rate if limit else None)
+    if near.reason:
+        return near
     called = None if limit is None else answers.unfamiliarity > np.float32(limit.value)
     if called is not None and (answers.unfamiliar is None or (called != answers.unfamiliar).any()):
-        return None, "what it calls unfamiliar is not what is above the limit"
-    return float(difference.max()), ""
+        return no("what it calls unfamiliar is not what is above the limit")
+    return near
 
 
 def _by_evidence(

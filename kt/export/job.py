@@ -141,10 +141,11 @@ class ArtifactResult:
     what a recipe's function wrote, or the name of a recipe's own format. mobile: phones run it. reason: why it is not
     released, or "". agreement: share of test images with the same top class as the trained model. accuracy_change:
     artefact minus trained model, as a share. unfamiliarity_difference: the largest difference of its unfamiliarity from
-    the trained model's; None if it gives none. latency_ms: median of single-image calls. seconds: to make it and to
-    check it. note: what was changed so that it passes, such as layers that stay in float32. evidence: for a format that
-    may round, the counts of pictures by which it was judged (`Judgement.as_json`). tries: the ways in which it was
-    made, in order, if there were several.
+    the trained model's; None if it gives none. unfamiliarity_rate: the share of familiar examples that an artefact that
+    rounds is expected to call unfamiliar; None for others. latency_ms: median of single-image calls. seconds: to make
+    it and to check it. note: what was changed so that it passes, such as layers that stay in float32. evidence: for a
+    format that may round, the counts of pictures by which it was judged (`Judgement.as_json`). tries: the ways in which
+    it was made, in order, if there were several.
     """
 
     name: str
@@ -163,6 +164,7 @@ class ArtifactResult:
     images: int | None = None
     seconds: float = 0.0
     unfamiliarity_difference: float | None = None
+    unfamiliarity_rate: float | None = None
     note: str = ""
     evidence: dict[str, Any] | None = None
     tries: tuple[dict[str, Any], ...] = ()

@@ -8,7 +8,9 @@ tests read the result with MediaPipe's reader of that schema.
 
 import enum
 import io
+import struct
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,15 @@ from flatbuffers.table import Table  # type: ignore[import-untyped]
 
 from kt.export.about import About
 from kt.export.labels import LABELS, to_text
+from kt.familiar import UNFAMILIAR, UNFAMILIARITY
 from kt.kinds.kind import Kind
 from kt.kinds.pictures.kind import Pictures
 
 UNRELEASED = "not released yet"
 """The version text of a file before `stamp` writes one; its length is the room for the version."""
+
+_HEAD = "unfamiliar.txt"
+"""The file in the zip with the name of the second output's one class."""
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -72,18 +78,28 @@ class _Filled:
     values: dict[str, Any]
 
 
-def embed(content: bytes, *, name: str, classes: tuple[str, ...], kind: Kind, about: About | None = None) -> bytes:
+def embed(
+    content: bytes,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    kind: Kind,
+    about: About | None = None,
+    limit: float | None = None,
+) -> bytes:
     """The same model with its metadata and its labels: `unzip -p model.tflite labels.txt` gives them, one a line.
 
-    content: a model that takes one picture, RGB in 0 to 255, and gives a score for each class. Class names in other
-    languages are added to the zip, such as `labels_de.txt`. Raises ReleaseError if they don't fit the classes.
+    content: a model that takes one picture, RGB in 0 to 255, and gives a score for each class; with a limit it also
+    gives unfamiliarity, and above the limit a picture is unfamiliar. Class names in other languages are added to the
+    zip, such as `labels_de.txt`. Raises ReleaseError if they don't fit the classes.
     """
     about = about or About()
     about.check(classes)
     files: dict[str | None, str] = {None: LABELS, **{locale: f"labels_{locale}.txt" for locale in about.translations}}
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_written(_model(name, about=about, kind=kind, files=files)), np.uint8)
+    described = _model(name, about=about, kind=kind, files=files, limit=limit)
+    buffer.data = np.frombuffer(_written(described), np.uint8)
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
@@ -92,7 +108,27 @@ def embed(content: bytes, *, name: str, classes: tuple[str, ...], kind: Kind, ab
         for locale, inside in files.items():
             names = classes if locale is None else about.translations[locale]
             archive.writestr(zipfile.ZipInfo(inside, date_time=(1980, 1, 1, 0, 0, 0)), to_text(names))
+        if limit is not None:
+            archive.writestr(zipfile.ZipInfo(_HEAD, date_time=(1980, 1, 1, 0, 0, 0)), to_text((UNFAMILIAR,)))
     return file.getvalue()
+
+
+def limit_in(file: Path) -> float | None:
+    """The limit, in float32, above which the second output of a file means unfamiliar; None if `embed` put none."""
+    try:
+        data = _description_in(bytearray(file.read_bytes()))
+        if data is None:
+            return None
+        root = _Read("ModelMetadata", Table(data, int.from_bytes(bytes(data[:4]), "little")))
+        for graph in root.tables("subgraph_metadata", "SubGraphMetadata"):
+            for output in graph.tables("output_tensor_metadata", "TensorMetadata"):
+                if output.text("name") == UNFAMILIARITY:
+                    (unit,) = output.tables("process_units", "ProcessUnit")
+                    threshold = unit.table("options", "ScoreThresholdingOptions").number("global_score_threshold")
+                    return float(np.nextafter(np.float32(threshold), np.float32(0)))
+    except (struct.error, IndexError, ValueError):
+        return None  # damaged, or of another tool: opening the file says more
+    return None
 
 
 def stamp(file: Path, version: int) -> None:
@@ -110,12 +146,15 @@ def stamp(file: Path, version: int) -> None:
 # ------------------------------------------------------------------------------------------------------ the description
 
 
-def _model(name: str, *, about: About, kind: Kind, files: dict[str | None, str]) -> _Filled:
+def _model(name: str, *, about: About, kind: Kind, files: dict[str | None, str], limit: float | None) -> _Filled:
     graph = _Filled(
         "SubGraphMetadata",
         {
             "input_tensor_metadata": [_pixels(kind) if isinstance(kind, Pictures) else _features(kind)],
-            "output_tensor_metadata": [_scores(about, files)],
+            "output_tensor_metadata": [
+                _scores(about, files),
+                *([] if limit is None else [_unfamiliarity(kind, limit)]),
+            ],
         },
     )
     return _Filled(
@@ -197,6 +236,27 @@ def _scores(about: About, files: dict[str | None, str]) -> _Filled:
     )
 
 
+def _unfamiliarity(kind: Kind, limit: float) -> _Filled:
+    """A second head, as clients that read several see it: of one class, which is left out if not above the limit."""
+    # Clients leave out what is below the threshold, so it is the next number above the limit.
+    threshold = float(np.nextafter(np.float32(limit), np.float32(np.inf)))
+    options = _Filled("ScoreThresholdingOptions", {"global_score_threshold": threshold})
+    label = {"name": _HEAD, "description": "The name of the one class.", "type": _Kind.AXIS_LABELS}
+    feature = _Filled("FeatureProperties", {})
+    return _Filled(
+        "TensorMetadata",
+        {
+            "name": UNFAMILIARITY,
+            "description": f"How far the {kind.one} is from anything that the model learned from, from 0 to 2. Above "
+            f"{limit:.6g} it is unfamiliar, and its scores can't be trusted.",
+            "content": _Filled("Content", {"content_properties_type": _Kind.FEATURE, "content_properties": feature}),
+            "process_units": [_Filled("ProcessUnit", {"options_type": _Kind.THRESHOLDING, "options": options})],
+            "stats": _Filled("Stats", {"max": [2.0], "min": [0.0]}),
+            "associated_files": [_Filled("AssociatedFile", label)],
+        },
+    )
+
+
 # -------------------------------------------------------------------------------------------------- written and read
 
 
@@ -236,6 +296,34 @@ def _outside(builder: Any, value: Any) -> int:
     for place in reversed(places):  # a buffer is written from its end
         builder.PrependUOffsetTRelative(place)
     return int(builder.EndVector())
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A table of the schema in a file. Raises ValueError for a field that it lacks."""
+
+    name: str
+    at: Any
+
+    def _place(self, field: str) -> int:
+        offset = int(self.at.Offset(4 + 2 * _FIELDS[self.name].index(field)))
+        if not offset:
+            raise ValueError(f"the metadata lacks {field}")
+        return offset
+
+    def table(self, field: str, name: str) -> "_Read":
+        return _Read(name, Table(self.at.Bytes, self.at.Indirect(self.at.Pos + self._place(field))))
+
+    def tables(self, field: str, name: str) -> Iterator["_Read"]:
+        first = self.at.Vector(self._place(field))
+        for place in range(self.at.VectorLen(self._place(field))):
+            yield _Read(name, Table(self.at.Bytes, self.at.Indirect(first + 4 * place)))
+
+    def text(self, field: str) -> str:
+        return str(self.at.String(self.at.Pos + self._place(field)).decode())
+
+    def number(self, field: str) -> float:
+        return float(self.at.Get(Float32Flags, self.at.Pos + self._place(field)))
 
 
 def _description_in(content: bytearray) -> Any:

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kt.export.formats.saved_model import UNFAMILIAR, UNFAMILIARITY
-from kt.familiar import Carried, Familiarity
+from kt.familiar import UNFAMILIAR, UNFAMILIARITY, Carried, Familiarity
 from kt.frozen.unmoved import feature_model, tensors_at
 from kt.graph import last_input
 
 Ask = Callable[[Any], tuple[Any, ...]]
+
+_LEAST = 1e-30
+"""Mean squares of features below this count as it. Features that are all 0 are as far from all as at a right angle."""
 
 
 def with_features(model: Any, familiar: Carried | None) -> Ask:
@@ -75,10 +77,25 @@ def _of_parts(model: Any, call: Any, tensors: Sequence[Any], own: Sequence[Any])
 
 def unfamiliarity_of(tensors: Sequence[Any], familiar: Carried) -> dict[str, Any]:
     """Unfamiliarity float32 `[N]` of examples, and whether it is above the limit, bool `[N]`, where there is one."""
-    features = tf.concat([_averaged(tensor) for tensor in tensors], axis=1)[:, -familiar.place.last :]
-    distances = _distances(features, familiar.familiarity)
+    distances = _distances(tensors, familiar)[:, 0]
     limit = familiar.familiarity.limit
     return {UNFAMILIARITY: distances} | ({} if limit is None else {UNFAMILIAR: distances > np.float32(limit.value)})
+
+
+def with_distances(model: Any, familiar: Carried) -> Callable[[Any], dict[str, Any]]:
+    """A function of examples to scores `[N, C]` and unfamiliarity float32 `[N, 1]`, by what LiteRT can compute too."""
+    ask = with_features(model, familiar)
+
+    def answer(examples: Any) -> dict[str, Any]:
+        scores, _, *tensors = ask(examples)
+        return {"scores": scores, UNFAMILIARITY: _distances(tensors, familiar)}
+
+    return answer
+
+
+def _distances(tensors: Sequence[Any], familiar: Carried) -> Any:
+    features = tf.concat([_averaged(tensor) for tensor in tensors], axis=1)[:, -familiar.place.last :]
+    return _nearest(features, familiar.familiarity)
 
 
 def _averaged(tensor: Any) -> Any:
@@ -86,11 +103,16 @@ def _averaged(tensor: Any) -> Any:
     return values if len(values.shape) == 2 else tf.reduce_mean(values, axis=list(range(1, len(values.shape) - 1)))
 
 
-def _distances(features: Any, familiarity: Familiarity) -> Any:
-    """As `kt.familiar.scores.Nearest` computes it."""
+def _nearest(features: Any, familiarity: Familiarity) -> Any:
+    """The distance `[N, 1]`, as `kt.familiar.scores.Nearest` computes it.
+
+    Features are brought to a mean square of 1 rather than to length 1, and the directions have the rest of the factor:
+    so no number is so large or so small that half precision loses it.
+    """
     score, arrays = familiarity.score, familiarity.arrays()
-    unit = tf.math.divide_no_nan(features, tf.norm(features, axis=1, keepdims=True))
-    near = tf.matmul(tf.matmul(unit, tf.constant(arrays["directions"])), tf.constant(arrays["known"]), transpose_b=True)
+    directions = arrays["directions"] / np.float32(np.sqrt(len(arrays["directions"])))
+    even = features * tf.math.rsqrt(tf.maximum(tf.reduce_mean(features * features, axis=1, keepdims=True), _LEAST))
+    near = tf.matmul(tf.matmul(even, tf.constant(directions)), tf.constant(np.ascontiguousarray(arrays["known"].T)))
     count = min(score.neighbours, len(score.known))
-    last = tf.reduce_max(near, axis=1) if count == 1 else tf.math.top_k(near, count).values[:, -1]
+    last = tf.reduce_max(near, axis=1, keepdims=True) if count == 1 else tf.math.top_k(near, count).values[:, -1:]
     return tf.sqrt(tf.maximum(2.0 - 2.0 * last, 0.0))

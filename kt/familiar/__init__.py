@@ -1,6 +1,6 @@
 """Whether an example is unlike anything that a model learned from, on features alone."""
 
-from kt.familiar.carried import Carried, as_rows
+from kt.familiar.carried import UNFAMILIAR, UNFAMILIARITY, Carried, as_rows
 from kt.familiar.limit import FEWEST, RATE, Limit, limit_of
 from kt.familiar.model import MOST, NAME, Familiarity
 from kt.familiar.place import FROZEN, OWN, PREFIX, FeaturePlace
@@ -13,6 +13,8 @@ __all__ = [
     "OWN",
     "PREFIX",
     "RATE",
+    "UNFAMILIAR",
+    "UNFAMILIARITY",
     "Carried",
     "Familiarity",
     "FeaturePlace",

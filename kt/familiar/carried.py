@@ -9,6 +9,9 @@ from kt.base.stages import Kept
 from kt.familiar.model import Familiarity
 from kt.familiar.place import FeaturePlace
 
+UNFAMILIARITY, UNFAMILIAR = "unfamiliarity", "unfamiliar"
+"""The names of an export's outputs that say how unlike anything it learned from an example is, and whether too much."""
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:

@@ -21,10 +21,18 @@ def of_keras(answer: Callable[[Any], Any], signature: Sequence[Any]) -> Any:
     return function
 
 
-def traced(model: Any, *, batch_size: int | None, takes: str, gives: Sequence[str]) -> tuple[Any, Any]:
+def traced(
+    model: Any,
+    *,
+    batch_size: int | None,
+    takes: str,
+    gives: Sequence[str],
+    by: Callable[[Any], dict[str, Any]] | None = None,
+) -> tuple[Any, Any]:
     """A function with a fixed signature for a Keras model of one input, in inference mode, and what holds its weights.
 
-    batch_size: None for any. takes: the name of the input. gives: the names of the outputs, in the model's order. The
+    batch_size: None for any. takes: the name of the input. gives: the names of the outputs, in the model's order. by:
+    the function of examples to outputs by these names, by the model's layers; unless given, the model itself. The
     second result is a `tf.Module`, in which a converter finds the weights that it may turn into constants. Needs Keras
     on TensorFlow. Several threads may call this for one model.
     """
@@ -36,7 +44,7 @@ def traced(model: Any, *, batch_size: int | None, takes: str, gives: Sequence[st
 
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
-    return of_keras(answer, signature), module
+    return of_keras(by or answer, signature), module
 
 
 def in_inference(model: Any) -> Callable[[Any], Any]:

@@ -4,7 +4,7 @@ LiteRT's own package, `ai_edge_litert`, reads and writes the files' content and 
 converts a Keras model nor quantises one. TensorFlow 2.21 does both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,14 +17,23 @@ from kt.graph.traced import traced
 SIGNATURE = "serving_default"
 
 
-def converted(model: Any, *, batch_size: int, takes: str, gives: Sequence[str], dynamic_range: bool = False) -> bytes:
+def converted(
+    model: Any,
+    *,
+    batch_size: int,
+    takes: str,
+    gives: Sequence[str],
+    by: Callable[[Any], dict[str, Any]] | None = None,
+    dynamic_range: bool = False,
+) -> bytes:
     """A Keras model of one input as a TFLite file, in inference mode, for batches of exactly this size.
 
     takes: the name of the input. gives: the names of the outputs, in the model's order. Both are those of the file's
-    signature "serving_default". dynamic_range: keep the weights in int8, and compute in float32. Needs Keras on
-    TensorFlow.
+    signature "serving_default"; the file's own outputs are in the order of the alphabet. by: the function of examples
+    to these outputs, by the model's layers; unless given, the model itself. dynamic_range: keep the weights in int8,
+    and compute in float32. Needs Keras on TensorFlow.
     """
-    function, _ = traced(model, batch_size=batch_size, takes=takes, gives=gives)
+    function, _ = traced(model, batch_size=batch_size, takes=takes, gives=gives, by=by)
     # Given the model itself, the converter would first write a SavedModel and load it again, which takes longer than
     # everything else.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)

@@ -20,6 +20,7 @@ from kt.backbones.fetch import sha256_of
 from kt.base.backend import accelerated
 from kt.errors import DataError, KtError, ReleaseError, one_line
 from kt.export.artifact import find_artifact
+from kt.export.formats import tflite
 from kt.export.formats.format import EXACT, Replies, replies_of
 from kt.export.formats.saved_model import SavedModelArtifact, digest_of_model, says_unfamiliar
 from kt.export.formats.tflite import TFLiteArtifact
@@ -64,8 +65,8 @@ def choose(model: Path, *, engine: str) -> Computing:
     """The plan that `--engine` means for this model.
 
     On a CPU `auto` and `ray` take a release's float32 TFLite file instead of its SavedModel, if the release gate has
-    found it within 1e-4 of the trained model in every score, and if the SavedModel does not say more: whether a picture
-    is unlike anything it learned from.
+    found it within 1e-4 of the trained model in every score, and if the SavedModel does not say more: that a picture
+    is unlike anything it learned from, which files of an earlier kt don't say.
     """
     artifact = find_artifact(model)
     if artifact.suffix != ".tflite" and not (artifact / "saved_model.pb").is_file():
@@ -82,14 +83,15 @@ def choose(model: Path, *, engine: str) -> Computing:
             f"{artifact} has no float32 .tflite file that passed the release gate; name a .tflite file, or leave "
             "--engine litert out."
         )
-    if fast is None or engine == "tensorflow" or (engine != "litert" and (accelerated() or _says_more(artifact))):
+    if fast is None or engine == "tensorflow" or (engine != "litert" and (accelerated() or _says_more(artifact, fast))):
         return Computing(artifact, "tensorflow")
     return Computing(fast, "litert")
 
 
-def _says_more(folder: Path) -> bool:
+def _says_more(folder: Path, file: Path) -> bool:
+    """Whether a SavedModel says of an example that it is unlike anything it learned from, and a TFLite file doesn't."""
     try:
-        return says_unfamiliar(folder)
+        return not tflite.says_unfamiliar(file) and says_unfamiliar(folder)
     except Exception:  # noqa: BLE001 - a damaged file, of which opening it says more
         return False
 

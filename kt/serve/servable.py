@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from kt.errors import ReleaseError
 from kt.export.artifact import open_artifact
-from kt.export.formats.format import Replies
+from kt.export.formats.format import Replies, replies_of
 from kt.export.formats.saved_model import FEATURES, SavedModelArtifact
 from kt.kinds.pictures.images import resize
 from kt.kinds.pictures.kind import Pictures
@@ -103,7 +103,7 @@ class Servable:
     @property
     def says_unfamiliar(self) -> bool:
         """Whether its answers say that a picture is unlike anything it learned from."""
-        return isinstance(self._artifact, SavedModelArtifact) and self._artifact.says_unfamiliar
+        return bool(getattr(self._artifact, "says_unfamiliar", False))
 
     def ask(self, pixels: Pixels, *, until: float) -> Scores:
         """The scores `[N, C]` of pictures `[N, H, W, 3]` that no client sent: they are not kept in the window.
@@ -135,7 +135,7 @@ class Servable:
     def _features_and_answers(self, pixels: Pixels) -> tuple[Any, Replies]:
         """Features and answers in one pass; no features if they are not kept."""
         if not isinstance(self._artifact, SavedModelArtifact):
-            return None, Replies(self._artifact.scores(pixels))
+            return None, replies_of(self._artifact, pixels)
         if self.window is not None:
             return self._artifact.features_and_answers(pixels)
         return None, self._artifact.answers(pixels)

@@ -118,7 +118,8 @@ class FullFormat(ABC):
     artefact. packages: the ones that it needs besides kt's own. mobile: phones run it. at_root: its artefact is a
     folder whose content lies at the root of a version. threaded: its runtime can be given a number of threads.
     stands_in: if its artefact matches the trained model, it answers further pictures in the model's place, since it is
-    faster.
+    faster. scores_suffice: if its unfamiliarity is too far from the trained model's, it is made without, where another
+    format's artefact is refused.
     """
 
     asked: str
@@ -127,6 +128,7 @@ class FullFormat(ABC):
     mobile: bool = False
     at_root: bool = False
     threaded: bool = False
+    scores_suffice: bool = False
 
     @property
     def name(self) -> str:
@@ -173,6 +175,10 @@ class FullFormat(ABC):
     def found_in(self, folder: Path) -> list[Path]:
         """The artefacts of this format in a folder, the best first."""
         return sorted(path for path in folder.iterdir() if self.opens(path))
+
+    def carries(self, details: Details) -> Carried | None:  # noqa: ARG002
+        """What an artefact made from these details says unfamiliarity by; None if it gives scores alone."""
+        return None
 
     def also_checks(self, artifact: Any, scores: Scores, *, pixels: Pixels, encoded: EncodedTest) -> str:  # noqa: ARG002
         """The format's own check: why an artefact is refused although its scores pass, or "".

@@ -28,7 +28,7 @@ from kt.export.formats.format import (
     in_batches,
 )
 from kt.export.labels import LABELS, from_text, to_text
-from kt.familiar import Carried
+from kt.familiar import UNFAMILIAR, UNFAMILIARITY, Carried
 from kt.kinds.carried import ASIDE
 from kt.kinds.kind import check_examples
 
@@ -39,9 +39,6 @@ FEATURES = "features"
 
 WIDEST = 1024
 """The most features that this signature gives; of more, as many are taken in equal steps."""
-
-UNFAMILIARITY, UNFAMILIAR = "unfamiliarity", "unfamiliar"
-"""The names of the outputs that say how unlike anything it learned from an example is, and whether too much so."""
 
 REFERENCE = "reference.npz"
 """What `kt drift` compares with (`kt.drift.Reference`), in the folder that TensorFlow ignores."""
@@ -104,6 +101,10 @@ class SavedModel(FullFormat):
             shutil.copytree(made, path, dirs_exist_ok=True)
         warm_up.write_requests(path, name=details.name, kind=kind)
         return path
+
+    def carries(self, details: Details) -> Carried | None:
+        """All that the details have: without a limit it gives the distance alone."""
+        return details.familiar
 
     def opens(self, path: Path) -> bool:
         """Whether it is the folder of a SavedModel."""

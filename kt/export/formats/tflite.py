@@ -13,9 +13,13 @@ import numpy.typing as npt
 
 from kt.errors import ReleaseError
 from kt.export.asides import kind_of_artifact
-from kt.export.formats.format import THREADS, Details, FullFormat, Pixels, Scores, add_to_zip
+from kt.export.formats.format import THREADS, Details, FullFormat, Pixels, Replies, Scores, add_to_zip
 from kt.export.labels import LABELS, from_text
+from kt.familiar import UNFAMILIARITY, Carried
 from kt.kinds.kind import check_examples
+
+SCORES = "scores"
+"""The name of the first output."""
 
 Variant = Literal["float32", "float16", "int8"]
 VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8")
@@ -36,33 +40,40 @@ class Conversions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._model: Any = lambda: None
-        self._float32 = b""
-        self._calibrated: dict[tuple[Path, int], bytes] = {}
+        self._float32: dict[Carried | None, bytes] = {}
+        self._calibrated: dict[tuple[Carried | None, Path, int], bytes] = {}
 
-    def float32(self, model: Any) -> bytes:
+    def float32(self, model: Any, familiar: Carried | None) -> bytes:
         """The model in float32; a second thread waits while it is made."""
         with self._lock:
             if self._model() is not model:
-                self._float32 = _converted(model)
                 self._model = weakref.ref(model)
+                self._float32.clear()
                 self._calibrated.clear()
-            return self._float32
+            if familiar not in self._float32:
+                self._float32[familiar] = _converted(model, familiar)
+            return self._float32[familiar]
 
-    def calibrated(self, model: Any, representative: Path, *, pictures: int) -> bytes:
+    def calibrated(self, model: Any, familiar: Carried | None, representative: Path, *, pictures: int) -> bytes:
         """The float32 model with its layers' output ranges, measured on a `.npy` file's first `pictures` pictures."""
         from kt.export.calibration import calibrated
 
-        content = self.float32(model)
-        if (representative, pictures) not in self._calibrated:
+        content, known = self.float32(model, familiar), (familiar, representative, pictures)
+        if known not in self._calibrated:
             chosen = np.load(representative, mmap_mode="r")[:pictures]
             batches = (np.asarray(picture)[None] for picture in chosen)
-            self._calibrated[representative, pictures] = calibrated(content, batches)
-        return self._calibrated[representative, pictures]
+            self._calibrated[known] = calibrated(content, batches)
+        return self._calibrated[known]
 
 
 @dataclass(frozen=True)
 class TFLite(FullFormat):
     """`<name>_<variant>.tflite`, for one picture a call.
+
+    Its first output is `scores`, float32 `[1, C]`. If the model can say that a picture is unlike anything it learned
+    from, and has a limit for that, the second is `unfamiliarity`, float32 `[1, 1]`, and the metadata has the limit.
+    It is computed in float32 from the features in the file's own precision; its constants are float16 in all but the
+    float32 file. What leads to the scores is the same with it and without.
 
     float16 keeps its weights in half precision. int8 quantises weights (per channel) and activations, calibrated on the
     first `calibration` pictures of the details' `representative`. float_share: the share of int8's layers, counted from
@@ -83,6 +94,7 @@ class TFLite(FullFormat):
     seen_as = ".tflite"
     mobile = True
     threaded = True
+    scores_suffice = True
 
     @property
     def name(self) -> str:
@@ -107,28 +119,38 @@ class TFLite(FullFormat):
         """Write the file and give its path."""
         from kt.export.metadata import embed
 
-        content = self._content(model, details)
+        familiar = self.carries(details)
+        content = self._content(model, details, familiar)
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / self.file_name(details.name)
         kind = details.kind_for(model)
-        path.write_bytes(embed(content, name=details.name, classes=details.classes, kind=kind, about=details.about))
+        limit = None if familiar is None or familiar.familiarity.limit is None else familiar.familiarity.limit.value
+        path.write_bytes(
+            embed(content, name=details.name, classes=details.classes, kind=kind, about=details.about, limit=limit)
+        )
         return path
 
-    def _content(self, model: Any, details: Details) -> bytes:
+    def carries(self, details: Details) -> Carried | None:
+        """None where apps want one output only, and without a limit: apps could make nothing of the distance alone."""
+        familiar = details.familiar
+        without = familiar is None or familiar.familiarity.limit is None or details.about.one_output
+        return None if without else familiar
+
+    def _content(self, model: Any, details: Details, familiar: Carried | None) -> bytes:
         from kt.export.halved import halved
 
         if self.variant == "float32":
-            return self.conversions.float32(model)
+            return self.conversions.float32(model, familiar)
         if self.variant == "int8" and not self.dynamic:
             if details.representative is None:
                 raise ReleaseError(
                     "int8 needs representative training pictures (.npy, uint8 [M, H, W, 3]); none were given."
                 )
-            known = self.conversions.calibrated(model, details.representative, pictures=details.calibration)
-            return _quantised(known, self.float_share, head=self.float_head)
+            known = self.conversions.calibrated(model, familiar, details.representative, pictures=details.calibration)
+            return halved(_quantised(known, self.float_share, head=self.float_head), beside_scores=True)
         if self.variant == "float16":
-            return halved(self.conversions.float32(model))
-        return _converted(model, dynamic_range=True)
+            return halved(self.conversions.float32(model, familiar))
+        return _converted(model, familiar, dynamic_range=True)
 
     def attempts(self) -> Iterator[tuple[str, "TFLite"]]:
         """Gentler ways to make int8, for when it changes too many answers; none for other variants."""
@@ -169,23 +191,36 @@ def _rank(path: Path) -> int:
     return ends.index(True) if any(ends) else len(ends)
 
 
-def _converted(model: Any, *, dynamic_range: bool = False) -> bytes:
+def says_unfamiliar(file: Path) -> bool:
+    """Whether a TFLite file says of an example that it is unlike anything it learned from; it is not run."""
+    from kt.export.metadata import limit_in
+
+    return limit_in(file) is not None
+
+
+def _converted(model: Any, familiar: Carried | None, *, dynamic_range: bool = False) -> bytes:
+    from kt.export.strange import with_distances
     from kt.litert import converter
 
-    takes = str(model.inputs[0].name)
-
-    return converter.converted(model, batch_size=1, takes=takes, gives=["scores"], dynamic_range=dynamic_range)
+    takes, by = str(model.inputs[0].name), None if familiar is None else with_distances(model, familiar)
+    gives = [SCORES] if by is None else [SCORES, UNFAMILIARITY]
+    return converter.converted(model, batch_size=1, takes=takes, gives=gives, by=by, dynamic_range=dynamic_range)
 
 
 def _quantised(calibrated_model: bytes, share: float, *, head: bool) -> bytes:
-    """The model in int8; the first `share` of its operators stays in float32, and with `head` the head too."""
+    """The model in int8; the first `share` of its operators stays in float32, and with `head` the head too.
+
+    What only unfamiliarity needs stays in float32. The share is of the operators that the scores need.
+    """
     from ai_edge_litert.tools import flatbuffer_utils
 
     from kt.litert import converter
+    from kt.litert.operators import beside_the_first, needed_by
 
     content = flatbuffer_utils.convert_bytearray_to_object(calibrated_model)
     graph = content.subgraphs[0]
-    in_float = [*graph.operators[: round(share * len(graph.operators))], *(_head(content) if head else [])]
+    own = needed_by(graph, 0)
+    in_float = [*own[: round(share * len(own))], *(_head(content) if head else []), *beside_the_first(graph)]
     names = [graph.tensors[index].name.decode() for operator in in_float for index in operator.outputs]
     return converter.quantised(calibrated_model, in_float=names)
 
@@ -194,16 +229,17 @@ def _head(content: Any) -> list[Any]:
     """The operators of the head: from the last dense layer on, and the pooling and joining that lead to it."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
+    from kt.litert.operators import needed_by
+
     pooling = (BuiltinOperator.MEAN, BuiltinOperator.CONCATENATION, BuiltinOperator.RESHAPE)
     graph = content.subgraphs[0]
-    kind = {id(operator): content.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators}
-    maker = {index: operator for operator in graph.operators for index in operator.outputs}
-    dense = [
-        place for place, operator in enumerate(graph.operators) if kind[id(operator)] == BuiltinOperator.FULLY_CONNECTED
-    ]
+    own = needed_by(graph, 0)
+    kind = {id(operator): content.operatorCodes[operator.opcodeIndex].builtinCode for operator in own}
+    maker = {index: operator for operator in own for index in operator.outputs}
+    dense = [place for place, operator in enumerate(own) if kind[id(operator)] == BuiltinOperator.FULLY_CONNECTED]
     if not dense:
         return []
-    head = list(graph.operators[dense[-1] :])
+    head = own[dense[-1] :]
     waiting = list(head[0].inputs)
     while waiting:
         operator = maker.get(waiting.pop())
@@ -220,12 +256,19 @@ class TFLiteArtifact:
     """
 
     def __init__(self, path: Path, *, threads: int = THREADS) -> None:
+        from kt.export.metadata import limit_in
         from kt.litert import interpreter
 
         self.path = path
         self._interpreter = interpreter.opened(path, threads=threads)
         self._lock = threading.Lock()
-        (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        (self._input,), self._outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._limit = limit_in(path)
+        if len(self._outputs) != (1 if self._limit is None else 2):
+            raise ReleaseError(
+                f"{path} has {len(self._outputs)} outputs; kt runs models with one, the scores, or with a second that "
+                "kt put there."
+            )
         shape = tuple(int(side) for side in self._input["shape"])
         self.kind = kind_of_artifact(path, shape, np.dtype(self._input["dtype"]).name)
         if shape[0] != 1:
@@ -234,15 +277,30 @@ class TFLiteArtifact:
 
     def scores(self, pixels: Pixels) -> Scores:
         """Scores float32 `[N, C]` of examples of its kind, such as pixels uint8 `[N, H, W, 3]`."""
+        return self.answers(pixels).scores
+
+    @property
+    def says_unfamiliar(self) -> bool:
+        """Whether it says of an example that it is unlike anything that it learned from."""
+        return self._limit is not None
+
+    def answers(self, pixels: Pixels) -> Replies:
+        """Scores and unfamiliarity of examples of its kind."""
         check_examples(self.kind, pixels)
         with self._lock:
-            parts = [self._score(image[None]) for image in pixels]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+            parts = [self._asked(image[None]) for image in pixels]
+        widths = (len(self.classes), *([] if self._limit is None else [1]))
+        nothing = [np.zeros((0, width), np.float32) for width in widths]
+        scores, *told = [np.concatenate(column) for column in zip(*parts, strict=True)] or nothing
+        if self._limit is None:
+            return Replies(scores)
+        distances = told[0][:, 0]
+        return Replies(scores, distances, distances > self._limit)
 
-    def _score(self, image: Pixels) -> Scores:
+    def _asked(self, image: Pixels) -> list[Scores]:
         self._interpreter.set_tensor(self._input["index"], _as_input(image, self._input))
         self._interpreter.invoke()
-        return _real(self._interpreter.get_tensor(self._output["index"]), self._output)
+        return [_real(self._interpreter.get_tensor(output["index"]), output) for output in self._outputs]
 
 
 def _embedded_labels(path: Path) -> tuple[str, ...]:
