@@ -24,10 +24,12 @@ from PIL import Image
 CLASSES = ("bad", "good")
 
 SCRIPTS = (
-    "яблоко", "苹果", "りんご", "사과", "تفاحة", "תפוח", "सेब", "แอปเปิ้ล", "μήλο", "Äpfel", "pomme d'été", "🍎🍏", "ขนม ปัง",
-    "a" * 120, " leading", "trailing ", "two  spaces", "com,ma", 'quo"te', "per%cent", "#hash", "=1+1", "-dash", "+plus", "@at",
-    "semi;colon", "tab\tbed", "line\nbreak", "bell\x07", "\u202egnp.exe", "dot.dot..dot", "[bracket]", "{brace}", "back\\slash",
-    "e\u0301 decomposed", "UPPER",
+    "яблоко", "苹果", "りんご", "사과", "تفاحة", "תפוח", "सेब", "แอปเปิ้ล", "μήλο", "Äpfel",
+    "pomme d'été", "🍎🍏", "ขนม ปัง", "a" * 120, " leading", "trailing ", "two  spaces",
+    "com,ma", 'quo"te', "per%cent", "#hash", "=1+1", "-dash", "+plus", "@at",
+    "semi;colon", "tab\tbed", "line\nbreak", "bell\x07", "\u202egnp.exe",
+    "dot.dot..dot", "[bracket]", "{brace}", "back\\slash", "e\u0301 decomposed",
+    "UPPER",
 )  # fmt: skip
 """Names in many scripts, and names that break lines, tables, shells or terminals."""
 
@@ -185,7 +187,8 @@ def _no_pictures(maker: _Maker) -> None:
         "empty": b"", "text": b"not a picture\n", "html": b"<html><body>404 Not Found</body></html>",
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "pdf": b"%PDF-1.7\n%%EOF",
         "zip": archive.getvalue(), "gzip": b"\x1f\x8b\x08\0", "zeros": bytes(4096), "ones": b"\xff" * 4096,
-        "noise": maker.random.randbytes(4096), "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.", "script": b"#!/bin/sh\nexit 1\n",
+        "noise": maker.random.randbytes(4096), "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        "script": b"#!/bin/sh\nexit 1\n",
         "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "postscript": b"%!PS-Adobe-3.0\n",
         "apple_double": b"\0\5\x16\7\0\2\0\0", "json": b"{}", "heic_head": b"\0\0\0\x18ftypheic" + bytes(40),
         "avif_head": b"\0\0\0\x18ftypavif" + bytes(40), "dicom_head": bytes(128) + b"DICM", "raw": b"FUJIFILMCCD-RAW",
