@@ -22,6 +22,7 @@ MOST_PIXELS = 2_000_000
 """A JPEG with more pixels is decoded again only if something else is odd about it, since that takes time."""
 
 _END = b"\xff\xd9"
+_CODES = 0xC4
 _SEQUENTIAL = (0xC0, 0xC1)  # frames with all pixels in one scan, unlike progressive ones
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _BETWEEN_SCANS = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE})
@@ -59,9 +60,10 @@ def _of_png(data: bytes) -> str:
 
 
 def _of_jpeg(data: bytes, decoded: Decoded) -> str:
-    at, sequential = 2, False
+    at, sequential, plain = 2, False, True
     for marker, start, length in jpeg_segments(data):
         sequential |= marker in _SEQUENTIAL
+        plain &= marker != _CODES or not _has_blank_blocks(data[start : start + length])
         at = start + length
     if data[at : at + 2] != b"\xff\xda":
         return ""
@@ -72,11 +74,25 @@ def _of_jpeg(data: bytes, decoded: Decoded) -> str:
         return _WRONG_BYTES
     if not sequential or marker != _END[1]:
         return ""
+    if plain and data.find(_ZEROS, at, end) >= 0:
+        return _WRONG_BYTES
     height, width = decoded.values.shape[:2]
-    small = height * width <= MOST_PIXELS
-    if not small and data.find(_ZEROS, at, end) < 0:
+    if not (small := height * width <= MOST_PIXELS) and data.find(_ZEROS, at, end) < 0:
         return ""
     return "" if _ends_with(data[:end], at, decoded if small else None) else _WRONG_BYTES
+
+
+def _has_blank_blocks(codes: bytes) -> bool:
+    """Whether a block without any detail may be nothing but zeros in the file, by one of these Huffman codes.
+
+    The first symbol of a code has zeros alone. In most tables that is not the one for the end of a block.
+    """
+    at = 0
+    while at + 17 < len(codes):
+        if codes[at] >> 4 and codes[at + 17] == 0:
+            return True
+        at += 17 + sum(codes[at + 1 : at + 17])
+    return False
 
 
 def _ends_with(body: bytes, at: int, decoded: Decoded | None) -> bool:
