@@ -87,8 +87,8 @@ def _tiff_in(data: bytes, kind: str) -> bytes:
     if kind == "TIFF":
         return data
     if kind == "JPEG":
-        segments = (body for marker, body in jpeg_segments(data) if marker == 0xE1 and body.startswith(_EXIF))
-        return next(segments, b"").removeprefix(_EXIF)
+        segments = (data[at : at + length] for marker, at, length in jpeg_segments(data) if marker == 0xE1)
+        return next((part for part in segments if part.startswith(_EXIF)), b"").removeprefix(_EXIF)
     if kind == "PNG":
         return next((data[at : at + length] for name, at, length in png_chunks(data) if name == b"eXIf"), b"")
     if kind == "WebP":
@@ -99,16 +99,16 @@ def _tiff_in(data: bytes, kind: str) -> bytes:
     return b""
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker and the content of each segment before the pixels of a JPEG."""
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker of each segment before the pixels of a JPEG, the offset of its content and the length of that."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         if data[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        yield data[at + 1], data[at + 4 : at + 2 + length]
-        at += 2 + max(2, length)
+        length = max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+        yield data[at + 1], at + 4, length - 2
+        at += 2 + length
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

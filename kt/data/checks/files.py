@@ -1,0 +1,477 @@
+"""What is wrong with single files: those that can't be read, that are damaged, and that are far from all others.
+
+What can't be read is what `kt run` would skip, with the same reason. What is dark, bright, blurred or of odd size is
+judged by the set itself: photos of a night sky are dark, and that is right. A picture is reported if it is far from the
+usual picture of the set and from that of its class. The limits are set so that hardly any picture of four sets of
+photos exceeds one, and planted faults do (benchmarks/README.md, "Findings on files").
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.data.checks.scan import Scan
+from kt.data.findings import Finding, Fix
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+ENOUGH = 20
+"""A set, or a class, with fewer pictures has no usual picture."""
+
+DARK = 0.3
+"""A dark picture has less than this share of the usual brightness; a bright one of the usual distance from white."""
+
+DARKEST, BRIGHTEST = 64.0, 191.0
+"""No picture is dark or bright within these levels of 255."""
+
+SPREAD = 3.5
+"""A dark or bright picture is also this many standard deviations from the usual, by logarithms and quantiles."""
+
+BLURRED = 0.28
+"""A blurred picture has less than this share of the sharpness that three quarters of the pictures exceed."""
+
+UNIFORM = 3.0
+"""A picture of one colour has a standard deviation below this many levels of 255 in each channel."""
+
+FEW_PIXELS = 32
+"""A tiny picture has a shorter side below this, and below a quarter of the usual one; or below `NO_PICTURE`."""
+
+NO_PICTURE = 8
+
+ELONGATED = 3.0
+"""A picture this many times as long as wide, and twice as many times as usual, is changed much by a resize to a square.
+"""
+
+FAR_SIZE = 4.0
+"""A picture of odd size has sides this many times longer or shorter than usual, taken as the root of its pixels."""
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "WebP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "HEIC": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif", ".heif"),
+    "DICOM": (".dcm", ".dicom", ""),  # scanners write it without a suffix
+}
+_AGAIN = "Get the file from where it came from again, or leave it out"
+
+
+def check_files(scan: Scan, *, labels: Sequence[str] | None = None) -> list[Finding]:
+    """The findings on single files of a data set.
+
+    labels: the class of each file of `scan`, so that a picture is also compared with its class; without them it is
+    compared with all pictures alone.
+    """
+    readable = scan.readable
+    usual = _Usual(readable, np.array(labels) if labels is not None else None)
+    uniform = _uniform(scan)
+    clear = readable & ~uniform  # one colour is neither dark nor blurred: it shows nothing
+    return [
+        *_unreadable(scan),
+        *_damaged(scan),
+        *_wrong_suffixes(scan),
+        *_animated(scan),
+        *_rotated(scan),
+        *_unusual_modes(scan),
+        *_tiny(scan, usual),
+        *_of_one_colour(scan, uniform),
+        *_dark_or_bright(scan, usual, clear),
+        *_blurred(scan, usual, clear),
+        *_odd_aspects(scan, usual),
+        *_odd_sizes(scan, usual),
+    ]
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What is usual in the set, and in each class with enough pictures. labels: `[N]`, or None."""
+
+    readable: Flags
+    labels: npt.NDArray[np.str_] | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is anything usual in the set."""
+        return int(self.readable.sum()) >= ENOUGH
+
+    def everywhere(self, outside: Callable[[Flags], Flags]) -> Flags:
+        """Which pictures are outside of what is usual in the set and in their class.
+
+        outside: is given the pictures to compare with, as flags `[N]`, and says which of all pictures are outside.
+        """
+        if not self.enough:
+            return np.zeros(len(self.readable), bool)
+        found = outside(self.readable) & self.readable
+        if self.labels is None:
+            return found
+        for label in np.unique(self.labels[found]):
+            members = self.labels == label
+            if (members & self.readable).sum() >= ENOUGH:
+                found &= ~members | outside(members & self.readable)
+        return found
+
+
+def _low(values: Floats, among: Flags, *, share: float) -> Flags:
+    """Which values lie far below the usual ones: under a share of their median, and by `SPREAD`."""
+    logs = np.log(np.maximum(values, 0.5))
+    middle = np.median(logs[among])
+    spread = 1.4826 * np.median(np.abs(logs[among] - middle))
+    return np.asarray((values < share * np.median(values[among])) & (logs < middle - SPREAD * spread))
+
+
+# ----------------------------------------------------------------------------------------------- broken or no picture
+
+
+def _unreadable(scan: Scan) -> list[Finding]:
+    findings = []
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for name, reason, kind, sha256 in zip(scan.names, scan.reasons, scan.kinds, scan.sha256, strict=True):
+        if not reason:
+            continue
+        if "pip install" in reason:  # the same for all files of this format
+            lacking[reason].append(name)
+        elif sha256 and not kind:
+            findings.append(
+                Finding(
+                    "not_a_picture",
+                    "error",
+                    (name,),
+                    f"{name} is {reason}.",
+                    f"{_AGAIN}; kt skips it.",
+                    (Fix(name, "leave_out", why="no picture"),),
+                )
+            )
+        else:
+            findings.append(
+                Finding(
+                    "unreadable",
+                    "error",
+                    (name,),
+                    f"{name} can't be read: {reason}.",
+                    f"{_AGAIN}; kt skips it.",
+                    (Fix(name, "leave_out", why=_short(reason)),),
+                )
+            )
+    for reason, names in lacking.items():
+        findings.append(
+            Finding(
+                "unreadable",
+                "error",
+                tuple(names),
+                f"{_counted(names)} can't be read: {'it' if len(names) == 1 else 'each'} {reason.partition(':')[0]}.",
+                f"Install what is missing: {reason.partition(':')[2].strip()}.",
+            )
+        )
+    return findings
+
+
+def _damaged(scan: Scan) -> list[Finding]:
+    findings = []
+    for name, damage in zip(scan.names, scan.damages, strict=True):
+        if damage:
+            cut = damage.startswith("is cut off")
+            then = "the little that is missing is filled in" if cut else "part of what it shows is wrong"
+            findings.append(
+                Finding(
+                    "unreadable",
+                    "warning",
+                    (name,),
+                    f"{name} {damage}; it can be read, but {then}.",
+                    f"{_AGAIN}.",
+                    (Fix(name, "leave_out", why=_short(damage)),),
+                )
+            )
+    return findings
+
+
+def _wrong_suffixes(scan: Scan) -> list[Finding]:
+    named: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, kind in zip(scan.names, scan.kinds, strict=True):
+        suffix = PurePath(name).suffix.lower()
+        if kind and suffix not in _SUFFIXES[kind]:
+            named[suffix, kind].append(name)
+    return [
+        Finding(
+            "wrong_suffix",
+            "note",
+            tuple(names),
+            f"{_counted(names)} {_verb(names, 'has', 'have')} {f'the suffix {suffix}' if suffix else 'no suffix'} and "
+            f"{_verb(names, 'is', 'are')} {kind}{_such_as(names)}.",
+            f"Let {_verb(names, 'its name', 'their names')} end with {_SUFFIXES[kind][0]}: kt goes by the content, "
+            "other tools go by the suffix.",
+        )
+        for (suffix, kind), names in named.items()
+    ]
+
+
+# ------------------------------------------------------------------------------------------- what is done with a file
+
+
+def _animated(scan: Scan) -> list[Finding]:
+    rows = np.flatnonzero(scan.frames > 1)
+    names = [scan.names[row] for row in rows]
+    if not names:
+        return []
+    return [
+        Finding(
+            "animated",
+            "note",
+            tuple(names),
+            f"{_counted(names)} {_verb(names, 'has', 'have')} several frames or pages, and kt takes only the first"
+            f"{_such_as(names)}.",
+            "Save the frames that matter as pictures of their own, and keep those of one film in one group.",
+            figures={"most_frames": float(scan.frames[rows].max())},
+        )
+    ]
+
+
+def _rotated(scan: Scan) -> list[Finding]:
+    names = [scan.names[row] for row in np.flatnonzero(scan.readable & (scan.orientations > 1))]
+    if not names:
+        return []
+    return [
+        Finding(
+            "rotated",
+            "note",
+            tuple(names),
+            f"{_counted(names)} {_verb(names, 'is', 'are')} turned or mirrored by EXIF alone{_such_as(names)}.",
+            "Nothing, for kt turns such pictures upright; a tool or an app that ignores EXIF shows them to the model "
+            "as they are stored.",
+        )
+    ]
+
+
+def _unusual_modes(scan: Scan) -> list[Finding]:
+    readable = scan.readable
+    modes = np.array(scan.modes, dtype=np.str_) if len(scan) else np.zeros(0, np.str_)
+    sorts = (
+        (
+            "warning",
+            readable & np.isin(modes, ["CMYK", "LAB", "HSV", "YCbCr"]),
+            "in colours for print (CMYK and the like), which kt converts without their colour profile",
+            "Save as RGB, with the profile applied, if colours matter.",
+        ),
+        (
+            "note",
+            readable & (scan.bits > 8),
+            "with more than 8 bits a value, which kt scales to 8 by the range that the training pictures have",
+            "Look at a few as kt reads them (kt explain shows pictures); the range is kept with the model.",
+        ),
+        (
+            "note",
+            readable & scan.transparent,
+            "partly transparent, which kt lays on white",
+            "See whether only some classes have such pictures: then a white ground would give the class away.",
+        ),
+    )
+    return [
+        Finding(
+            "unusual_mode",
+            severity,
+            tuple(names),
+            f"{_counted(names)} {_verb(names, 'is', 'are')} {what}{_such_as(names)}.",
+            advice,
+        )
+        for severity, chosen, what, advice in sorts
+        if (names := [scan.names[row] for row in np.flatnonzero(chosen)])
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- what it shows
+
+
+def _uniform(scan: Scan) -> Flags:
+    found = scan.readable & (scan.contrast < UNIFORM)
+    for row in np.flatnonzero(found):  # the contrast is that of light; colours may differ in spite of it
+        found[row] = scan.thumbnails[row].reshape(-1, 3).std(axis=0).max() < UNIFORM
+    return found
+
+
+def _of_one_colour(scan: Scan, found: Flags) -> list[Finding]:
+    return [
+        _picture(
+            scan,
+            row,
+            "uniform",
+            f"shows one colour and nothing else (its levels differ by {scan.contrast[row]:.1f} of 255)",
+            score=1 - float(scan.contrast[row]) / UNIFORM,
+            figures={"contrast": float(scan.contrast[row])},
+            why="one colour",
+        )
+        for row in np.flatnonzero(found).tolist()
+    ]
+
+
+def _dark_or_bright(scan: Scan, usual: _Usual, clear: Flags) -> list[Finding]:
+    light, shade = scan.brightness, 255 - scan.brightness
+    dark = usual.everywhere(lambda among: (light < DARKEST) & _low(light, among, share=DARK)) & clear
+    bright = usual.everywhere(lambda among: (light > BRIGHTEST) & _low(shade, among, share=DARK)) & clear
+    middle = float(np.median(light[scan.readable])) if scan.readable.any() else 0.0
+    findings = []
+    for kind, found, word, distance in (("dark", dark, "dark", light), ("bright", bright, "light", shade)):
+        usually = float(np.median(distance[scan.readable])) if scan.readable.any() else 1.0
+        findings += [
+            _picture(
+                scan,
+                row,
+                kind,
+                f"is very {word}: its mean level is {light[row]:.0f} of 255, and {middle:.0f} is usual here",
+                score=1 - float(distance[row]) / (DARK * usually),
+                figures={"brightness": float(light[row]), "usual": middle},
+                why=f"very {word}",
+            )
+            for row in np.flatnonzero(found).tolist()
+        ]
+    return findings
+
+
+def _blurred(scan: Scan, usual: _Usual, clear: Flags) -> list[Finding]:
+    sharpness = scan.sharpness
+    found = usual.everywhere(lambda among: sharpness < BLURRED * np.quantile(sharpness[among], 0.25)) & clear
+    if not found.any():
+        return []
+    middle = float(np.median(sharpness[scan.readable]))
+    return [
+        _picture(
+            scan,
+            row,
+            "blurred",
+            f"is blurred: its sharpness is {sharpness[row]:.2f}, and {middle:.2f} is usual here",
+            score=1 - float(sharpness[row]) / middle,
+            figures={"sharpness": float(sharpness[row]), "usual": middle},
+            why="blurred",
+        )
+        for row in np.flatnonzero(found).tolist()
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- size and shape
+
+
+def _tiny(scan: Scan, usual: _Usual) -> list[Finding]:
+    return [
+        _picture(
+            scan,
+            row,
+            "tiny",
+            f"has only {_size(scan, row)} pixels",
+            score=1 - float(scan.sizes[row].min()) / FEW_PIXELS,
+            figures={"shorter_side": float(scan.sizes[row].min())},
+            why="very few pixels",
+        )
+        for row in np.flatnonzero(_has_few_pixels(scan, usual)).tolist()
+    ]
+
+
+def _has_few_pixels(scan: Scan, usual: _Usual) -> Flags:
+    short = scan.sizes.min(axis=1)
+    few = np.full(len(scan), NO_PICTURE)
+    if usual.enough:
+        few[:] = max(NO_PICTURE, min(FEW_PIXELS, float(np.median(short[scan.readable])) / 4))
+    return np.asarray(scan.readable & (short < few))
+
+
+def _odd_aspects(scan: Scan, usual: _Usual) -> list[Finding]:
+    elongation = scan.sizes.max(axis=1) / np.maximum(scan.sizes.min(axis=1), 1)
+    wide = scan.sizes[:, 1] / np.maximum(scan.sizes[:, 0], 1)
+
+    def outside(among: Flags) -> Flags:
+        ratio = wide / np.median(wide[among])
+        return np.asarray((elongation >= ELONGATED) & (np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) >= 2))
+
+    return [
+        _picture(
+            scan,
+            row,
+            "odd_aspect",
+            f"is {elongation[row]:.1f} times as long as wide ({_size(scan, row)} pixels), and is squeezed to a square "
+            "for the model",
+            severity="note",
+            score=1 - ELONGATED / float(elongation[row]) / 2,
+            figures={"elongation": float(elongation[row])},
+            advice="Cut out what matters, or leave it out if it shows no whole thing.",
+            why="unusual proportions",
+        )
+        for row in np.flatnonzero(usual.everywhere(outside)).tolist()
+    ]
+
+
+def _odd_sizes(scan: Scan, usual: _Usual) -> list[Finding]:
+    sides = np.sqrt(np.maximum(scan.sizes.prod(axis=1), 1))
+    logs = np.log(sides)
+
+    def outside(among: Flags) -> Flags:
+        off = np.abs(logs - np.median(logs[among]))
+        return np.asarray(off > np.maximum(np.log(FAR_SIZE), 5 * 1.4826 * np.median(off[among])))
+
+    found = usual.everywhere(outside) & ~_has_few_pixels(scan, usual)
+    if not found.any():
+        return []
+    middle = float(np.median(sides[scan.readable]))
+    return [
+        _picture(
+            scan,
+            row,
+            "odd_size",
+            f"has {_size(scan, row)} pixels, {_times(float(sides[row]), middle)} the usual",
+            severity="note",
+            score=1 - FAR_SIZE / max(sides[row] / middle, middle / sides[row]) / 2,
+            figures={"side": float(sides[row]), "usual": middle},
+            advice="See where it comes from: a picture from another source may not show what the others show.",
+            why="unusual size",
+        )
+        for row in np.flatnonzero(found).tolist()
+    ]
+
+
+def _times(side: float, usual: float) -> str:
+    return f"{side / usual:.0f} times as long a side as" if side > usual else f"a {usual / side:.0f}th of the side of"
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def _picture(
+    scan: Scan,
+    row: int,
+    kind: str,
+    what: str,
+    *,
+    score: float,
+    figures: dict[str, float],
+    why: str,
+    severity: str = "warning",
+    advice: str = "Look at it, and leave it out unless a model will have to answer such pictures.",
+) -> Finding:
+    name = scan.names[row]
+    fix = Fix(name, "leave_out", why=why)
+    kept = round(float(np.clip(score, 0.0, 1.0)), 3)
+    return Finding(kind, severity, (name,), f"{name} {what}.", advice, (fix,), kept, figures)
+
+
+def _size(scan: Scan, row: int) -> str:
+    return f"{scan.sizes[row, 1]} x {scan.sizes[row, 0]}"
+
+
+def _short(reason: str) -> str:
+    return reason.partition(":")[0].partition(",")[0][:60]
+
+
+def _counted(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names):,} pictures"
+
+
+def _verb(names: Sequence[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
+
+
+def _such_as(names: Sequence[str]) -> str:
+    return f", such as {names[0]}" if len(names) > 1 else ""
