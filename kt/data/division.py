@@ -57,25 +57,24 @@ def divide(
     If near-duplicates can't be the same photograph in this data set, only exact copies count as copies, and a warning
     says so.
     """
-    begun = _begin(items, labels, copies, many=many)
-    doubt = _doubt(items, labels, copies)
-    if not doubt and len(copies.pairs):
-        alone = _begin(items, labels, copies.exact_alone(), many=many)
-        short = _short(begun, labels, classes)
-        if short and not _short(alone, labels, classes):
-            doubt = f"nearly alike pictures, taken as copies, would leave too few of class {short[0]!r} to split"
-        elif not short:
-            late = _leaks(_complete(begun, labels, classes=classes, shares=shares, many=many), begun.keep, copies)
-            if late.sum() > LOST * begun.keep.sum():
-                doubt = f"{late.sum()} pictures would be left out for being nearly alike to one of another split"
+    doubt = _doubt(items, labels, copies, classes=classes, shares=shares, many=many)
+    doubts = []
+    if doubt and not copies.ways.plain.all():
+        plain = copies.plain_alone()
+        doubts = [
+            f"{doubt}, so pictures that are alike only when they are mirrored, turned, cropped or made lighter are "
+            "taken as pictures of their own"
+        ]
+        copies, doubt = plain, _doubt(items, labels, plain, classes=classes, shares=shares, many=many)
     if doubt:
-        begun = _begin(items, labels, copies.exact_alone(), many=many)
-        doubt += (
-            ", so exact copies alone are taken as copies; if one camera took them all from one place, that is as it "
-            "should be (near_duplicates=False says so); if they are photographs that were saved again or taken in "
-            "series, name those that belong together (column group, or group_by)"
-        )
-    notes = [*([doubt] if doubt else []), *begun.notes]
+        copies = copies.exact_alone()
+        doubts = [
+            f"{doubt}, so exact copies alone are taken as copies; if one camera took them all from one place, that is "
+            "as it should be (near_duplicates=False says so); if they are photographs that were saved again or taken "
+            "in series, name those that belong together (column group, or group_by)"
+        ]
+    begun = _begin(items, labels, copies, many=many)
+    notes = [*doubts, *begun.notes]
     for note in notes:
         warn(note)
     splits = _complete(begun, labels, classes=classes, shares=shares, many=many)
@@ -101,22 +100,49 @@ def _begin(items: Sequence[Item], labels: npt.NDArray[np.int64], copies: Copies,
     return _Begun(copies, groups, given, keep, notes)
 
 
-def _doubt(items: Sequence[Item], labels: npt.NDArray[np.int64], copies: Copies) -> str:
+def _doubt(
+    items: Sequence[Item],
+    labels: npt.NDArray[np.int64],
+    copies: Copies,
+    *,
+    classes: Sequence[str],
+    shares: Shares,
+    many: str,
+) -> str:
     """Why near-duplicates mean nothing in this data set; empty if nothing speaks against them.
 
-    They mean nothing if there are too many, or if their labels differ about as often as by chance.
+    They mean nothing if there are too many, if their labels differ about as often as by chance, or if too few pictures
+    would be left to split.
     """
     if copies.crowded:
         return "most pictures are nearly alike to many others"
-    differ = labels[copies.pairs[:, 0]] != labels[copies.pairs[:, 1]]
+    if not len(copies.pairs):
+        return ""
+    if differ := labels_by_chance(copies.pairs, labels):
+        one, other = (items[index].name for index in differ[0])
+        return (
+            f"{len(differ)} of {len(copies.pairs)} pairs of nearly alike pictures have different labels, such as {one} "
+            f"and {other}"
+        )
+    begun = _begin(items, labels, copies, many=many)
+    alone = _begin(items, labels, copies.exact_alone(), many=many)
+    short = _short(begun, labels, classes)
+    if short and not _short(alone, labels, classes):
+        return f"nearly alike pictures, taken as copies, would leave too few of class {short[0]!r} to split"
+    if not short:
+        late = _leaks(_complete(begun, labels, classes=classes, shares=shares, many=many), begun.keep, copies)
+        if late.sum() > LOST * begun.keep.sum():
+            return f"{late.sum()} pictures would be left out for being nearly alike to one of another split"
+    return ""
+
+
+def labels_by_chance(pairs: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> list[list[int]]:
+    """The pairs `[P, 2]` with two labels, if these are so many that nearly alike can't mean the same; else none."""
+    differ = labels[pairs[:, 0]] != labels[pairs[:, 1]]
     shares = np.bincount(labels) / len(labels)
     if differ.sum() < FEW or differ.mean() < BY_CHANCE * (1 - (shares**2).sum()):
-        return ""
-    one, other = (items[index].name for index in copies.pairs[differ][0])
-    return (
-        f"{differ.sum()} of {len(differ)} pairs of nearly alike pictures have different labels, such as {one} and "
-        f"{other}"
-    )
+        return []
+    return [[int(one), int(other)] for one, other in pairs[differ]]
 
 
 def _again(items: Sequence[Item], copies: Copies) -> list[str]:
@@ -125,9 +151,9 @@ def _again(items: Sequence[Item], copies: Copies) -> list[str]:
         return []
     one, other = (items[index].name for index in copies.pairs[0])
     return [
-        f"{len(np.unique(copies.pairs))} pictures are nearly the same as another (saved anew, scaled, brightened, or "
-        f"taken a moment later), such as {one} and {other}; those stay in one split (near_duplicates=False takes exact "
-        "copies alone)"
+        f"{len(np.unique(copies.pairs))} pictures are nearly the same as another (saved anew, scaled, cropped, "
+        f"mirrored, made lighter or darker, or taken a moment later), such as {one} and {other}; those stay in one "
+        "split (near_duplicates=False takes exact copies alone)"
     ]
 
 

@@ -1,0 +1,176 @@
+"""Duplicates: which pictures are copies of each other, so that no split holds a copy of a picture in another split.
+
+Exact copies have the same pixels. Near-duplicates are one photograph saved again, scaled, cropped, mirrored, turned, or
+made lighter or darker. Candidates are found by short descriptions (`search`). Then one picture is laid over the other
+(`align`), and two questions decide, each asked at the resolution that can answer it (`compare`):
+
+* Is the pair much nearer than pictures of its class usually are? If the photos show different scenes, two copies lie
+  far below the usual distance. If a fixed camera took them, all pictures are near each other, so none counts as a copy.
+* Is the difference spread evenly, as after saving again or from sensor noise, or is it in one place, such as a lamp, a
+  needle or a tick?
+
+A cluster has one central picture, and every other picture in it is near to that one; two pictures are never joined
+through a third.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from kt.data.duplicates.align import align
+from kt.data.duplicates.compare import Coarse, judge
+from kt.data.duplicates.search import Candidates, find_candidates
+from kt.data.duplicates.thumbnails import Thumbnails
+from kt.data.duplicates.views import TURNS, WINDOWS, Floats, Numbers, turned
+from kt.kinds.pictures import Pixels
+
+PLAIN_EDGE, PLAIN_LIGHT = 0.03, 1.07
+"""A pair is plain if no edge was cut by more than this share, and neither is lighter by more than this factor."""
+
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How the pictures of each pair are alike: the part is a window of the whole, turned and under another light.
+
+    part_first: bool `[P]`, whether the first of the pair is the part. turn: int64 `[P]`, how the part must be turned,
+    0 if not at all; see `views.TURNS`. window: float32 `[P, 4]`, top, bottom, left, right, as shares of the whole.
+    factor: float32 `[P]`, how much lighter the part is. score: float32 `[P]`, from 0, at the limits, to 1 for equal
+    thumbnails.
+    """
+
+    part_first: npt.NDArray[np.bool_]
+    turn: Numbers
+    window: Floats
+    factor: Floats
+    score: Floats
+
+    @classmethod
+    def none(cls) -> "Ways":
+        """Of no pairs."""
+        empty = np.empty(0, np.float32)
+        return cls(np.empty(0, bool), np.empty(0, np.int64), np.empty((0, 4), np.float32), empty, empty)
+
+    def chosen(self, rows: npt.NDArray[np.generic]) -> "Ways":
+        """These rows alone."""
+        return Ways(self.part_first[rows], self.turn[rows], self.window[rows], self.factor[rows], self.score[rows])
+
+    @property
+    def cropped(self) -> npt.NDArray[np.bool_]:
+        """Which pairs are a picture and a crop of it."""
+        cut = np.abs(self.window - np.array([0, 1, 0, 1], np.float32))
+        return np.asarray(cut.max(axis=1, initial=0) > PLAIN_EDGE)
+
+    @property
+    def plain(self) -> npt.NDArray[np.bool_]:
+        """Which pairs are a picture saved again: not mirrored, turned, cropped, nor much lighter or darker."""
+        lighter = np.maximum(self.factor, 1 / np.maximum(self.factor, 1e-3))
+        return np.asarray((self.turn == 0) & ~self.cropped & (lighter <= PLAIN_LIGHT))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which pictures are copies. exact, near: a number for each picture, int64 `[N]`; copies have the same number.
+
+    near: near-duplicates have the same number too. pairs: int64 `[P, 2]`, indices of pictures that are near-duplicates
+    of each other, even if `near` gives them different numbers; exact copies of an earlier picture are left out.
+    crowded: whether there were too many pairs for the measure to mean anything; then near equals exact. ways: how the
+    pairs are alike.
+    """
+
+    exact: Numbers
+    near: Numbers
+    pairs: Numbers
+    crowded: bool = False
+    ways: Ways = field(default_factory=Ways.none)
+
+    def exact_alone(self) -> "Copies":
+        """The same without near-duplicates."""
+        return Copies(self.exact, self.exact, self.pairs[:0])
+
+    def plain_alone(self) -> "Copies":
+        """The same without pairs that are mirrored, turned, cropped or under another light."""
+        rows = np.flatnonzero(self.ways.plain)
+        count = int(self.exact.max(initial=-1)) + 1
+        near = _clusters(count, self.exact[self.pairs[rows]])
+        return Copies(self.exact, near[self.exact], self.pairs[rows], ways=self.ways.chosen(rows))
+
+
+def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True) -> Copies:
+    """The copies among the pictures, uint8 `[N, H, W, 3]`; only exact copies if `near_duplicates` is false.
+
+    labels: int64 `[N]`; what is near depends on how near pictures of one class usually are.
+    """
+    exact = _exact(pixels)
+    firsts = np.unique(exact, return_index=True)[1]
+    none = Copies(exact, exact, np.empty((0, 2), np.int64))
+    if not near_duplicates or len(firsts) < 2:
+        return none
+    thumbnails = Thumbnails(pixels, firsts)
+    coarse = Coarse.of(thumbnails, labels[firsts])
+    if coarse.crowded():
+        return Copies(exact, exact, none.pairs, crowded=True)
+    pairs, ways = _verified(thumbnails, coarse, find_candidates(thumbnails))
+    return Copies(exact, _clusters(len(firsts), pairs)[exact], firsts[pairs].reshape(-1, 2), ways=ways)
+
+
+def _exact(pixels: Pixels) -> Numbers:
+    """A number for each picture, counted from 0 in their order; pictures with equal pixels have the same number."""
+    seen: dict[bytes, int] = {}
+    return np.array(
+        [seen.setdefault(hashlib.sha256(image.tobytes()).digest(), len(seen)) for image in pixels], np.int64
+    )
+
+
+def _verified(thumbnails: Thumbnails, coarse: Coarse, candidates: Candidates) -> tuple[Numbers, Ways]:
+    """The candidates that are near-duplicates, the smaller index first, and how they are alike."""
+    order = np.lexsort((candidates.part, candidates.whole))
+    found: list[tuple[Candidates, Ways]] = []
+    for start in range(0, len(order), _AT_ONCE):
+        some = candidates.chosen(order[start : start + _AT_ONCE])
+        part = thumbnails.take(some.part)
+        for turn in range(1, TURNS):
+            rows = some.turn == turn
+            part[rows] = turned(part[rows], turn)
+        aligned = align(part, thumbnails.take(some.whole), WINDOWS[some.window])
+        if not len(aligned.rows):
+            continue
+        some = some.chosen(aligned.rows)
+        score = judge(aligned, coarse.limits(some.part, some.whole))
+        alike = score > 0
+        some = some.chosen(alike)
+        found.append(
+            (some, Ways(some.part < some.whole, some.turn, aligned.window[alike], aligned.factor[alike], score[alike]))
+        )
+    if not found:
+        return np.empty((0, 2), np.int64), Ways.none()
+    part, whole = (np.concatenate([getattr(some, name) for some, _ in found]) for name in ("part", "whole"))
+    ways = Ways(
+        *(
+            np.concatenate([getattr(way, name) for _, way in found])
+            for name in ("part_first", "turn", "window", "factor", "score")
+        )
+    )
+    pairs = np.stack([np.minimum(part, whole), np.maximum(part, whole)], axis=1)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], ways.chosen(order)
+
+
+def _clusters(count: int, pairs: Numbers) -> Numbers:
+    """The number of the cluster of each picture.
+
+    The picture with the most near-duplicates forms a cluster with all of them that are in none yet, then the next one.
+    """
+    numbers = np.full(count, -1, np.int64)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    ends = np.searchsorted(both[:, 0], np.arange(count + 1))
+    for index in np.argsort(-np.diff(ends), kind="stable"):
+        if numbers[index] < 0:
+            near = both[ends[index] : ends[index + 1], 1]
+            numbers[near[numbers[near] < 0]] = index
+            numbers[index] = index
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
