@@ -1,0 +1,345 @@
+"""Things photographed several times under names that do not tell: which pictures seem to show one thing.
+
+If the pictures of a thing lie on both sides of a split, a model is tested on what it has learned by heart, and its
+figures are too good. Two kinds of evidence count, and neither needs a threshold that a person sets:
+
+* **Features.** A picture's nearest neighbours of its own class are compared with its nearest neighbours of other
+  classes, which can't show the same thing. Photographs of different things are about as far from each other in both
+  cases, since features have many dimensions; shots of one thing are far nearer. Pairs nearer than `NEAR` times that
+  distance show one thing. If enough pictures have such a partner, the differences within the pairs teach how shots of
+  one thing differ in this set (light, crop, angle: the within-class covariance of linear discriminant analysis), and
+  distances that ignore these differences find further partners.
+* **Order.** Running numbers in file names, and times, say which pictures were taken one after the other. This counts
+  only if it is proven on the data: neighbours in order must be nearer in features than other pairs of their class.
+
+Labels are trusted: pictures of different classes are never joined. Few wrong labels do no harm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import squareform
+from sklearn.utils.extmath import randomized_svd
+
+from kt.checkup.order import Order, neighbours_in_order
+from kt.linear import one_thread
+from kt.linear.space import scale_of
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+FAR_NEARER = 0.58
+"""Two pictures of a class surely show one thing if they are nearer than this times the usual distance to other classes.
+"""
+
+ENOUGH = 0.04
+"""The share of pictures with such a partner from which a set is said to show things several times.
+
+`benchmarks/things.py`: of independent photographs 0 to 0.02 have such a partner, of bursts nearly all, and of shots
+with other light, crop and angle 0.08 to 0.3.
+"""
+
+NEAR = 0.62
+"""If a set shows things several times, pictures of a class show one thing below this times the usual distance."""
+
+OTHERS = 5
+"""The neighbour of other classes that gives the usual distance. It isn't the first, which may have a wrong label."""
+
+AMONG = 20
+"""The number of a picture's nearest neighbours of its class among which partners are looked for."""
+
+SURE, CAREFUL = 0.7, 0.5
+"""The second look joins groups with a mean distance below this share of the usual one: `SURE` if the first look found
+next to nothing, `CAREFUL` if all pictures have a partner already, since what is left to join is then more often wrong.
+"""
+
+DIRECTIONS = 128
+"""The principal components in which the second look measures."""
+
+SHRINK = 0.3
+"""How much of the mean variance is added to each direction of the differences within things."""
+
+LARGEST = 4000
+"""The most pictures of a class for the second look, whose memory grows with their square."""
+
+PROJECTED = 512
+"""The coordinates that features are projected to at random if there are more than `MANY` pictures (Johnson and
+Lindenstrauss, 1984: distances change by about 3%)."""
+
+MANY = 5000
+
+_BLOCK = 2**24
+"""The number of distances that are in memory at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Things:
+    """Which pictures seem to show one thing.
+
+    numbers: int64 `[N]`; pictures of one thing have the same number, counted from 0 in the order of the pictures.
+    share: the share of pictures that have another of the same thing, as far as was found. by: the evidence that was
+    used, "features", "numbers" or "times"; empty if the set seems to show each thing once, and then numbers are those
+    of the groups that were given.
+    """
+
+    numbers: Ints
+    share: float
+    by: tuple[str, ...]
+
+    @property
+    def found(self) -> bool:
+        """Whether the set seems to show things several times."""
+        return bool(self.by)
+
+    def groups(self) -> list[Ints]:
+        """The pictures of each thing that has several, the largest first."""
+        order = np.argsort(self.numbers, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(self.numbers[order])) + 1)
+        return sorted((part for part in parts if len(part) > 1), key=lambda part: (-len(part), int(part[0])))
+
+
+def find_things(
+    rows: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    names: Sequence[str] | None = None,
+    times: npt.ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Things:
+    """Which of the pictures with features `[N, D]` and labels `[N]` seem to show one thing.
+
+    names: relative paths; running numbers in them count if neighbours are alike. times: when each picture was taken, in
+    seconds, NaN where unknown. groups: what is known already; pictures of one group are one thing, and only what joins
+    different groups is news. All depths of a backbone tell things apart a little better than the top alone.
+    """
+    features, classes = np.asarray(rows, np.float32), np.asarray(labels, np.int64)
+    known = _numbered(groups, len(classes))
+    with one_thread():
+        space = _Space.of(features, classes, known)
+        if space is None:
+            return Things(known, 0.0, ())
+        by: list[str] = []
+        links: list[Ints] = []
+        if space.share(space.links(FAR_NEARER)) >= ENOUGH:
+            by.append("features")
+            near = space.links(NEAR)
+            links += [near, _looked_again(features, space, near, seed=seed)]
+        for order in neighbours_in_order(names, times, classes):
+            if len(proven := _proven(order, space, seed=seed)):
+                by.append(order.what)
+                links.append(proven)
+    joined = np.concatenate(links) if links else np.empty((0, 2), np.int64)
+    share = space.share(joined)
+    if share < ENOUGH:
+        return Things(known, share, ())
+    return Things(_joined(known, joined), share, tuple(by))
+
+
+def share_with_partner(rows: npt.ArrayLike, labels: npt.ArrayLike, groups: Sequence[str] | None = None) -> float:
+    """The share of pictures that seem to show the same thing as another one, by features alone, in one quick look.
+
+    rows: `[N, D]`. labels: `[N]`. groups: what is known already; a partner of the same group does not count. The set
+    seems to show things several times if the result is at least `ENOUGH`. If the pictures are a sample of a set, fewer
+    of them have a partner. 0 if there is a single class.
+    """
+    features, classes = np.asarray(rows, np.float32), np.asarray(labels, np.int64)
+    with one_thread():
+        space = _Space.of(features, classes, _numbered(groups, len(classes)))
+        return 0.0 if space is None else space.share(space.links(FAR_NEARER))
+
+
+# --------------------------------------------------------------------------------------------------------- first look
+
+
+@dataclass(frozen=True, eq=False)
+class _Space:
+    """Features in which distances are compared, and what distance is usual for each picture.
+
+    unit: standardised features of length 1, float32 `[N, D]`. labels, known: int64 `[N]`. usual: float32 `[N]`, the
+    distance to pictures of other classes. nearest, distances: `[N, AMONG]`, the nearest pictures of the same class and
+    another known group; infinitely far where there are fewer.
+    """
+
+    unit: Floats
+    labels: Ints
+    known: Ints
+    usual: Floats
+    nearest: Ints
+    distances: Floats
+
+    @classmethod
+    def of(cls, rows: Floats, labels: Ints, known: Ints) -> "_Space | None":
+        """None if no class has another one beside it, so that nothing shows what distance is usual."""
+        counts = np.bincount(labels)
+        if len(labels) - counts.max(initial=0) < OTHERS or counts.max(initial=0) < 2:
+            return None
+        return cls.measured(_unit(_standardised(rows)), labels, known)
+
+    @classmethod
+    def measured(cls, unit: Floats, labels: Ints, known: Ints) -> "_Space":
+        """Measure all distances, some rows at a time."""
+        number = len(labels)
+        among = min(AMONG, number)
+        nearest, distances = np.empty((number, among), np.int64), np.empty((number, among), np.float32)
+        others = np.empty((number, min(2 * OTHERS, number)), np.float32)
+        step = max(16, _BLOCK // number)
+        for start in range(0, number, step):
+            part = slice(start, start + step)
+            apart = np.sqrt(np.maximum(0, 2 - 2 * (unit[part] @ unit.T)))
+            own = labels[part, None] == labels[None]
+            elsewhere = np.where(own, np.inf, apart)
+            others[part] = np.sort(np.partition(elsewhere, others.shape[1] - 1, axis=1)[:, : others.shape[1]], axis=1)
+            apart[~own | (known[part, None] == known[None])] = np.inf
+            places = np.argpartition(apart, among - 1, axis=1)[:, :among]
+            nearest[part], distances[part] = places, np.take_along_axis(apart, places, axis=1)
+        return cls(unit, labels, known, _usual(others, labels), nearest, distances)
+
+    def links(self, limit: float) -> Ints:
+        """Pairs `[P, 2]` of the same class and of different known groups, nearer than `limit` times what is usual."""
+        one, place = np.nonzero(np.isfinite(self.distances))
+        other = self.nearest[one, place]
+        near = self.distances[one, place] < limit * np.sqrt(self.usual[one] * self.usual[other])
+        return np.stack([one[near], other[near]], axis=1)
+
+    def relative(self, pairs: Ints) -> Floats:
+        """The distance of each pair `[P, 2]`, as a share of what is usual."""
+        one, other = pairs[:, 0], pairs[:, 1]
+        apart = np.empty(len(pairs), np.float32)
+        for start in range(0, len(pairs), 4096):
+            part = slice(start, start + 4096)
+            alike = np.einsum("pd,pd->p", self.unit[one[part]], self.unit[other[part]])
+            apart[part] = np.sqrt(np.maximum(0, 2 - 2 * alike))
+        return np.asarray(apart / np.sqrt(self.usual[one] * self.usual[other]))
+
+    def share(self, links: Ints) -> float:
+        """The share of pictures in any of the pairs `[P, 2]`."""
+        return len(np.unique(links)) / len(self.labels)
+
+
+def _usual(others: Floats, labels: Ints) -> Floats:
+    """The distance within which a picture would have as many of its class as it has of the others at `OTHERS`.
+
+    others: `[N, 2 * OTHERS]`, the distances to the nearest pictures of other classes, in rising order. If there are
+    more of the others than of its class, the nearest of them is nearer; how much is told by the dimension of the
+    features (Levina and Bickel, Maximum Likelihood Estimation of Intrinsic Dimension, 2004).
+    """
+    last = np.where(np.isfinite(others), others, np.nan)
+    grown = np.log(np.nanmax(last, axis=1, keepdims=True) / np.maximum(last, 1e-6))
+    dimension = float(np.clip(1 / max(1e-6, np.nanmedian(np.nanmean(grown, axis=1))), 10, 40))
+    counts = np.bincount(labels)[labels]
+    factor = ((len(labels) - counts) / counts) ** (1 / dimension)
+    return np.asarray(np.maximum(others[:, OTHERS - 1] * np.clip(factor, 0.8, 1.25), 1e-6), np.float32)
+
+
+def _standardised(rows: Floats) -> Floats:
+    """Features of comparable scale, float32, in fewer coordinates if there are many pictures."""
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MANY)).astype(int))].astype(np.float64)
+    mean, scale = some.mean(axis=0), scale_of(some)
+    if len(rows) <= MANY or rows.shape[1] <= PROJECTED:
+        return np.asarray((rows - mean) / scale, np.float32)
+    projection = np.random.default_rng(0).normal(0, 1, (rows.shape[1], PROJECTED)).astype(np.float32)
+    blocks = [np.asarray((rows[start : start + 1024] - mean) / scale, np.float32) @ projection
+              for start in range(0, len(rows), 1024)]  # fmt: skip
+    return np.concatenate(blocks)
+
+
+def _unit(rows: npt.NDArray[np.floating]) -> Floats:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+# -------------------------------------------------------------------------------------------------------- second look
+
+
+def _looked_again(rows: Floats, space: _Space, links: Ints, *, seed: int) -> Ints:
+    """Further pairs `[P, 2]`, by distances that ignore how shots of one thing differ in the pairs found so far."""
+    labels = space.labels
+    if np.bincount(labels).max() > LARGEST:
+        return np.empty((0, 2), np.int64)
+    numbers = _joined(space.known, links)
+    standard = _standardised(rows)
+    directions = min(DIRECTIONS, *(side - 1 for side in standard.shape))
+    turned, widths, _ = randomized_svd(standard, directions, random_state=seed)
+    places = turned * widths
+    again = _Space.measured(_unit(places @ _ignoring(places, numbers)), labels, space.known)
+    limit = SURE - (SURE - CAREFUL) * space.share(links)
+    found = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            own = again.unit[members]
+            apart = np.sqrt(np.maximum(0, 2 - 2 * own @ own.T)) / np.sqrt(np.outer(*[again.usual[members]] * 2))
+            np.fill_diagonal(apart, 0)
+            clusters = fcluster(linkage(squareform(apart, checks=False), "average"), limit, "distance")
+            first = members[np.unique(clusters, return_index=True)[1]]
+            found.append(np.stack([members, first[np.unique(clusters, return_inverse=True)[1]]], axis=1))
+    pairs = np.concatenate(found)
+    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
+
+
+def _ignoring(places: npt.NDArray[np.floating], numbers: Ints) -> npt.NDArray[np.float64]:
+    """A transformation `[K, K]` of coordinates `[N, K]`, after which differences within things are alike everywhere."""
+    sizes = np.bincount(numbers)
+    several = sizes[numbers] > 1
+    means = np.zeros((len(sizes), places.shape[1]))
+    np.add.at(means, numbers, places)
+    offsets = (places - (means / sizes[:, None])[numbers])[several]
+    within = offsets.T @ offsets / max(1, several.sum() - (sizes > 1).sum())
+    within += (SHRINK * np.trace(within) / len(within) + 1e-12) * np.eye(len(within))
+    values, vectors = np.linalg.eigh(within)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12)))
+
+
+# -------------------------------------------------------------------------------------------------------------- order
+
+ORDERS = 99
+"""The random orders that the real one is compared with: an order that says nothing passes once in 100 sets."""
+
+
+def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
+    """The neighbours in order `[P, 2]` that show one thing; none unless neighbours are nearer than in any random order.
+
+    The share of neighbours that show different things is twice the share that is farther apart than half of all pairs
+    of a class. The limit is the distance at which right pairs exceed wrong ones by the largest number.
+    """
+    pairs = order.pairs[space.known[order.pairs[:, 0]] != space.known[order.pairs[:, 1]]]
+    if len(pairs) < 20:
+        return np.empty((0, 2), np.int64)
+    random = np.random.default_rng(seed)
+    apart = space.relative(pairs)
+    shuffled = [
+        space.relative(order.shuffled(pairs, random)) for _ in range(min(_DIVISIONS, 1 + 200_000 // len(pairs)))
+    ]
+    if apart.mean() >= min(float(each.mean()) for each in shuffled) or len(shuffled) < 20:
+        return np.empty((0, 2), np.int64)
+    usual = np.sort(np.concatenate(shuffled))
+    wrong = min(1.0, 2 * float((apart > np.median(usual)).mean()))
+    limits = np.sort(apart)
+    right = np.arange(1, len(limits) + 1) - 2 * wrong * len(limits) * np.searchsorted(usual, limits) / len(usual)
+    return np.asarray(pairs[apart <= limits[right.argmax()]]) if right.max() > 0 else np.empty((0, 2), np.int64)
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def _numbered(groups: Sequence[str] | None, number: int) -> Ints:
+    """A number for each picture, the same within a group, counted in the order of the pictures."""
+    if groups is None:
+        return np.arange(number)
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(group, len(first)) for group in groups], np.int64)
+
+
+def _joined(known: Ints, links: Ints) -> Ints:
+    """The number of each picture's thing: what is known, joined by pairs `[P, 2]` of pictures."""
+    size = int(known.max(initial=-1)) + 1
+    edges = known[links]
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][known]
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
