@@ -312,10 +312,8 @@ def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
         return np.empty((0, 2), np.int64)
     random = np.random.default_rng(seed)
     apart = space.relative(pairs)
-    shuffled = [
-        space.relative(order.shuffled(pairs, random)) for _ in range(min(_DIVISIONS, 1 + 200_000 // len(pairs)))
-    ]
-    if apart.mean() >= min(float(each.mean()) for each in shuffled) or len(shuffled) < 20:
+    shuffled = [space.relative(order.shuffled(pairs, random)) for _ in range(ORDERS)]
+    if apart.mean() >= min(float(each.mean()) for each in shuffled):
         return np.empty((0, 2), np.int64)
     usual = np.sort(np.concatenate(shuffled))
     wrong = min(1.0, 2 * float((apart > np.median(usual)).mean()))
