@@ -25,13 +25,19 @@ APART = 2.0
 class Order:
     """Pairs of pictures of one class that follow each other.
 
-    what: "numbers" or "times". pairs: int64 `[P, 2]`. series: int64 `[P]`, which series each pair is of; pictures of a
-    series can be exchanged at random.
+    what: "numbers" or "times". pairs: int64 `[P, 2]`. members: the pictures of each series, in order.
     """
 
     what: str
     pairs: Ints
     members: tuple[Ints, ...]
+
+    def places(self, number: int) -> npt.NDArray[np.bool_]:
+        """Which of `number` pictures are in a series, `[number]`."""
+        ordered = np.zeros(number, bool)
+        for part in self.members:
+            ordered[part] = True
+        return ordered
 
     def shuffled(self, pairs: Ints, random: np.random.Generator) -> Ints:
         """The pairs `[P, 2]` if the pictures of each series had been taken in a random order."""

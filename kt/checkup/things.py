@@ -133,7 +133,8 @@ def find_things(
         for order in neighbours_in_order(names, times, classes):
             if len(proven := _proven(order, space, seed=seed)):
                 by.append(order.what)
-                links.append(proven)
+                ordered = order.places(len(classes))
+                links = [each[~ordered[each].all(axis=1)] for each in links] + [proven]
     joined = np.concatenate(links) if links else np.empty((0, 2), np.int64)
     share = space.share(joined)
     if share < ENOUGH:
@@ -297,6 +298,9 @@ def _ignoring(places: npt.NDArray[np.floating], numbers: Ints) -> npt.NDArray[np
 
 # -------------------------------------------------------------------------------------------------------------- order
 
+WRONG = 0.05
+"""The share of neighbours in a proven order that may be joined wrongly, as estimated. One of them joins two things."""
+
 ORDERS = 99
 """The random orders that the real one is compared with: an order that says nothing passes once in 100 sets."""
 
@@ -304,24 +308,23 @@ ORDERS = 99
 def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
     """The neighbours in order `[P, 2]` that show one thing; none unless neighbours are nearer than in any random order.
 
-    The share of neighbours that show different things is twice the share that is farther apart than half of all pairs
-    of a class. The limit is the distance at which right pairs exceed wrong ones by the largest number.
+    Of all neighbours, twice the share that is farther apart than half of the random pairs shows different things. The
+    limit is the largest distance up to which no more than `WRONG` of the neighbours do.
     """
     pairs = order.pairs[space.known[order.pairs[:, 0]] != space.known[order.pairs[:, 1]]]
     if len(pairs) < 20:
         return np.empty((0, 2), np.int64)
     random = np.random.default_rng(seed)
     apart = space.relative(pairs)
-    shuffled = [
-        space.relative(order.shuffled(pairs, random)) for _ in range(min(_DIVISIONS, 1 + 200_000 // len(pairs)))
-    ]
-    if apart.mean() >= min(float(each.mean()) for each in shuffled) or len(shuffled) < 20:
+    shuffled = [space.relative(order.shuffled(pairs, random)) for _ in range(ORDERS)]
+    if apart.mean() >= min(float(each.mean()) for each in shuffled):
         return np.empty((0, 2), np.int64)
     usual = np.sort(np.concatenate(shuffled))
     wrong = min(1.0, 2 * float((apart > np.median(usual)).mean()))
     limits = np.sort(apart)
-    right = np.arange(1, len(limits) + 1) - 2 * wrong * len(limits) * np.searchsorted(usual, limits) / len(usual)
-    return np.asarray(pairs[apart <= limits[right.argmax()]]) if right.max() > 0 else np.empty((0, 2), np.int64)
+    false = wrong * len(limits) * np.searchsorted(usual, limits) / len(usual)
+    within = np.flatnonzero(false <= WRONG * np.arange(1, len(limits) + 1))
+    return np.asarray(pairs[apart <= limits[within.max()]]) if len(within) else np.empty((0, 2), np.int64)
 
 
 # ------------------------------------------------------------------------------------------------------------ numbers
