@@ -60,10 +60,10 @@ def _of_png(data: bytes) -> str:
 
 
 def _of_jpeg(data: bytes, decoded: Decoded) -> str:
-    at, sequential, plain = 2, False, True
+    at, sequential, plain = 2, False, False
     for marker, start, length in jpeg_segments(data):
         sequential |= marker in _SEQUENTIAL
-        plain &= marker != _CODES or not _has_blank_blocks(data[start : start + length])
+        plain |= marker == _CODES and _needs_ones(data[start : start + length])
         at = start + length
     if data[at : at + 2] != b"\xff\xda":
         return ""
@@ -79,26 +79,28 @@ def _of_jpeg(data: bytes, decoded: Decoded) -> str:
     height, width = decoded.values.shape[:2]
     if not (small := height * width <= MOST_PIXELS) and data.find(_ZEROS, at, end) < 0:
         return ""
-    return "" if _ends_with(data[:end], at, decoded if small else None) else _WRONG_BYTES
+    return "" if _ends_with(data[:end], at, decoded if small else None, plain=plain) else _WRONG_BYTES
 
 
-def _has_blank_blocks(codes: bytes) -> bool:
-    """Whether a block without any detail may be nothing but zeros in the file, by one of these Huffman codes.
+def _needs_ones(codes: bytes) -> bool:
+    """Whether by one of these Huffman codes a block without any detail is more than zeros in the file.
 
-    The first symbol of a code has zeros alone. In most tables that is not the one for the end of a block.
+    The first symbol of a code is written as zeros alone. In most codes for light that is not the end of a block, so
+    zeros are never many.
     """
     at = 0
     while at + 17 < len(codes):
-        if codes[at] >> 4 and codes[at + 17] == 0:
+        if codes[at] >> 4 and codes[at + 17] != 0:
             return True
         at += 17 + sum(codes[at + 1 : at + 17])
     return False
 
 
-def _ends_with(body: bytes, at: int, decoded: Decoded | None) -> bool:
+def _ends_with(body: bytes, at: int, decoded: Decoded | None, *, plain: bool) -> bool:
     """Whether the pixels of a JPEG need its bytes to the last one, and no more. body: without the mark of the end.
 
-    at: where the bytes of the pixels begin. decoded: the picture, if it is decoded at its full size.
+    at: where the bytes of the pixels begin. decoded: the picture, if it is decoded at its full size. plain: many zeros
+    can be no pixels.
     """
     if decoded is not None and decoded.stored.mode == "RGB" and decoded.stored.orientation == 1:
         whole: npt.NDArray[Any] | None = decoded.values
@@ -107,10 +109,10 @@ def _ends_with(body: bytes, at: int, decoded: Decoded | None) -> bool:
     body = body.rstrip(b"\xff")
     used = body.rstrip(b"\0")  # some programs fill up the last block of bytes
     used += body[len(used) : len(used) + 1]  # the first zero may still be needed
-    longer = _pixels(used + _NOISE)
+    longer = _pixels((used if plain else body) + _NOISE)
     if whole is None or longer is None or not np.array_equal(whole, longer):
         return False
-    if len(used) < at + 8:
+    if len(used) < at + 8 or (not plain and not any(used[-8:-1])):  # what is one colour, in an optimised code
         return True
     for count, pattern in itertools.product((2, 4), _ALTERED):
         altered = bytes(1 + (byte ^ pattern) % 254 for byte in used[-count:])
