@@ -126,6 +126,14 @@ def test_the_key_is_needed_as_for_an_answer(folder: Path) -> None:
         assert server.post(EXPLAIN, json=rows(encoded()), headers={"X-API-Key": "open sesame"}).status_code == 200
 
 
+def test_it_can_be_turned_off(folder: Path) -> None:
+    with running(folder, explains=False) as server:
+        answer = server.post(EXPLAIN, json=rows(encoded()))
+        assert (answer.status_code, list(answer.json())) == (404, ["error"])
+        assert "it was started with --no-explain" in answer.json()["error"]
+        assert server.get("/about.json").json()["models"][0]["explains"] is False
+
+
 def test_one_is_computed_at_a_time_a_few_wait_and_more_get_503_while_answers_go_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
