@@ -25,6 +25,7 @@ from kt.export.formats.saved_model import SavedModel
 from kt.export.formats.tflite import TFLite
 from kt.kinds.rows.kind import Column, Rows
 from kt.runs.explained import EACH, MOST, TRIED, drawn_at_random, explain_run, gallery
+from kt.runs.shown_pictures import shown_pictures
 
 SIDE, PATCH = 32, 10
 CLASSES = ("nothing", "square")
@@ -404,6 +405,11 @@ def test_an_overlay_shows_nothing_where_nothing_speaks_and_a_line_around_what_do
 # --------------------------------------------------------------------------------------------------------------- a run
 
 
+def the_run(ran):
+    (run,) = [path for path in (ran.folder / "runs" / "tiny").iterdir() if not path.is_symlink()]
+    return run
+
+
 def test_a_run_keeps_maps_of_right_and_wrong_pictures_and_its_page_shows_them(ran):
     told = ran.results["explained"]
     assert told["why"] == "" and 0 < len(told["pictures"]) <= MOST
@@ -413,7 +419,7 @@ def test_a_run_keeps_maps_of_right_and_wrong_pictures_and_its_page_shows_them(ra
         assert len(curve["shares"]) == len(curve["by_map"]) == len(curve["at_random"])
         assert curve["interval"][0] <= curve["gain"] <= curve["interval"][1]
         assert curve["pictures"] <= TRIED
-    (run,) = [path for path in (ran.folder / "runs" / "tiny").iterdir() if not path.is_symlink()]
+    run = the_run(ran)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert ">Where it looks</h2>" in page
     shown = json.loads((run / "shown.json").read_text(encoding="utf-8"))
@@ -424,7 +430,7 @@ def test_a_run_keeps_maps_of_right_and_wrong_pictures_and_its_page_shows_them(ra
 def test_kt_explain_of_a_run_writes_a_page_and_says_what_it_shows(ran, tmp_path):
     draw("red", 500).save(tmp_path / "red.png")
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff not a picture")
-    (run,) = [path for path in (ran.folder / "runs" / "tiny").iterdir() if not path.is_symlink()]
+    run = the_run(ran)
     done = kt("explain", str(run), "red.png", "torn.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     path, label, score, words = done.stdout.splitlines()[0].split("\t")
@@ -440,6 +446,70 @@ def test_kt_explain_of_a_run_writes_a_page_and_says_what_it_shows(ran, tmp_path)
     assert version.returncode == 0, version.stderr
     assert json.loads(version.stdout)["method"] == "occlusion"
     assert "has no gradients: only a .keras file gives gradients" in version.stderr
+
+
+def test_without_pictures_kt_explain_takes_those_that_the_report_of_the_run_explains(ran, tmp_path):
+    done = kt("explain", str(the_run(ran)), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()[:-1]]
+    told = ran.results["explained"]["pictures"]
+    assert [(name, label, truth) for name, label, _, _, truth in lines] == [
+        (each["name"], each["predicted"], each["label"]) for each in told
+    ]
+    facts = json.loads((tmp_path / "explained" / "explained.json").read_text(encoding="utf-8"))["pictures"]
+    assert [each["truth"] for each in facts] == [each["label"] for each in told]
+    assert [each["score"] for each in facts] == pytest.approx([each["score"] for each in told], abs=1e-3)
+    page = (tmp_path / "explained" / "index.html").read_text(encoding="utf-8")
+    wrong = sum(each["label"] != each["predicted"] for each in told)
+    assert (page.count("; right"), page.count("; wrong, it is <b>")) == (len(told) - wrong, wrong)
+
+
+def moved(run, folder, *, places, **changes):
+    """The report and the splits of a run, whose pictures lie elsewhere."""
+    folder.mkdir()
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    report["recipe"]["places"] = places
+    (folder / "report.json").write_text(json.dumps({**report, **changes}), encoding="utf-8")
+    shutil.copyfile(run / "splits.csv", folder / "splits.csv")
+    return folder
+
+
+def test_a_run_s_pictures_are_found_in_their_folder_or_zip_by_their_content(ran, tmp_path):
+    run, pictures = the_run(ran), shutil.copytree(ran.folder / "pictures", tmp_path / "moved")
+    told = [each["name"] for each in ran.results["explained"]["pictures"]]
+    found = shown_pictures(moved(run, tmp_path / "a", places={"root": str(pictures)}))
+    assert [each.file for each in found] == [pictures / name for name in told]
+    shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
+    from_zip = shown_pictures(moved(run, tmp_path / "b", places={"root": str(tmp_path / "pictures.zip")}))
+    assert [each.file.read_bytes() for each in from_zip] == [(pictures / name).read_bytes() for name in told]
+    draw("red", 900).save(pictures / told[0])
+    (pictures / told[1]).unlink()
+    left = shown_pictures(tmp_path / "a")
+    assert [each.file is None for each in left] == [True, True, *(False for _ in told[2:])]
+
+
+@pytest.mark.parametrize(
+    ("places", "changes", "message"),
+    [
+        ({"root": "/nowhere"}, {}, r"are not in /nowhere any more\. Name pictures: kt explain .* photo\.jpg"),
+        ({}, {}, "lie in no files: they come from no folder and no table"),
+        ({}, {"data": {"rendered": True}}, "lie in no files: kt drew them"),
+        ({}, {"explained": None}, r"explains no pictures\. Name pictures"),
+        ({}, {"explained": {"pictures": [], "why": "No map."}}, r"explains no pictures: No map\. Name pictures"),
+    ],
+)
+def test_why_a_run_has_no_pictures_to_explain_is_one_line(ran, tmp_path, places, changes, message):
+    with pytest.raises(DataError, match=message):
+        shown_pictures(moved(the_run(ran), tmp_path / "run", places=places, **changes))
+
+
+def test_without_pictures_a_release_is_refused_and_so_is_a_run_without_a_report(ran, tmp_path, kt_ends):
+    code, _, said = kt_ends("explain", ran.folder / "saved_models" / "tiny")
+    assert code == 2 and "Missing argument 'PICTURES...'; only a run has test pictures to explain." in said
+    (tmp_path / "run").mkdir()
+    shutil.copyfile(the_run(ran) / "run.json", tmp_path / "run" / "run.json")
+    code, _, said = kt_ends("explain", tmp_path / "run")
+    assert code == 3 and "has no report that says which pictures to explain. Name pictures" in said
 
 
 def splits_of(labels, groups=None):

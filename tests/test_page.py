@@ -339,6 +339,11 @@ def test_a_picture_that_the_model_is_unsure_of_gets_no_label_but_its_set(
     (tmp_path / "fruit" / "1" / "kt.json").write_text(json.dumps({**TOLD, "sets": {"0.9": 0.0}}), encoding="utf-8")
     file = picture(tmp_path / "red.png", "red")
     wanted = Wanted((("blue", 0.999),), below=0.995, sets=0.9)
+    with running(tmp_path / "fruit", pages=page_routes(), wanted=wanted, explains=False) as made:
+        page = opened(f"{made.url}/")
+        give(page, file)
+        expect(page.locator(".card .label")).to_be_visible()
+        expect(page.get_by_role("button", name="Where does it look?")).to_have_count(0)
     with running(tmp_path / "fruit", pages=page_routes(), wanted=wanted) as made:
         page = opened(f"{made.url}/")
         give(page, file)

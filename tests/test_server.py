@@ -147,6 +147,7 @@ def test_status_metadata_and_the_other_pages_say_what_is_served(server: Running)
         "rendered": False,
         "says_unfamiliar": False,
         "decides": {"thresholds": [], "abstain_below": 0.0, "sets": None},
+        "explains": True,
         "test": {"images": 7},
     }
     server.post(json=rows(encoded()))

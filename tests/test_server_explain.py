@@ -65,7 +65,7 @@ def test_the_explanation_is_that_of_kt_explain_for_the_released_model(
     expected = {**done.pictures[0].as_json(), "method": done.method}
     answer = explained(server, rows(data) if label is None else {**rows(data), "class": label})
     overlay = overlay_of(answer)
-    del expected["path"], expected["depths"], expected["overlay"], answer["overlay"]
+    del expected["path"], expected["truth"], expected["depths"], expected["overlay"], answer["overlay"]
     assert answer.keys() == expected.keys()
     for key, value in expected.items():
         told = answer[key]
@@ -124,6 +124,14 @@ def test_the_key_is_needed_as_for_an_answer(folder: Path) -> None:
     with running(folder, api_key="open sesame") as server:
         assert server.post(EXPLAIN, json=rows(encoded())).status_code == 401
         assert server.post(EXPLAIN, json=rows(encoded()), headers={"X-API-Key": "open sesame"}).status_code == 200
+
+
+def test_it_can_be_turned_off(folder: Path) -> None:
+    with running(folder, explains=False) as server:
+        answer = server.post(EXPLAIN, json=rows(encoded()))
+        assert (answer.status_code, list(answer.json())) == (404, ["error"])
+        assert "it was started with --no-explain" in answer.json()["error"]
+        assert server.get("/about.json").json()["models"][0]["explains"] is False
 
 
 def test_one_is_computed_at_a_time_a_few_wait_and_more_get_503_while_answers_go_on(

@@ -98,6 +98,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="Latest pictures of a version that /drift looks at, kept as features; 0 for none.",
 )
 @decision_options
+@click.option("--no-explain", is_flag=True, help="Do not say where a model looks, which costs as much as 53 pictures.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -125,6 +126,7 @@ def command(
     abstain_below: float,
     thresholds: tuple[tuple[str, float], ...],
     sets: float | None,
+    no_explain: bool,
 ) -> None:
     """Serve released models as TensorFlow Serving does.
 
@@ -184,6 +186,7 @@ def command(
             grace_seconds=grace_seconds,
             drift_window=drift_window,
             wanted=Wanted(thresholds, abstain_below, sets),
+            explains=not no_explain,
         ),
         pages=page_routes(),
     )

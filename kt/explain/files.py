@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class ExplainedPicture:
         if self.drawn is None:
             return {"path": str(self.path), "error": self.error}
         facts = told.as_json(self.drawn, self.without, self.classes)
-        return {"path": str(self.path), **facts, "overlay": self.overlay}
+        return {"path": str(self.path), "truth": self.truth or None, **facts, "overlay": self.overlay}
 
 
 @dataclass
@@ -121,15 +121,33 @@ def explain_files(
     """
     check_new(out)
     check_there(paths)
+    left = LeftOut()
+    sources = list(examples_in(paths, model.kind, left))
+    return explain_sources(model, sources, out=out, method=method, label=label, left=left)
+
+
+def explain_sources(
+    model: ModelToExplain,
+    sources: Sequence[Source],
+    *,
+    out: Path,
+    method: Method | None = None,
+    label: str | None = None,
+    truths: Sequence[str] = (),
+    left: LeftOut | None = None,
+) -> Explanations:
+    """The same for pictures of which each has a name. truths: the true class of each; empty if they are not known."""
+    check_new(out)
     chosen, wanted = model.method(method), None if label is None else index_of(model.classes, label)
-    done = Explanations(out, model.path, chosen, model.why_not if model.network is None else "")
-    sources = list(examples_in(paths, model.kind, done.left))
+    done = Explanations(out, model.path, chosen, model.why_not if model.network is None else "", left=left or LeftOut())
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with scratch(out.absolute().parent, f".{out.name}-") as folder:
         folder.mkdir()
         for start in range(0, len(sources), _AT_ONCE):
             part = sources[start : start + _AT_ONCE]
             done.pictures += _explained(model, part, folder, method=chosen, label=wanted, first=start + 1)
+        if truths:
+            done.pictures = [replace(each, truth=truth) for each, truth in zip(done.pictures, truths, strict=True)]
         if not done.read:
             bad = len(done.pictures)
             first = "".join(f"{each.path}: {each.error}" for each in done.pictures[:1])

@@ -15,11 +15,11 @@ from kt.serve import rest
 from kt.serve.answering import Answering
 from kt.serve.door import Door
 from kt.serve.drift import DriftAnswers
-from kt.serve.explaining import Explanations
+from kt.serve.explaining import ExplainAnswers
 from kt.serve.gatekeeper import Gatekeeper
 from kt.serve.intake import Intake
 from kt.serve.metrics import Metrics
-from kt.serve.refusal import HTTP_STATUS, Refusal, invalid, plain_reason
+from kt.serve.refusal import HTTP_STATUS, Code, Refusal, invalid, plain_reason
 from kt.serve.servable import NO_REGRESSION, Servable
 from kt.serve.settings import Settings
 from kt.serve.store import ModelStore
@@ -32,7 +32,7 @@ class Service:
         self.models, self.settings, self.metrics = models, settings, metrics
         self.answering = Answering(settings.limits, threads=settings.decode_threads, metrics=metrics)
         self.drift = DriftAnswers(metrics)
-        self.explanations = Explanations(metrics)
+        self.explanations = ExplainAnswers(metrics)
         self.gatekeeper = Gatekeeper(settings)
         self.intake = Intake(settings.limits)
 
@@ -81,6 +81,8 @@ class _Interface:
         return _json(rest.predictions(answer, query) if where.verb == "predict" else rest.classifications(answer))
 
     async def _explained(self, request: Request, servable: Servable) -> dict[str, Any]:
+        if not self._service.settings.explains:
+            raise Refusal(Code.NOT_FOUND, "This server explains no pictures: it was started with --no-explain")
         body, answering, explanations = await request.body(), self._service.answering, self._service.explanations
         explanations.check_room()
         query = await answering.read(lambda: rest.explain_request(body), size=len(body))
@@ -118,6 +120,7 @@ class _Interface:
                 "rendered": servable.card.get("rendered", False),
                 "says_unfamiliar": servable.says_unfamiliar,
                 "decides": self._service.settings.wanted.as_json(),
+                "explains": self._service.settings.explains,
                 "test": servable.card.get("test", {}),
             }
 

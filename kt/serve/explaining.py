@@ -22,7 +22,7 @@ MOST_WAITING = 8
 _MOST_SECONDS = 60.0
 
 
-class Explanations:
+class ExplainAnswers:
     """Explains pictures in a thread of its own, one at a time. For one event loop.
 
     An explanation asks for 53 scores. They go through the batch queue of the version, in turn with those of clients, so

@@ -63,7 +63,7 @@ class Settings:
     which the gate found equal. hosts: names that a request's Host header may have besides those of this machine; if
     none are given and `host` can be reached from elsewhere, every name is allowed. grace_seconds: the time for requests
     in work when the server stops. wanted: how each model's scores become labels and sets; a version that lacks what
-    this needs is not served.
+    this needs is not served. explains: whether it says where a model looks, which costs as much as 53 pictures.
     """
 
     host: str = "127.0.0.1"
@@ -79,3 +79,4 @@ class Settings:
     grace_seconds: float = 10.0
     drift_window: int = 512
     wanted: Wanted = field(default_factory=Wanted)
+    explains: bool = True

@@ -73,6 +73,7 @@ export class Card {
     const set = in_set && oneOf(classes.filter((_, i) => in_set[i]), model.decides.sets);
     this.find(".set").textContent = set ?? "";
     this.find(".set").hidden = !set;
+    this.find(".looking").hidden = !model.explains;
     this.find(".look").onclick = () => look(told.name);
     this.lookingIs(false);
     this.find(".unfamiliar").hidden = !unfamiliar;
