@@ -20,13 +20,13 @@ from kt.export import child, gate
 from kt.export.about import About
 from kt.export.artifact import open_artifact
 from kt.export.distances import FACTOR, STRANGE, false_alarms, judge_distances
-from kt.export.formats.format import Details
+from kt.export.formats.format import Details, add_to_zip
 from kt.export.formats.of_recipe import of_recipe
 from kt.export.formats.saved_model import SavedModel
 from kt.export.formats.tflite import VARIANTS, TFLite, variants
 from kt.export.halved import halved
 from kt.export.job import ExportJob
-from kt.export.metadata import embed, limit_in
+from kt.export.metadata import limit_in
 from kt.familiar import FEWEST
 from kt.frozen.unmoved import Unmoved
 from kt.kinds.pictures.kind import Pictures
@@ -191,18 +191,18 @@ def test_another_reader_finds_what_the_second_output_means_and_kt_finds_the_limi
     assert (label.name, label.type) == (b"unfamiliar.txt", 2)
     with zipfile.ZipFile(files[variant]) as archive:
         assert archive.read("unfamiliar.txt") == b"unfamiliar\n"
+        assert json.loads(archive.read("unfamiliar.json")) == {"threshold": float(np.float32(limit))}
 
 
-def test_no_limit_is_found_in_a_file_of_another_tool_nor_in_damaged_metadata(frozen, tmp_path):
+def test_no_limit_is_found_in_a_file_of_another_tool_nor_in_a_damaged_one(frozen, tmp_path):
     file = tmp_path / "other.tflite"
     file.write_bytes(bare(frozen[3]["float32"]))
     assert limit_in(file) is None
     with pytest.raises(ReleaseError, match=r"has 2 outputs; kt runs models with one, the scores, or with a second"):
         open_artifact(file)
-    content = bytearray(embed(bare(frozen[3]["float32"]), name="t", classes=CLASSES, kind=Pictures(SIZE), limit=0.5))
-    place = content.index(b"unfamiliarity\0", content.index(b"M001"))
-    for damage in (b"\xff" * 13, b"scores\0\0\0\0\0\0\0"):
-        file.write_bytes(content[:place] + damage + content[place + 13 :])
+    for text in ("", "[]", '{"threshold": null}', '{"limit": 1}', '{"threshold": "far"}'):
+        file.write_bytes(bare(frozen[3]["float32"]))
+        add_to_zip(file, "unfamiliar.json", text)
         assert limit_in(file) is None
 
 
