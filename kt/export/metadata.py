@@ -121,7 +121,8 @@ def limit_in(file: Path) -> float | None:
     """The limit above which a file's second output means unfamiliar, a float32; None if `embed` put none there."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return float(np.float32(json.loads(archive.read(_LIMIT))["threshold"]))
+            limit = np.float32(json.loads(archive.read(_LIMIT))["threshold"])
+            return float(limit) if np.isfinite(limit) else None
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
         return None
 
