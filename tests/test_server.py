@@ -625,6 +625,11 @@ def test_an_answer_says_whether_the_picture_is_unlike_anything_the_model_learned
             assert server.get("/about.json").json()["models"][0]["says_unfamiliar"] is True
             outputs = server.get("/v1/models/tiny/metadata").json()["metadata"]["signature_def"]["signature_def"]
             assert outputs["serving_default"]["outputs"]["unfamiliar"]["dtype"] == "DT_BOOL"
+    with running(folder, engine="litert") as server:
+        answers = server.post("/v1/models/tiny:predict", json=rows(*pictures)).json()["predictions"]
+        assert [answer["unfamiliar"] for answer in answers] == expected.unfamiliar.tolist()
+        np.testing.assert_allclose([answer["unfamiliarity"] for answer in answers], expected.unfamiliarity, atol=1e-3)
+        assert server.get("/about.json").json()["models"][0]["says_unfamiliar"] is True
 
 
 def png(pixels: np.ndarray) -> bytes:

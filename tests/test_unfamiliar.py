@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.covariance import ledoit_wolf
+from unmoved import CLASSES, PARTS, SIZE, built_for, carried_by, pictures, reloaded, small
 
 from kt import Classifier, LinearProbe, Phase, Recipe, freeze
 from kt.base.stages import Stage, whole
@@ -21,14 +22,10 @@ from kt.export.formats.saved_model import SavedModel, says_unfamiliar
 from kt.familiar import FEWEST, FROZEN, OWN, PREFIX, Carried, Familiarity, FeaturePlace, as_rows, limit_of
 from kt.familiar.nearest import near_distances, unit
 from kt.familiar.scores import Nearest, Projection, RelativeMahalanobis, VirtualLogit, least_confidence
-from kt.frozen.store import hashes
 from kt.frozen.unmoved import Unmoved, feature_model
 from kt.kinds.pictures.kind import Pictures
 from kt.network import model as network
 from kt.runs.familiar import fit_familiarity, kept_familiarity
-
-SIZE = (32, 32)
-CLASSES = ("one", "other")
 
 
 def features(count, width=12, *, seed=0, shift=0.0):
@@ -174,39 +171,6 @@ def test_one_known_group_is_not_held_out():
 # -------------------------------------------------------------------------------------------------- where in the model
 
 
-def small(include_top, weights, input_shape):
-    """Three blocks, whose end is a map."""
-    inputs = keras.Input(input_shape)
-    x = inputs
-    for block in range(1, 4):
-        x = keras.layers.Conv2D(4 * block, 3, strides=2, padding="same", name=f"block_{block}_conv")(x)
-        x = keras.layers.BatchNormalization(name=f"block_{block}_bn")(x)
-        x = keras.layers.ReLU(name=f"block_{block}_relu")(x)
-    return keras.Model(inputs, x, name="small")
-
-
-def built_for(trainable, weights="none"):
-    keras.utils.set_random_seed(3)
-    phases = [Phase("train_head", freeze.frozen, epochs=1, lr=1e-3), Phase("fine_tune", trainable, epochs=1, lr=1e-3)]
-    recipe = Recipe(lambda: None, small, Classifier(), phases, weights=weights)
-    return network.build(replace(recipe, weights="none"), kind=Pictures(SIZE), num_classes=2), recipe
-
-
-def pictures(count=30, seed=0):
-    random = np.random.default_rng(seed)
-    return np.clip(random.integers(0, 256, (count, 1, 1, 3)) + random.normal(0, 30, (count, *SIZE, 3)), 0, 255).astype(
-        np.uint8
-    )
-
-
-PARTS = {
-    "a frozen backbone": (freeze.frozen, "imagenet", FROZEN, 12, None),
-    "the last block trained": (freeze.last_blocks(1), "imagenet", PREFIX, 8, "small"),
-    "all trained": (freeze.everything, "imagenet", OWN, 12, None),
-    "a prefix that never learned anything": (freeze.last_blocks(1), "none", OWN, 12, None),
-}
-
-
 @pytest.mark.parametrize("case", PARTS)
 def test_features_are_those_of_the_last_place_that_no_phase_has_trained(case):
     trainable, weights, part, width, backbone = PARTS[case]
@@ -299,21 +263,6 @@ def test_without_a_limit_the_distance_is_given_and_nothing_is_called_unfamiliar(
     assert answers.unfamiliarity is not None and answers.unfamiliar is None and not says_unfamiliar(path)
 
 
-def carried_by(built, recipe, *, held_out=40):
-    unmoved = Unmoved(built, built.model, recipe)
-    known, validation, test = unmoved([pictures(30), pictures(held_out, seed=5), pictures(20, seed=1)])
-    familiarity = Familiarity.fit(known, validation, [str(place) for place in range(held_out)])
-    distances = dict(zip(hashes(pictures(20, seed=1)), familiarity(test).tolist(), strict=True))
-    return Carried(familiarity, unmoved.place, distances)
-
-
-def reloaded(model, file):
-    """The model as the export's child has it."""
-    file.parent.mkdir(exist_ok=True, parents=True)
-    model.save(file)
-    return keras.saving.load_model(file, compile=False)
-
-
 # ---------------------------------------------------------------------------------------------------------------- gate
 
 
@@ -373,13 +322,6 @@ def test_a_run_tells_its_limit_and_its_false_alarms_and_its_release_carries_them
         assert "independent" in told["why"] and all(row["unfamiliar"] is None for row in rows)
     else:
         assert [row["unfamiliar"] for row in rows] == [row["unfamiliarity"] > told["threshold"] for row in rows]
-
-
-def test_a_phone_file_says_nothing_of_it(ran, kt_ends):
-    file = next((ran.folder / "saved_models" / "tiny").glob("*/*_float32.tflite"))
-    code, out, _ = kt_ends("predict", file, ran.folder / "pictures" / "red", "--json")
-    rows = [row for line in out.splitlines() if "error" not in (row := json.loads(line))]
-    assert code == 0 and rows and {row["unfamiliar"] for row in rows} == {None}
 
 
 def test_where_everything_trained_few_validation_pictures_set_no_limit_and_the_run_says_why(tmp_path, capsys):

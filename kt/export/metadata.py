@@ -8,9 +8,8 @@ tests read the result with MediaPipe's reader of that schema.
 
 import enum
 import io
-import struct
+import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,9 @@ UNRELEASED = "not released yet"
 
 _HEAD = "unfamiliar.txt"
 """The file in the zip with the name of the second output's one class."""
+
+_LIMIT = "unfamiliar.json"
+"""The file in the zip with the threshold, for those who don't read the metadata."""
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -110,25 +112,19 @@ def embed(
             archive.writestr(zipfile.ZipInfo(inside, date_time=(1980, 1, 1, 0, 0, 0)), to_text(names))
         if limit is not None:
             archive.writestr(zipfile.ZipInfo(_HEAD, date_time=(1980, 1, 1, 0, 0, 0)), to_text((UNFAMILIAR,)))
+            threshold = json.dumps({"threshold": float(np.float32(limit))})
+            archive.writestr(zipfile.ZipInfo(_LIMIT, date_time=(1980, 1, 1, 0, 0, 0)), threshold)
     return file.getvalue()
 
 
 def limit_in(file: Path) -> float | None:
-    """The limit, in float32, above which the second output of a file means unfamiliar; None if `embed` put none."""
+    """The limit above which a file's second output means unfamiliar, a float32; None if `embed` put none there."""
     try:
-        data = _description_in(bytearray(file.read_bytes()))
-        if data is None:
-            return None
-        root = _Read("ModelMetadata", Table(data, int.from_bytes(bytes(data[:4]), "little")))
-        for graph in root.tables("subgraph_metadata", "SubGraphMetadata"):
-            for output in graph.tables("output_tensor_metadata", "TensorMetadata"):
-                if output.text("name") == UNFAMILIARITY:
-                    (unit,) = output.tables("process_units", "ProcessUnit")
-                    threshold = unit.table("options", "ScoreThresholdingOptions").number("global_score_threshold")
-                    return float(np.nextafter(np.float32(threshold), np.float32(0)))
-    except (struct.error, IndexError, ValueError):
-        return None  # damaged, or of another tool: opening the file says more
-    return None
+        with zipfile.ZipFile(file) as archive:
+            limit = np.float32(json.loads(archive.read(_LIMIT))["threshold"])
+            return float(limit) if np.isfinite(limit) else None
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return None
 
 
 def stamp(file: Path, version: int) -> None:
@@ -296,34 +292,6 @@ def _outside(builder: Any, value: Any) -> int:
     for place in reversed(places):  # a buffer is written from its end
         builder.PrependUOffsetTRelative(place)
     return int(builder.EndVector())
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A table of the schema in a file. Raises ValueError for a field that it lacks."""
-
-    name: str
-    at: Any
-
-    def _place(self, field: str) -> int:
-        offset = int(self.at.Offset(4 + 2 * _FIELDS[self.name].index(field)))
-        if not offset:
-            raise ValueError(f"the metadata lacks {field}")
-        return offset
-
-    def table(self, field: str, name: str) -> "_Read":
-        return _Read(name, Table(self.at.Bytes, self.at.Indirect(self.at.Pos + self._place(field))))
-
-    def tables(self, field: str, name: str) -> Iterator["_Read"]:
-        first = self.at.Vector(self._place(field))
-        for place in range(self.at.VectorLen(self._place(field))):
-            yield _Read(name, Table(self.at.Bytes, self.at.Indirect(first + 4 * place)))
-
-    def text(self, field: str) -> str:
-        return str(self.at.String(self.at.Pos + self._place(field)).decode())
-
-    def number(self, field: str) -> float:
-        return float(self.at.Get(Float32Flags, self.at.Pos + self._place(field)))
 
 
 def _description_in(content: bytearray) -> Any:

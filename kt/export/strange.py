@@ -94,7 +94,10 @@ def with_distances(model: Any, familiar: Carried) -> Callable[[Any], dict[str, A
 
 
 def _distances(tensors: Sequence[Any], familiar: Carried) -> Any:
-    features = tf.concat([_averaged(tensor) for tensor in tensors], axis=1)[:, -familiar.place.last :]
+    each = [_averaged(tensor) for tensor in tensors]
+    features = each[0] if len(each) == 1 else tf.concat(each, axis=1)
+    if familiar.place.last < features.shape[-1]:
+        features = features[:, -familiar.place.last :]
     return _nearest(features, familiar.familiarity)
 
 

@@ -87,9 +87,20 @@ def _unfamiliar(run: ReportedRun) -> str:
     if rate is None:
         return "Nothing in it says when one is unlike anything that it learned from."
     return (
-        f"Its SavedModel says which {run.nouns.many} are unlike anything that it learned from: at most {percent(rate)} "
+        f"{_which_say_it(run)} which {run.nouns.many} are unlike anything that it learned from: about {percent(rate)} "
         "of familiar ones, by chance, and not every unfamiliar one."
     )
+
+
+def _which_say_it(run: ReportedRun) -> str:
+    on_phones = [
+        artifact["name"].text()
+        for artifact in run.report["artifacts"]
+        if artifact["released"].flag()
+        and artifact["mobile"].flag()
+        and artifact["unfamiliarity_difference"].number_or_none() is not None
+    ]
+    return f"Its SavedModel, {_list(on_phones)} say" if on_phones else "Its SavedModel says"
 
 
 def _of_classes(test: Entry, nouns: Nouns) -> Iterator[str]:
