@@ -5,16 +5,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from kt.base.console import say, shown
+from kt.checkup.apart import group_findings, held_apart
 from kt.checkup.result import Checkup
+from kt.checkup.things import find_things
+from kt.data.archive import unpacked
+from kt.data.checks import files, folders, shortcuts
 from kt.data.checks.scan import Scan, scan
 from kt.data.fixes import apply_fixes
 from kt.data.items import Item, Listed
+from kt.data.layout import check_folder
+from kt.data.reading import read_pictures
 from kt.data.sources.folder import Folder
 from kt.data.sources.table import Table
 from kt.errors import DataError
 from kt.findings import Finding, worst_first
 from kt.kinds.pictures.find import LeftOut, find_pictures
+from kt.kinds.pictures.kind import Pictures
+
+IMAGE_SIZE = (224, 224)
+"""The size at which the network sees the pictures, that of a new recipe."""
 
 MOST = 20_000
 """With more pictures than this, the checks that need a network are left out: it would take an hour."""
@@ -30,8 +43,11 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     for fact in data.listed.facts:
         say(fact)
     looked = _looked_at(data.listed)
-    findings = [*data.findings]
-    left_out: list[str] = []
+    pictures = _Readable.of(data.listed, looked)
+    findings = [*data.findings, *_by_files(data, looked), *_by_pixels(pictures, seed=seed)]
+    why_not = _why_not_asked(pictures, quick=quick)
+    if not why_not:
+        findings += _by_network(pictures, seed=seed)
     return Checkup(
         origin=f"{type(source).__name__.lower()} {shown(_place(source))}",
         pictures=len(data.listed.items),
@@ -39,7 +55,7 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
         splits=_counts(item.split or "" for item in data.listed.items),
         findings=tuple(worst_first(findings)),
         facts=data.listed.facts,
-        left_out=tuple(left_out),
+        left_out=(why_not,) if why_not else (),
         files=dict(zip(looked.names, looked.files, strict=True)),
     )
 
@@ -62,26 +78,26 @@ class _Data:
 
 def _listed(source: Folder | Table) -> _Data:
     """The pictures of a source; those of a folder whose classes can't be told have no label."""
-    findings: tuple[Finding, ...] = ()
+    findings: list[Finding] = []
+    root = _place(source)
+    if isinstance(source, Folder):
+        check_folder(root)
+        findings = folders.check_folders(root, decided=source.group is not None or source.group_by != "auto")
     try:
         listed = source.listed()
-    except DataError as error:
-        root = _place(source)
-        if isinstance(source, Table) or not root.is_dir():
+    except DataError:
+        if not any(finding.kind == "layout" for finding in findings):
             raise
-        listed = _without_classes(root)
-        if not listed.items:
-            raise
-        findings = (
-            Finding(
-                "layout", "error", (), str(error), "Give each class a folder of its own; kt run can't go on before."
-            ),
-        )
+        listed = _without_classes(root if root.is_dir() else unpacked(root))
+    if not listed.items:
+        raise DataError(f"There are no pictures in {shown(root)}.")
+    if isinstance(source, Table):
+        findings = folders.check_names([item.name for item in listed.items])
     if source.fixes is None:
-        return _Data(listed, findings)
+        return _Data(listed, tuple(findings))
     fixed = apply_fixes(listed.items, Path(source.fixes).expanduser())
     notes = (*listed.notes, *fixed.notes)
-    return _Data(Listed(fixed.items, listed.root, (*listed.facts, *fixed.facts), notes), findings)
+    return _Data(Listed(fixed.items, listed.root, (*listed.facts, *fixed.facts), notes), tuple(findings))
 
 
 def _without_classes(root: Path) -> Listed:
@@ -93,3 +109,120 @@ def _without_classes(root: Path) -> Listed:
 def _looked_at(listed: Listed) -> Scan:
     files = [(item.source, item.name) for item in listed.items if isinstance(item.source, Path)]
     return scan([file for file, _ in files], names=[name for _, name in files], root=listed.root)
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """The pictures that can be read. rows: their places in the scan. labels: indices into the classes, -1 for none."""
+
+    items: tuple[Item, ...]
+    rows: npt.NDArray[np.int64]
+    looked: Scan
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, listed: Listed, looked: Scan) -> "_Readable":
+        rows = np.flatnonzero(looked.readable)
+        by_name = {item.name: item for item in listed.items}
+        items = tuple(by_name[looked.names[row]] for row in rows)
+        classes = tuple(sorted({item.label for item in items if item.label}))
+        places = {label: place for place, label in enumerate(classes)}
+        labels = np.array([places.get(item.label, -1) for item in items], np.int64)
+        return cls(items, rows, looked, classes, labels)
+
+    @property
+    def names(self) -> list[str]:
+        return [item.name for item in self.items]
+
+    @property
+    def groups(self) -> list[str]:
+        return [item.group for item in self.items]
+
+    def of_rows(self, values: Sequence[str]) -> list[str]:
+        """The values of these pictures, of a column of the scan."""
+        return [values[row] for row in self.rows]
+
+
+def _by_files(data: _Data, looked: Scan) -> list[Finding]:
+    """What the files, their names and their number tell."""
+    items = {item.name: item for item in data.listed.items}
+    labels = [items[name].label for name in looked.names]
+    labelled = [items[name] for name in looked.names if items[name].label]
+    return [
+        *files.check_files(looked, labels=labels if all(labels) else None),
+        *folders.check_classes(
+            [item.name for item in labelled],
+            [item.label for item in labelled],
+            [item.group for item in labelled],
+            splits=[item.split for item in labelled],
+        ),
+    ]
+
+
+def _by_pixels(pictures: _Readable, *, seed: int) -> list[Finding]:
+    """What the pixels and the files' properties tell."""
+    looked, rows = pictures.looked, pictures.rows
+    if len(pictures.classes) < 2:
+        return []
+    return shortcuts.check(
+        pictures.labels,
+        pictures.classes,
+        names=pictures.names,
+        groups=pictures.groups,
+        formats=pictures.of_rows(looked.kinds),
+        modes=pictures.of_rows(looked.modes),
+        cameras=pictures.of_rows(looked.cameras),
+        sizes=looked.sizes[rows],
+        lengths=looked.bytes[rows],
+        border=looked.border[rows],
+        colour=shortcuts.mean_colours(looked.thumbnails)[rows],
+        seed=seed,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- a network
+
+
+def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
+    """Why no network is asked about the pictures; empty if one is."""
+    what = "likely wrong labels, outliers and groups"
+    if quick:
+        return f"{what}, as --quick asks"
+    if len(pictures.classes) < 2:
+        return f"{what}, since there are no two classes"
+    if len(pictures.items) > MOST:
+        return f"{what}, since there are more than {MOST:,} pictures"
+    return ""
+
+
+def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
+    """What the features of a frozen network tell."""
+    from kt.checkup.features import features_of, probe_network  # here, since Keras takes seconds to load
+    from kt.checkup.labels import label_errors
+    from kt.training.probe import shares_of
+
+    read = read_pictures(pictures.items, IMAGE_SIZE)
+    chosen = np.flatnonzero(np.isin(pictures.names, [item.name for item in read.items]))  # files may vanish meanwhile
+    kind = Pictures(IMAGE_SIZE, read.value_range)
+    built = probe_network(kind, classes=len(pictures.classes))
+    say(f"features: {built.pretrained.source.in_words()}")
+    (features,) = features_of(built, [read.pixels])
+    labels, names = pictures.labels[chosen], [pictures.names[place] for place in chosen]
+    groups = [pictures.groups[place] for place in chosen]
+    rows = features.all()
+    things = find_things(
+        rows, labels, names=names, times=pictures.looked.taken[pictures.rows[chosen]], groups=groups, seed=seed
+    )
+    apart = None
+    if things.found:
+        apart = held_apart(
+            rows, labels, things, classes=len(pictures.classes), groups=groups, keep=shares_of(built), seed=seed
+        )
+    return [
+        *label_errors(features, labels, groups, names, classes=pictures.classes, seed=seed),
+        *group_findings(things, names, apart, nouns=kind),
+    ]

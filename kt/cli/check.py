@@ -68,11 +68,14 @@ def command(
         raise RecipeError(f"--seed must be from 0 to 2147483647, not {seed}.")
     for file, option in ((fix, "--fix"), (html, "--html")):
         _check_writable(file, option)
-    source = _source(data, group_by=group_by, applied=applied)
+    if not data.exists() and data.suffix != ".py":
+        raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
 
     from kt.base import backend
 
     backend.start(None)
+    source = _source(data, group_by=group_by, applied=applied)
+
     from kt.checkup.main import check_up
 
     result = check_up(source, seed=seed, quick=quick)
@@ -116,8 +119,6 @@ def _source(data: Path, *, group_by: str | None, applied: Path | None) -> "Folde
         changes["fixes"] = str(applied)
     if data.suffix == ".py":
         return _of_recipe(data, changes)
-    if not data.exists():
-        raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
     from kt.data import Folder, Table
 
     if is_table(data):
