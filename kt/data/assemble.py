@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.base.console import say, warn
-from kt.data.division import divide, lacking, names_of_groups
+from kt.data.checks.files import unreadable
+from kt.data.checks.folders import check_classes
+from kt.data.division import Divided, divide, lacking, names_of_groups
 from kt.data.duplicates import find_copies
 from kt.data.fixes import apply_fixes
 from kt.data.items import SPLITS, Item, Shares
@@ -16,7 +18,9 @@ from kt.data.labels import check_label
 from kt.data.reading import Read, range_line, read_by_train, read_pictures
 from kt.data.splits import Skipped, Split, Splits, allocate
 from kt.errors import DataError, RecipeError
+from kt.findings import Finding
 from kt.kinds.pictures import Pixels
+from kt.kinds.pictures.decode import NOT_A_PICTURE
 from kt.kinds.pictures.kind import Pictures
 
 
@@ -94,6 +98,7 @@ def assemble(
     absent = _absent(parts, classes, origin)
     for note in absent:
         warn(note)
+    findings = _findings(pictures, divided)
     return Splits(
         train=parts["train"],
         validation=parts["validation"],
@@ -106,7 +111,32 @@ def assemble(
         facts=tuple(facts),
         notes=(*notes, *unread, *divided.notes, *absent),
         kind=Pictures(image_size, value_range),
+        findings=tuple(findings),
+        aside=_aside(items, pictures, keep, findings),
     )
+
+
+def _findings(pictures: Read, divided: Divided) -> list[Finding]:
+    """What reading and dividing the pictures showed to be wrong with them."""
+    names, reasons = [each.name for each in pictures.skipped], [each.reason for each in pictures.skipped]
+    return [
+        *unreadable(names, reasons, [reason.startswith(NOT_A_PICTURE) for reason in reasons]),
+        *check_classes(
+            [item.name for item in pictures.items],
+            [item.label for item in pictures.items],
+            [str(group) for group in divided.begun.groups],
+            splits=[item.split for item in pictures.items],
+        ),
+    ]
+
+
+def _aside(
+    items: Sequence[Item], pictures: Read, keep: npt.NDArray[np.bool_], findings: Sequence[Finding]
+) -> dict[str, Path]:
+    """The files of pictures that findings name and that are in no split."""
+    named = {name for finding in findings for name in (*finding.items, *finding.beside)}
+    used = {item.name for item, kept in zip(pictures.items, keep, strict=True) if kept}
+    return {item.name: item.source for item in items if item.name in named - used and isinstance(item.source, Path)}
 
 
 def _part(

@@ -13,16 +13,17 @@ from kt import linear
 from kt.base.beside import beside
 from kt.base.console import say, warn
 from kt.data.splits import Split, Splits
+from kt.findings import Finding
 from kt.kinds.kind import Nouns
 from kt.learnability.counts import few_pictures, is_scarce
-from kt.learnability.features import Known, frozen_features, not_probed
+from kt.learnability.features import Known, chosen, frozen_features, not_probed
 from kt.learnability.likeness import Likeness, likeness, sampled
 from kt.learnability.probes import cross_validation, learning_curve
 from kt.network.model import Built
 from kt.recipe import Recipe
 from kt.training.probe import shares_of
 
-__all__ = ["Probing", "Scarcity", "scarcity"]
+__all__ = ["Probing", "Sample", "Scarcity", "scarcity"]
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,30 @@ class Scarcity:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Pictures of train and validation by their frozen features.
+
+    names: of each. depths: where the features come from, each with its width, in their order.
+    """
+
+    known: Known
+    names: tuple[str, ...]
+    depths: tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True)
 class Probing:
     """What is still to be computed from frozen features. Called, it gives the whole within seconds.
 
-    likeness: gives the comparison of test with train, which is computed beside the training.
+    likeness: gives the comparison of test with train, which is computed beside the training. sample: the pictures of
+    train and validation that are probed, for checks of the data; None if nothing is. found: gives what these found.
     """
 
     whole: Callable[[], Scarcity] = Scarcity
     likeness: Callable[[], Likeness | None] = lambda: None
+    sample: Sample | None = None
+    found: Callable[[], tuple[Finding, ...]] = tuple
 
     def __call__(self) -> Scarcity:
         """Probe the features."""
@@ -87,6 +103,7 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
     if features is None:
         return Probing(lambda: Scarcity(warnings))
     train, validation, test = features
+    places = chosen(splits.train.labels, seed=recipe.seed)
     linear.refuse_constant(train.features)
     alike = beside(partial(_compared, train + validation, test, shown, recipe, splits.kind))
     keep, balanced = shares_of(built), recipe.class_weight == "balanced"
@@ -102,7 +119,13 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
             figures = cross_validation(known, splits.classes, keep=keep, balanced=balanced, seed=recipe.seed)
         return Scarcity(warnings, tuple(curve), sentence, figures, alike())
 
-    return Probing(probed, alike)
+    known = train + validation
+    depths = built.taps or (("top", known.features.shape[1]),)
+    return Probing(
+        probed,
+        alike,
+        Sample(known, (*(splits.train.names[place] for place in places), *splits.validation.names), tuple(depths)),
+    )
 
 
 def _compared(known: Known, test: Known, shown: Split, recipe: Recipe, nouns: Nouns) -> Likeness | None:

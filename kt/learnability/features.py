@@ -98,15 +98,18 @@ def pooled(built: Built, inputs: Activations, number: int) -> Floats:
 
 
 def drawn(part: Split, *, seed: int, many: str) -> Split:
-    """All pictures, or a random sample of `AT_MOST` if there are more. many: what a person calls them.
-
-    The sample has up to `FEW` pictures of each class, and otherwise keeps the proportions of the classes.
-    """
+    """All pictures, or a random sample of `AT_MOST` if there are more. many: what a person calls them."""
     if len(part) <= AT_MOST:
         return part
     say(f"learning curve: from {AT_MOST:,} of {len(part):,} training {many}")
-    ranks = np.empty(len(part))
-    for label, size in enumerate(np.bincount(part.labels)):
-        ranks[part.labels == label] = np.maximum(np.random.default_rng([seed, label]).permutation(size) - FEW, 0) / size
-    chosen = np.sort(np.argsort(ranks, kind="stable")[:AT_MOST])  # `FEW` of each class first, the rest in proportion
-    return part.take(chosen)
+    return part.take(chosen(part.labels, seed=seed))
+
+
+def chosen(labels: Ints, *, seed: int) -> Ints:
+    """The places of the sample of `drawn`: up to `FEW` pictures of each class, else in the classes' proportions."""
+    if len(labels) <= AT_MOST:
+        return np.arange(len(labels))
+    ranks = np.empty(len(labels))
+    for label, size in enumerate(np.bincount(labels)):
+        ranks[labels == label] = np.maximum(np.random.default_rng([seed, label]).permutation(size) - FEW, 0) / size
+    return np.sort(np.argsort(ranks, kind="stable")[:AT_MOST])  # `FEW` of each class first, the rest in proportion

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kt.base.console import warn
 from kt.base.run_folder import FINDINGS
+from kt.checkup.apart import unaccepted
+from kt.checkup.features import Features
+from kt.checkup.labels import label_errors
+from kt.checkup.things import share_with_partner
 from kt.data.splits import Splits
 from kt.errors import DataError
 from kt.findings import Finding, worst_first, write_findings
 from kt.kinds.pictures.images import read_rgb
 from kt.kinds.pictures.kind import Pictures
+from kt.learnability import Sample
 from kt.report.findings import IN_A_RUN, for_report, shown_kinds
 
 
@@ -40,6 +46,23 @@ def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Fo
 
     shown_kinds(findings, show, most=IN_A_RUN)
     return Found(for_report(findings), tuple((name, address) for name, address in shown.items() if address))
+
+
+def find_by_features(sample: Sample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
+    """What the frozen features of the pictures that a run probes say of its data: likely wrong labels.
+
+    A set that seems to show things several times under names that do not tell is warned of. Nothing is said if nothing
+    was probed.
+    """
+    if sample is None:
+        return ()
+    known = sample.known
+    if warning := unaccepted(share_with_partner(known.features, known.labels, known.groups.tolist()), splits.kind):
+        warn(warning)
+    features = Features(known.features, sample.depths)
+    return tuple(
+        label_errors(features, known.labels, known.groups.tolist(), sample.names, classes=splits.classes, seed=seed)
+    )
 
 
 def _of_file(file: Path | None) -> str:

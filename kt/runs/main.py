@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from kt.export.learned import Learned, learned, withhold
 from kt.export.sample import keep_sample
 from kt.failures.find import find_failures
 from kt.failures.results import Failures
+from kt.findings import Finding
 from kt.frozen.answers import answers
 from kt.heads.classification.measure import evaluate
 from kt.learnability import Probing, Scarcity, scarcity
@@ -45,7 +46,7 @@ from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
 from kt.runs.explained import Looks, explain_run
 from kt.runs.familiar import fit_familiarity
-from kt.runs.found import keep_findings
+from kt.runs.found import find_by_features, keep_findings
 from kt.runs.trust import trust
 from kt.training import (
     Best,
@@ -139,27 +140,36 @@ def as_written(recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Tr
     say(f"weights: {built.pretrained.source.in_words()}")
     check_phases(recipe, built)
     key = training_key(built, recipe, splits, cached=cached)
-    scarce = _kept(Stage(out / LEARNABILITY, key), lambda: scarcity(built, recipe, splits, cached=cached))
+    scarce = _kept(
+        Stage(out / LEARNABILITY, key),
+        lambda: scarcity(built, recipe, splits, cached=cached),
+        lambda probing: find_by_features(probing.sample, splits, seed=recipe.seed),
+    )
     phases, best = train(built, recipe, splits, logs=out / LOGS, steps=out / STEPS, cached=cached)
     return Trained(recipe, built, phases, best, scarce)
 
 
-def _kept(stage: Stage, begin: Callable[[], Probing]) -> Probing:
-    """The result that an earlier process kept in the stage, or else that of `begin`, kept once it is computed."""
+def _kept(stage: Stage, begin: Callable[[], Probing], find: Callable[[Probing], tuple[Finding, ...]]) -> Probing:
+    """The result that an earlier process kept in the stage, or else that of `begin`, kept once it is computed.
+
+    find: what the data's features tell of the data, for `Probing.found`.
+    """
     kept = stage.kept()
     if kept is not None:
         before = Scarcity.from_json(kept.told)
         for warning in before.few_pictures:
             warn(warning)
-        return Probing(lambda: before, lambda: before.likeness)
+        findings = tuple(map(Finding.from_json, kept.told.get("found", ())))  # an earlier kt kept none
+        return Probing(lambda: before, lambda: before.likeness, found=lambda: findings)
     compute = begin()
+    found = cache(partial(find, compute))
 
     def computed() -> Scarcity:
         result = compute()
-        stage.keep(report.plain(asdict(result)))
+        stage.keep({**report.plain(asdict(result)), "found": [finding.to_json() for finding in found()]})
         return result
 
-    return Probing(computed, compute.likeness)
+    return Probing(computed, compute.likeness, compute.sample, found)
 
 
 def run(
@@ -252,17 +262,17 @@ def _run(
         unfamiliar = fit_familiarity(
             out, trained.built, model, trained.recipe, splits, kept_phase=trained.best.phase, key=key, cached=by_parts
         )
-        found = keep_findings(out, splits)
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
         def write_report(released_to: Path | None, *notes: str) -> dict[str, str]:
             """Write it, and give what a released version has of it."""
-            where = measured.looks()
+            where, probed = measured.looks(), scarce()
+            found = keep_findings(out, splits, trained.scarce.found())
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
-                best=trained.best, told=trained.told, scarce=scarce(), test=measured.test, trusted=measured.trusted,
+                best=trained.best, told=trained.told, scarce=probed, test=measured.test, trusted=measured.trusted,
                 learned=measured.learned, artifacts=artifacts, released_to=released_to, started=started,
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip

@@ -131,42 +131,42 @@ def _low(values: Floats, among: Flags, *, share: float) -> Flags:
 
 
 def _unreadable(scan: Scan) -> list[Finding]:
+    return unreadable(
+        scan.names, scan.reasons, [bool(sha and not kind) for sha, kind in zip(scan.sha256, scan.kinds, strict=True)]
+    )
+
+
+def unreadable(names: Sequence[str], reasons: Sequence[str], other: Sequence[bool]) -> list[Finding]:
+    """A finding for each file that can't be read. reasons: why not; empty if it can be.
+
+    other: whether the file holds something else than a picture. Files that only lack a package are one finding.
+    """
     findings = []
     lacking: dict[str, list[str]] = defaultdict(list)
-    for name, reason, kind, sha256 in zip(scan.names, scan.reasons, scan.kinds, scan.sha256, strict=True):
+    for name, reason, no_picture in zip(names, reasons, other, strict=True):
         if not reason:
             continue
         if "pip install" in reason:  # the same for all files of this format
             lacking[reason].append(name)
-        elif sha256 and not kind:
-            findings.append(
-                Finding(
-                    "not_a_picture",
-                    "error",
-                    (name,),
-                    f"{name} is {reason}.",
-                    f"{_AGAIN}; kt skips it.",
-                    (Fix(name, "leave_out", why="no picture"),),
-                )
+            continue
+        why = "no picture" if no_picture else _short(reason)
+        findings.append(
+            Finding(
+                "not_a_picture" if no_picture else "unreadable",
+                "error",
+                (name,),
+                f"{name} is {reason}." if no_picture else f"{name} can't be read: {reason}.",
+                f"{_AGAIN}; kt skips it.",
+                (Fix(name, "leave_out", why=why),),
             )
-        else:
-            findings.append(
-                Finding(
-                    "unreadable",
-                    "error",
-                    (name,),
-                    f"{name} can't be read: {reason}.",
-                    f"{_AGAIN}; kt skips it.",
-                    (Fix(name, "leave_out", why=_short(reason)),),
-                )
-            )
-    for reason, names in lacking.items():
+        )
+    for reason, files in lacking.items():
         findings.append(
             Finding(
                 "unreadable",
                 "error",
-                tuple(names),
-                f"{_counted(names)} can't be read: {'it' if len(names) == 1 else 'each'} {reason.partition(':')[0]}.",
+                tuple(files),
+                f"{_counted(files)} can't be read: {'it' if len(files) == 1 else 'each'} {reason.partition(':')[0]}.",
                 f"Install what is missing: {reason.partition(':')[2].strip()}.",
             )
         )

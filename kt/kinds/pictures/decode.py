@@ -25,7 +25,7 @@ from kt.kinds.pictures.claims import MAX_CAMERA_PIXELS, MAX_PIXELS, MAX_SIDE
 from kt.kinds.pictures.find import HEAD, kind_of
 from kt.kinds.pictures.values import FULL, ValueRange
 
-_NOT_A_PICTURE = "not a JPEG, PNG, GIF, BMP, WebP or TIFF picture"
+NOT_A_PICTURE = "not a JPEG, PNG, GIF, BMP, WebP or TIFF picture"
 _NOR = "nor AVIF, HEIC or DICOM"
 
 # Without this list Pillow would also run Ghostscript on PostScript, and try three dozen other decoders on any data.
@@ -191,7 +191,7 @@ def what_it_is(data: bytes) -> str:
         what = "text, such as an answer of a server"
     elif not what and len(start) > 4 and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         what = "text"
-    return f"{_NOT_A_PICTURE}, {_NOR}, but {what}" if what else f"{_NOT_A_PICTURE} that can be read, {_NOR}"
+    return f"{NOT_A_PICTURE}, {_NOR}, but {what}" if what else f"{NOT_A_PICTURE} that can be read, {_NOR}"
 
 
 def _ignore(_: int) -> None:
