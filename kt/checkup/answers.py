@@ -3,8 +3,9 @@
 Two least-squares probes are fitted on the one-hot labels: one on the features of all depths, standardised, as
 `LinearProbe(features="all")` does, and one on the top of the network alone. Each picture's features have length 1. Each
 probe is solved in its dual form (kernel ridge regression: Saunders, Gammerman and Vovk, Ridge Regression Learning
-Algorithm in Dual Variables, ICML 1998), which costs one system of equations as large as the number of pictures, whatever
-the number of features and classes. Their answers become probabilities by one temperature each, and are averaged.
+Algorithm in Dual Variables, ICML 1998), which costs one system of equations as large as the number of pictures,
+whatever the number of features and classes. Their answers become probabilities, each by one temperature, and are
+averaged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -122,12 +123,23 @@ def wrong_shares(own: Floats, classes: int) -> tuple[float, Floats]:
     few labels leave open how many are wrong.
     """
     shares = np.array(_WRONG)
-    wrong = shares * (1 - own[:, None]) / (classes - 1)
-    labels = np.maximum((1 - shares) * own[:, None] + wrong, 1e-300)
+    wrong, labels = _by_share(own, classes)
     likelihoods = np.log(labels).sum(axis=0)
     weights = np.exp(likelihoods - likelihoods.max())
     weights /= weights.sum()
     return float(weights @ shares), np.asarray((wrong / labels) @ weights)
+
+
+def evidence(own: Floats, classes: int) -> float:
+    """The mean log likelihood of the labels, in nats, at the share of wrong ones that makes it highest."""
+    return float(np.log(_by_share(own, classes)[1]).mean(axis=0).max())
+
+
+def _by_share(own: Floats, classes: int) -> tuple[Floats, Floats]:
+    """For each label and share: the probability of it and of being wrong, and that of it; both `[N, shares]`."""
+    shares = np.array(_WRONG)
+    wrong = shares * (1 - own[:, None]) / (classes - 1)
+    return wrong, np.maximum((1 - shares) * own[:, None] + wrong, 1e-300)
 
 
 _WRONG = (0.0, *np.geomspace(0.001, 0.4, 40).tolist())

@@ -2,8 +2,8 @@
 
 The order of suspicion is that of the probability which cross-validated answers give to the label (self-confidence, as
 Northcutt, Jiang and Chuang rank by, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 2021). What is
-listed follows from the share of wrong labels that explains all labels best (`kt.checkup.answers.wrong_shares`): a picture
-whose label is more likely wrong than right.
+listed follows from the share of wrong labels that explains all labels best (`kt.checkup.answers.wrong_shares`): the
+labels that are more likely wrong than right.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
-from kt.checkup.answers import Directions, cross_validated, wrong_shares
+from kt.checkup.answers import Directions, cross_validated, evidence, wrong_shares
 from kt.checkup.features import BLOCK, Features
 from kt.data.findings import Finding, Fix
 from kt.errors import DataError
@@ -26,7 +27,8 @@ LIKELY = 0.5
 NEIGHBOURS = 10
 """How many of the nearest pictures are counted for the sentence."""
 
-_TRUST = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_FACTORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Logarithms of the factors that are tried for a group's labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +36,9 @@ class Judged:
     """What is known of each label of N pictures.
 
     judged: `[N]`, whether anything is: pictures of a class with a single group are not judged, and have no answer.
-    answers: float64 `[N, C]`, probabilities of the classes, cross-validated. own: `[N]`, that of the label. wrong: `[N]`,
-    the probability that the label is wrong. share: of wrong labels, as estimated. units: int64 `[N]`, a number for
-    pictures that are judged together, because they are one group under one label.
+    answers: float64 `[N, C]`, probabilities of the classes, cross-validated. own: `[N]`, that of the label. wrong:
+    `[N]`, the probability that the label is wrong. share: of wrong labels, as estimated. units: int64 `[N]`, a number
+    for pictures that are judged together, because they are one group under one label.
     """
 
     judged: npt.NDArray[np.bool_]
@@ -153,8 +155,9 @@ class _Part:
 def _with_group(answers: Floats, labels: Ints, groups: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Answers that count the labels of the group's other pictures, and which pictures' groups have several labels.
 
-    The answers are a prior that weighs as much as so many labels (Dirichlet and multinomial); the weight is the one
-    with the lowest log loss of all labels in groups of several pictures.
+    Each other picture of the group multiplies the probability of its label by one factor. It is the factor that
+    explains the labels best if a share of them is wrong: large where groups are things, 1 where a group is a patient or
+    a field and shows several classes.
     """
     one_hot = np.eye(answers.shape[1])[labels]
     counts = np.zeros((int(groups.max()) + 1, answers.shape[1]))
@@ -162,12 +165,11 @@ def _with_group(answers: Floats, labels: Ints, groups: Ints) -> tuple[Floats, np
     mixed = ((counts > 0).sum(axis=1) > 1)[groups]
     if not mixed.any():
         return answers, mixed
+    logits = np.log(np.maximum(answers, 1e-12))
     others = counts[groups] - one_hot
-    several = others.sum(axis=1) > 0
-    weighed = [(others + trust * answers) / (others.sum(axis=1, keepdims=True) + trust) for trust in _TRUST]
-    weighed.append(answers)
-    losses = [-np.log(np.maximum(each[several, labels[several]], 1e-12)).mean() for each in weighed]
-    return weighed[int(np.argmin(losses))], mixed
+    weighed = [softmax(logits + each * others, axis=1) for each in _FACTORS]
+    own = [each[np.arange(len(labels)), labels] for each in weighed]
+    return weighed[int(np.argmax([evidence(each, answers.shape[1]) for each in own]))], mixed
 
 
 def _of_units(answers: Floats, units: Ints) -> Floats:
