@@ -203,6 +203,7 @@ def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
     """What the features of a frozen network tell."""
     from kt.checkup.features import features_of, probe_network  # here, since Keras takes seconds to load
     from kt.checkup.labels import label_errors
+    from kt.checkup.outliers import outliers
     from kt.training.probe import shares_of
 
     read = read_pictures(pictures.items, IMAGE_SIZE)
@@ -224,5 +225,6 @@ def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
         )
     return [
         *label_errors(features, labels, groups, names, classes=pictures.classes, seed=seed),
+        *outliers(features, labels, groups, names, classes=pictures.classes, seed=seed),
         *group_findings(things, names, apart, nouns=kind),
     ]

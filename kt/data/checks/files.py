@@ -35,8 +35,9 @@ SPREAD = 3.5
 BLURRED = 0.28
 """A blurred picture has less than this share of the sharpness that three quarters of the pictures exceed."""
 
-UNIFORM = 3.0
-"""A picture of one colour has a standard deviation below this many levels of 255 in each channel."""
+UNIFORM, OF_USUAL, SPOT = 3.0, 0.3, 12
+"""A picture of one colour: the standard deviation of its light is below this many levels of 255 and this share of the
+usual one, and no colour of its thumbnail differs by this many levels."""
 
 FEW_PIXELS = 32
 """A tiny picture has a shorter side below this, and below a quarter of the usual one; or below `NO_PICTURE`."""
@@ -72,7 +73,7 @@ def check_files(scan: Scan, *, labels: Sequence[str] | None = None) -> list[Find
     """
     readable = scan.readable
     usual = _Usual(readable, np.array(labels) if labels is not None else None)
-    uniform = _uniform(scan)
+    uniform = _uniform(scan, usual)
     clear = readable & ~uniform  # one colour is neither dark nor blurred: it shows nothing
     return [
         *_unreadable(scan),
@@ -149,13 +150,13 @@ def unreadable(names: Sequence[str], reasons: Sequence[str], other: Sequence[boo
         if "pip install" in reason:  # the same for all files of this format
             lacking[reason].append(name)
             continue
-        why = "no picture" if no_picture else _short(reason)
+        why, verb = ("no picture", "is") if no_picture else (_short(reason), "can't be read:")
         findings.append(
             Finding(
                 "not_a_picture" if no_picture else "unreadable",
                 "error",
                 (name,),
-                f"{name} is {reason}." if no_picture else f"{name} can't be read: {reason}.",
+                f"{name} {verb} {reason.rstrip('.')}.",
                 f"{_AGAIN}; kt skips it.",
                 (Fix(name, "leave_out", why=why),),
             )
@@ -194,9 +195,9 @@ def _damaged(scan: Scan) -> list[Finding]:
 
 def _wrong_suffixes(scan: Scan) -> list[Finding]:
     named: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, kind in zip(scan.names, scan.kinds, strict=True):
+    for name, kind, readable in zip(scan.names, scan.kinds, scan.readable.tolist(), strict=True):
         suffix = PurePath(name).suffix.lower()
-        if kind and suffix not in _SUFFIXES[kind]:
+        if readable and suffix not in _SUFFIXES[kind]:
             named[suffix, kind].append(name)
     return [
         Finding(
@@ -288,10 +289,14 @@ def _unusual_modes(scan: Scan) -> list[Finding]:
 # ------------------------------------------------------------------------------------------------------- what it shows
 
 
-def _uniform(scan: Scan) -> Flags:
-    found = scan.readable & (scan.contrast < UNIFORM)
-    for row in np.flatnonzero(found):  # the contrast is that of light; colours may differ in spite of it
-        found[row] = scan.thumbnails[row].reshape(-1, 3).std(axis=0).max() < UNIFORM
+def _uniform(scan: Scan, usual: _Usual) -> Flags:
+    most = UNIFORM
+    if usual.enough:  # in a set of faint pictures these still show something
+        most = min(most, OF_USUAL * float(np.median(scan.contrast[scan.readable])))
+    found = scan.readable & (scan.contrast < most)
+    for row in np.flatnonzero(found):  # a small bright spot hardly counts for the contrast, nor do colours
+        levels = scan.thumbnails[row].reshape(-1, 3).astype(np.int64)
+        found[row] = np.ptp(levels, axis=0).max() < SPOT
     return found
 
 

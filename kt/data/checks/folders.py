@@ -15,7 +15,7 @@ from kt.base.few import FEW, FEW_BEFORE_SPLITTING, FEW_THINGS
 from kt.data.archive import unpacked
 from kt.data.findings import Finding
 from kt.data.labels import key_of, one_class
-from kt.data.layout import EXPECTED, Layout, read_layout
+from kt.data.layout import EXPECTED, Layout, check_folder, read_layout
 from kt.errors import DataError
 from kt.kinds.pictures.find import RAW_SUFFIXES, LeftOut, Walk
 
@@ -37,6 +37,7 @@ def check_folders(root: Path, *, decided: bool = False) -> list[Finding]:
     decided: see `kt.data.layout.read_layout`. A folder that `kt run` can't understand gives a finding, not an error.
     """
     try:
+        check_folder(root)
         base = root if root.is_dir() else unpacked(root)
         layout: Layout | None = None
         findings = []

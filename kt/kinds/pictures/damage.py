@@ -112,7 +112,7 @@ def _ends_with(body: bytes, at: int, decoded: Decoded | None, *, plain: bool) ->
     longer = _pixels((used if plain else body) + _NOISE)
     if whole is None or longer is None or not np.array_equal(whole, longer):
         return False
-    if len(used) < at + 8 or (not plain and not any(used[-8:-1])):  # what is one colour, in an optimised code
+    if len(used) < at + 16 or (not plain and not any(used[-16:-2])):  # what is one colour, in an optimised code
         return True
     for count, pattern in itertools.product((2, 4), _ALTERED):
         altered = bytes(1 + (byte ^ pattern) % 254 for byte in used[-count:])
