@@ -19,7 +19,7 @@ from kt.kinds.pictures.find import why_not
 
 
 @dataclass(frozen=True)
-class ShownPicture:
+class PictureOfRun:
     """A test picture that the report explains.
 
     name: what the run calls it. label: its true class. file: None if no file with its content was found.
@@ -30,7 +30,7 @@ class ShownPicture:
     file: Path | None
 
 
-def shown_pictures(run: Path) -> list[ShownPicture]:
+def shown_pictures(run: Path) -> list[PictureOfRun]:
     """The test pictures that the report of a run explains, in its order: class by class, right ones, then wrong ones.
 
     A file is found below the folder, zip or table that the run read, and taken only if its content is the same. Raises
@@ -87,11 +87,11 @@ def _finders(places: list[Path]) -> Iterator[Finder]:
             continue
 
 
-def _picture(told: Mapping[str, Any], finders: list[Finder], contents: Mapping[str, str]) -> ShownPicture:
+def _picture(told: Mapping[str, Any], finders: list[Finder], contents: Mapping[str, str]) -> PictureOfRun:
     name, label = str(told["name"]), str(told["label"])
     content = contents.get(text_of(PurePosixPath(name)))
     files = (finder.find(name) for finder in finders)
-    return ShownPicture(name, label, next((file for file in files if _is_it(file, content)), None))
+    return PictureOfRun(name, label, next((file for file in files if _is_it(file, content)), None))
 
 
 def _is_it(file: Path, content: str | None) -> bool:
