@@ -495,6 +495,7 @@ def test_a_run_s_pictures_are_found_in_their_folder_or_zip_by_their_content(ran,
         ({}, {}, "lie in no files: they come from no folder and no table"),
         ({}, {"data": {"rendered": True}}, "lie in no files: kt drew them"),
         ({}, {"explained": None}, r"explains no pictures\. Name pictures"),
+        ({}, {"explained": {"pictures": [3]}}, r"report\.json is damaged\. Name pictures"),
         ({}, {"explained": {"pictures": [], "why": "No map."}}, r"explains no pictures: No map\. Name pictures"),
     ],
 )

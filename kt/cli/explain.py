@@ -13,7 +13,7 @@ from kt.runs.listing import is_run
 
 if TYPE_CHECKING:
     from kt.explain.models import ModelToExplain
-    from kt.runs.shown_pictures import ShownPicture
+    from kt.runs.shown_pictures import PictureOfRun
 
 
 @click.command("explain")
@@ -80,7 +80,7 @@ def command(
         tell(f"page: {shown(out / PAGE)}")
 
 
-def _own_pictures(run: Path) -> "list[ShownPicture]":
+def _own_pictures(run: Path) -> "list[PictureOfRun]":
     """The test pictures that the report of a run explains and whose files are there; it warns of the others."""
     from kt.runs.shown_pictures import shown_pictures
 

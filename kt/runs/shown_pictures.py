@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from kt.base.console import shown
 from kt.base.files import read_json
@@ -19,7 +18,7 @@ from kt.kinds.pictures.find import why_not
 
 
 @dataclass(frozen=True)
-class ShownPicture:
+class PictureOfRun:
     """A test picture that the report explains.
 
     name: what the run calls it. label: its true class. file: None if no file with its content was found.
@@ -30,38 +29,34 @@ class ShownPicture:
     file: Path | None
 
 
-def shown_pictures(run: Path) -> list[ShownPicture]:
+def shown_pictures(run: Path) -> list[PictureOfRun]:
     """The test pictures that the report of a run explains, in its order: class by class, right ones, then wrong ones.
 
     A file is found below the folder, zip or table that the run read, and taken only if its content is the same. Raises
     DataError, which says to name pictures, if the report explains none, or if none of them is found.
     """
     instead = f"Name pictures: kt explain {shown(run)} photo.jpg"
-    report = _report(run, instead)
-    explained = report.get("explained") or {}
-    pictures = explained.get("pictures", [])
+    try:
+        report = read_json(run / REPORT)
+        explained = report.get("explained") or {}
+        pictures = [(str(each["name"]), str(each["label"])) for each in explained.get("pictures", [])]
+        why, rendered = str(explained.get("why", "")).rstrip("."), bool(report["data"].get("rendered"))
+        places = [Path(place) for place in (report["recipe"].get("places") or {}).values()]
+    except OSError:
+        raise DataError(f"{shown(run)} has no report that says which pictures to explain. {instead}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{shown(run / REPORT)} is damaged. {instead}") from None
     if not pictures:
-        why = f": {explained['why'].rstrip('.')}" if explained.get("why") else ""
-        raise DataError(f"The report of {shown(run)} explains no pictures{why}. {instead}")
-    places = [Path(place) for place in (report["recipe"].get("places") or {}).values()]
+        raise DataError(f"The report of {shown(run)} explains no pictures{why and f': {why}'}. {instead}")
     if not places:
-        how = "kt drew them" if report["data"].get("rendered") else "they come from no folder and no table"
+        how = "kt drew them" if rendered else "they come from no folder and no table"
         raise DataError(f"The test pictures of {shown(run)} lie in no files: {how}. {instead}")
     contents, finders = _contents(run), [*_finders(places)]
-    found = [_picture(each, finders, contents) for each in pictures]
+    found = [_picture(name, label, finders, contents) for name, label in pictures]
     if all(each.file is None for each in found):
         where = ", ".join(shown(place) for place in places)
         raise DataError(f"The test pictures of {shown(run)} are not in {where} any more. {instead}")
     return found
-
-
-def _report(run: Path, instead: str) -> dict[str, Any]:
-    try:
-        report = read_json(run / REPORT)
-    except (OSError, ValueError):
-        raise DataError(f"{shown(run)} has no report that says which pictures to explain. {instead}") from None
-    assert isinstance(report, dict)
-    return report
 
 
 def _contents(run: Path) -> dict[str, str]:
@@ -87,11 +82,10 @@ def _finders(places: list[Path]) -> Iterator[Finder]:
             continue
 
 
-def _picture(told: Mapping[str, Any], finders: list[Finder], contents: Mapping[str, str]) -> ShownPicture:
-    name, label = str(told["name"]), str(told["label"])
+def _picture(name: str, label: str, finders: list[Finder], contents: Mapping[str, str]) -> PictureOfRun:
     content = contents.get(text_of(PurePosixPath(name)))
     files = (finder.find(name) for finder in finders)
-    return ShownPicture(name, label, next((file for file in files if _is_it(file, content)), None))
+    return PictureOfRun(name, label, next((file for file in files if _is_it(file, content)), None))
 
 
 def _is_it(file: Path, content: str | None) -> bool:
