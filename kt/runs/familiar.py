@@ -23,7 +23,7 @@ from kt.network.model import Built
 from kt.recipe import Recipe
 
 MOST_TEST = 500
-"""The most test examples on which false alarms are counted. Exports are checked on these, and on those that are kept."""
+"""The most test examples on which false alarms are counted. Exports are checked on these and on the kept ones."""
 
 
 def fit_familiarity(
