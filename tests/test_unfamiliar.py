@@ -19,9 +19,11 @@ from kt.export.artifact import open_artifact
 from kt.export.formats.format import Details
 from kt.export.formats.keras_file import KerasFile
 from kt.export.formats.saved_model import SavedModel, says_unfamiliar
+from kt.export.sample import keep_sample, kept_sample
 from kt.familiar import FEWEST, FROZEN, OWN, PREFIX, Carried, Familiarity, FeaturePlace, as_rows, limit_of
 from kt.familiar.nearest import near_distances, unit
 from kt.familiar.scores import Nearest, Projection, RelativeMahalanobis, VirtualLogit, least_confidence
+from kt.frozen.store import hashes
 from kt.frozen.unmoved import Unmoved, feature_model
 from kt.kinds.pictures.kind import Pictures
 from kt.network import model as network
@@ -354,9 +356,22 @@ def test_a_run_that_goes_on_takes_what_it_has_kept_and_counts_its_false_alarms(t
     assert fit_familiarity(tmp_path, None, None, recipe, splits(validation=40), **how) == report
 
 
-def splits(*, validation):
+def test_exports_can_be_checked_on_the_test_pictures_that_a_run_keeps_of_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("kt.runs.familiar.MOST_TEST", 23)
+    built, recipe = built_for(freeze.frozen, "imagenet")
+    of_many = splits(validation=20, test=300)
+    how = {"kept_phase": "fine_tune", "key": "a", "cached": True}
+    report = fit_familiarity(tmp_path, built, built.model, recipe, of_many, **how)
+    assert report["test"]["examples"] == 23
+    keep_sample(tmp_path, of_many)
+    sample = kept_sample(tmp_path, into=tmp_path / "work").splits.test.examples
+    checked = Carried.of(whole(kept_familiarity(tmp_path))).checked
+    assert len(sample) == 200 and set(hashes(sample)) <= set(checked)
+
+
+def splits(*, validation, test=20):
     def part(count, seed):
         names = tuple(str(place) for place in range(count))
         return Split(pictures(count, seed), np.arange(count) % 2, names, names)
 
-    return Splits(part(30, 0), part(validation, 5), part(20, 1), CLASSES, 8, "made", "digest", kind=Pictures(SIZE))
+    return Splits(part(30, 0), part(validation, 5), part(test, 1), CLASSES, 8, "made", "digest", kind=Pictures(SIZE))

@@ -34,11 +34,7 @@ class Sample:
 
 def keep_sample(run: Path, splits: Splits) -> None:
     """Keep some test examples and some of train, with their labels, in the folder of a run."""
-    each = splits.train.examples[:1].nbytes
-    share = min(1.0, MOST / (each * (TEST + TRAIN)))
-    most_test, most_train = max(1, int(TEST * share)), max(1, int(TRAIN * share))
-    test = np.linspace(0, len(splits.test) - 1, num=min(len(splits.test), most_test), dtype=np.int64)
-    train = in_turn(splits.train)[:most_train]
+    test, train = test_places(splits), in_turn(splits.train)[: _most(TRAIN, splits)]
     description = {
         "classes": list(splits.classes),
         "digest": splits.digest,
@@ -50,6 +46,17 @@ def keep_sample(run: Path, splits: Splits) -> None:
     stage = Stage(run / SAMPLE, key_of(splits.digest, splits.kind.to_json(), TEST, TRAIN, MOST))
     packed_test, packed_train = _packed(splits.test, test, splits.kind), _packed(splits.train, train, splits.kind)
     stage.keep(description, test=packed_test, train=packed_train)
+
+
+def test_places(splits: Splits) -> npt.NDArray[np.int64]:
+    """The places in the test split of those that a run keeps."""
+    return np.linspace(0, len(splits.test) - 1, num=min(len(splits.test), _most(TEST, splits)), dtype=np.int64)
+
+
+def _most(count: int, splits: Splits) -> int:
+    """So many, or as many as take their share of `MOST` bytes; at least one."""
+    each = splits.train.examples[:1].nbytes
+    return max(1, int(count * min(1.0, MOST / (each * (TEST + TRAIN)))))
 
 
 def kept_sample(run: Path, *, into: Path) -> Sample | None:

@@ -14,6 +14,7 @@ from kt.base.stages import Kept, Stage, key_of, whole
 from kt.data.splits import Split, Splits
 from kt.drift import drawn_from, numbered
 from kt.errors import DataError, one_line
+from kt.export.sample import test_places
 from kt.familiar import FEWEST, FROZEN, MOST, NAME, OWN, RATE, Familiarity, as_rows
 from kt.frozen.store import hashes
 from kt.frozen.unmoved import Unmoved
@@ -22,7 +23,7 @@ from kt.network.model import Built
 from kt.recipe import Recipe
 
 MOST_TEST = 500
-"""The most test examples on which false alarms are counted, and on which exports are checked."""
+"""The most test examples on which false alarms are counted. Exports are checked on these and on the kept ones."""
 
 
 def fit_familiarity(
@@ -65,7 +66,9 @@ def _fitted(unmoved: Unmoved, splits: Splits, *, seed: int) -> Kept:
     streams = [stream.examples[:MOST] for stream in splits.streams.values() if len(stream)]
     known = [own.examples, *streams]
     test = np.unique(np.linspace(0, len(splits.test) - 1, num=min(len(splits.test), MOST_TEST), dtype=np.int64))
-    held_out, shown = splits.validation, splits.test.examples[test]
+    # An export that has only the kept examples to be judged by must find them here.
+    checked_places = np.union1d(test, test_places(splits)) if len(test) else test
+    held_out, shown = splits.validation, splits.test.examples[checked_places]
     validation = [held_out.examples] if len(held_out) else []
     features = unmoved([*known, *validation, *([shown] if len(shown) else [])])
     learned, rest = np.concatenate(features[: len(known)]), features[len(known) :]
@@ -86,7 +89,9 @@ def _fitted(unmoved: Unmoved, splits: Splits, *, seed: int) -> Kept:
         "held_out": len(held_out) + len(known_groups or ()),
         "held_out_independent": groups,
         "why": "" if limit else _too_few(groups, splits.kind),
-        "test": _false_alarms(familiarity, distances, [splits.test.groups[place] for place in test]),
+        "test": _false_alarms(
+            familiarity, distances[np.isin(checked_places, test)], [splits.test.groups[place] for place in test]
+        ),
     }
     told = {**familiarity.told(), "place": unmoved.place.to_json(), "report": report}
     checked: dict[str, npt.NDArray[Any]] = {"hashes": as_rows(list(hashes(shown))), "distances": distances}
