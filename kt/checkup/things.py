@@ -50,6 +50,15 @@ NEAR = 0.62
 OTHERS = 5
 """The neighbour of other classes that gives the usual distance. It isn't the first, which may have a wrong label."""
 
+OF_CLASS, APART = 0.95, 75
+"""The usual distance is at most this share of the distance below which this percentage of its class lies.
+
+Otherwise pictures of a class that is far from all others would all seem to show one thing.
+"""
+
+SAMPLE = 256
+"""The pictures of a class that are drawn to find that distance."""
+
 AMONG = 20
 """The number of a picture's nearest neighbours of its class among which partners are looked for."""
 
@@ -199,7 +208,8 @@ class _Space:
             apart[~own | (known[part, None] == known[None])] = np.inf
             places = np.argpartition(apart, among - 1, axis=1)[:, :among]
             nearest[part], distances[part] = places, np.take_along_axis(apart, places, axis=1)
-        return cls(unit, labels, known, _usual(others, labels), nearest, distances)
+        usual = np.minimum(_usual(others, labels), OF_CLASS * _within_class(unit, labels))
+        return cls(unit, labels, known, np.maximum(usual, 1e-6), nearest, distances)
 
     def links(self, limit: float) -> Ints:
         """Pairs `[P, 2]` of the same class and of different known groups, nearer than `limit` times what is usual."""
@@ -235,7 +245,20 @@ def _usual(others: Floats, labels: Ints) -> Floats:
     dimension = float(np.clip(1 / max(1e-6, np.nanmedian(np.nanmean(grown, axis=1))), 10, 40))
     counts = np.bincount(labels)[labels]
     factor = ((len(labels) - counts) / counts) ** (1 / dimension)
-    return np.asarray(np.maximum(others[:, OTHERS - 1] * np.clip(factor, 0.8, 1.25), 1e-6), np.float32)
+    return np.asarray(others[:, OTHERS - 1] * np.clip(factor, 0.8, 1.25), np.float32)
+
+
+def _within_class(unit: Floats, labels: Ints) -> Floats:
+    """The distance below which `APART` % of a picture's class lies, float32 `[N]`, by a sample of the class."""
+    far = np.zeros(len(labels), np.float32)
+    random = np.random.default_rng(0)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        sample = unit[random.permutation(members)[:SAMPLE]]
+        for start in range(0, len(members), 4096):
+            part = members[start : start + 4096]
+            far[part] = np.percentile(np.sqrt(np.maximum(0, 2 - 2 * unit[part] @ sample.T)), APART, axis=1)
+    return far
 
 
 def _standardised(rows: Floats) -> Floats:

@@ -1,0 +1,328 @@
+"""How well things photographed several times are found where names don't tell, and how honest figures become.
+
+    python benchmarks/things.py ../shared/data --features /somewhere/with/room --out benchmarks/things.json
+    python benchmarks/things.py ../shared/data --features /somewhere/with/room --out benchmarks/things.json --table
+
+Sets whose groups are known, and hidden from kt:
+
+* apples: frames of turning apples; 14 of the 27 apples are known, the others were never seen.
+* leaves: apple leaves, each photographed several times; test holds other leaves. Their names have running numbers.
+* bursts: six shots of each piece of clothing, made from one photo (shifted, turned, another light, noise, JPEG), all six,
+  two, or six of a fifth of the pieces and one of the others. hard bursts: the same with half the light, crops of 70%,
+  and turns of up to 20 degrees.
+* overlapping, adjacent: crops of one bean leaf, that overlap at random, or that do not.
+
+For each: the pairs that are found, the cross-validated balanced accuracy of a probe as it is, with the groups found and
+with the true groups, and the accuracy on all pictures of things never seen. Then, how often sets without groups are said
+to have some. Features of MobileNetV2, 160 pixels: all depths to find groups, the top for the probe.
+"""
+
+import argparse
+import io
+import json
+import re
+from math import comb
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from kt import Classifier, LinearProbe, Recipe, linear
+from kt.checkup.apart import held_apart
+from kt.checkup.things import Things, find_things, share_with_partner
+from kt.data import Folder
+from kt.freeze import NOTHING
+from kt.frozen.cut import encoder, find_cut
+from kt.frozen.encode import encoder_for
+from kt.heads.classification.measure import balanced_accuracy
+from kt.kinds.pictures.kind import Pictures
+from kt.network.model import build
+from kt.recipe import ALL
+
+SIZE, BATCH, TOP = 160, 32, 1280
+SEEDS, DRAWS = range(3), 10
+
+# Leaves of the class scab by the first number of each, from the leaf groups of the set's source: numbers 2907 to 3021.
+SCAB = (
+    2907, 2912, 2916, 2920, 2925, 2930, 2936, 2940, 2945, 2949, 2954, 2960, 2966, 2971, 2976, 2982, 2988, 2995, 3002,
+    3009, 3015, 3022,
+)  # fmt: skip
+
+
+def files(root, every=1):
+    """Part, class and file of each picture of a set."""
+    found = []
+    for part in ("train", "test"):
+        for label in sorted(folder.name for folder in (root / part).iterdir() if folder.is_dir()):
+            found += [(part, label, file) for file in sorted((root / part / label).iterdir())]
+    return found[::every]
+
+
+def shot(picture, random, *, light=0.15, crop=0.12, turn=4, noise=6):
+    """One more shot of the same scene, as if by hand."""
+    width, height = picture.size
+    turned = picture.rotate(random.uniform(-turn, turn), Image.BILINEAR)
+    share = 1 - crop + random.uniform(-crop / 2, crop / 2)
+    wide, high = width * share, height * share
+    left, top = random.uniform(0, width - wide), random.uniform(0, height - high)
+    moved = turned.transform((width, height), Image.EXTENT, (left, top, left + wide, top + high), Image.BILINEAR)
+    moved = ImageEnhance.Brightness(moved).enhance(random.uniform(1 - light, 1 + light))
+    moved = ImageEnhance.Contrast(moved).enhance(random.uniform(1 - light / 2, 1 + light / 2))
+    pixels = np.asarray(moved, np.float32) + random.normal(0, noise, (height, width, 3)) * random.uniform(0.3, 1)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(
+        stored := io.BytesIO(), "JPEG", quality=int(random.integers(70, 95))
+    )
+    return Image.open(stored)
+
+
+def overlapping(picture, place, random):
+    """A crop of 55% of the sides."""
+    width, height = picture.size
+    left, top = random.uniform(0, width * 0.45), random.uniform(0, height * 0.45)
+    return shot(picture.crop((left, top, left + 0.55 * width, top + 0.55 * height)), random, crop=0.02)
+
+
+def adjacent(picture, place, random):
+    """One of 2 x 3 parts."""
+    width, height = picture.size
+    column, row = place % 3, place // 3
+    box = (width * column // 3, height * row // 2, width * (column + 1) // 3, height * (row + 1) // 2)
+    return shot(picture.crop(box), random, crop=0.02)
+
+
+MADE = {
+    "bursts": ("clothing", 1, 1, lambda picture, place, random: shot(picture, random)),
+    "hard_bursts": (
+        "clothing", 3, 2, lambda picture, place, random: shot(picture, random, light=0.5, crop=0.3, turn=20, noise=12),
+    ),
+    "tiles_overlapping": ("bean_leaves", 2, 3, overlapping),
+    "tiles_adjacent": ("bean_leaves", 2, 3, adjacent),
+}  # fmt: skip
+"""The set that each is made from, which photos (every first, second, third), the seed, and how a shot is made."""
+
+
+def pictures_of(root, name):
+    """Picture, name, class and thing of each example."""
+    if name in MADE:
+        source, every, seed, make = MADE[name]
+        random = np.random.default_rng(seed)
+        for number, (_, label, file) in enumerate(files(root / source, every)):
+            for place in range(6):
+                picture = Image.open(file).convert("RGB")
+                yield make(picture, place, random), f"{number}_{place}", label, str(number)
+    else:
+        for part, label, file in files(root / name):
+            thing = file.name.split("__")[0] if name == "apples" else ""
+            yield Image.open(file), f"{part}/{label}/{file.name}", label, thing
+
+
+def features_of(root, name, kept):
+    """Features of all depths `[N, D]`, names, classes and things; kept in a file, since they take minutes."""
+    file = kept / f"{name}.npz"
+    if not file.exists():
+        recipe = Recipe(
+            data=Folder(root / "clothing"), backbone=keras.applications.MobileNetV2, head=Classifier(dropout=0.0),
+            phases=[LinearProbe(features=ALL)],
+        )  # fmt: skip
+        built = build(recipe, kind=Pictures((SIZE, SIZE)), num_classes=2)
+        recipe.phases[0].trainable(built.backbone)
+        model = encoder(built, [find_cut(built, NOTHING)])
+        compute, _ = encoder_for(model, pictures=10_000, probe=np.zeros((BATCH, SIZE, SIZE, 3), np.uint8))
+        rows, told, batch = [], [], []
+
+        def encode():
+            filled = np.stack(batch + batch[-1:] * (BATCH - len(batch)))
+            rows.append(np.concatenate([np.asarray(part).reshape(BATCH, -1) for part in compute(filled)], axis=1))
+            rows[-1] = rows[-1][: len(batch)]
+            batch.clear()
+
+        for picture, *about in pictures_of(root, name):
+            batch.append(np.asarray(picture.convert("RGB").resize((SIZE, SIZE), Image.BILINEAR)))
+            told.append(about)
+            if len(batch) == BATCH:
+                encode()
+        if batch:
+            encode()
+        names, labels, things = (np.array(column) for column in zip(*told, strict=True))
+        np.savez(file, rows=np.concatenate(rows).astype(np.float16), names=names, labels=labels, things=things)
+    with np.load(file) as stored:
+        return {key: stored[key] for key in ("rows", "names", "labels", "things")}
+
+
+def pairs_found(found, true):
+    """Precision and recall of pairs of pictures of one thing."""
+    counted = [
+        sum(comb(int(size), 2) for size in np.unique(each, return_counts=True, axis=-1)[1])
+        for each in (np.stack([found, true]), found, true)
+    ]
+    return counted[0] / counted[1] if counted[1] else None, counted[0] / counted[2] if counted[2] else None
+
+
+def measured(name, data, train, unseen, *, seed, names=None, true=None):
+    """One row: what is found, and four balanced accuracies."""
+    labels = np.unique(data["labels"], return_inverse=True)[1]
+    classes, top = int(labels.max()) + 1, data["rows"][:, -TOP:].astype(np.float32)
+    own = data["rows"][train].astype(np.float32)
+    things = find_things(own, labels[train], names=names, seed=seed)
+    apart = held_apart(top[train], labels[train], things, classes=classes, seed=seed)
+    probe = linear.fit(
+        top[train], labels[train], classes=classes, balanced=True, seed=seed, groups=things.numbers.astype(str).tolist()
+    )
+    truth = balanced_accuracy(labels[unseen], probe.scores(top[unseen]).argmax(axis=1), classes=classes)
+    row = {
+        "set": name, "seed": seed, "pictures": len(train), "by": things.by, "share": things.share,
+        "share_by_top": share_with_partner(top[train], labels[train]),
+        "split": apart.split.value, "whole": apart.whole.value, "whole_interval": apart.whole.interval,
+        "fall": apart.fall.value, "fall_interval": apart.fall.interval, "unseen": truth,
+        "groups": apart.groups, "things_found": apart.things,
+    }  # fmt: skip
+    if true is not None:
+        numbers = np.unique(true, return_inverse=True)[1]
+        row["precision"], row["recall"] = pairs_found(things.numbers, numbers)
+        row["things"] = int(numbers.max()) + 1
+        told = held_apart(top[train], labels[train], Things(numbers, 1.0, ("features",)), classes=classes, seed=seed)
+        row["whole_true"] = told.whole.value
+    return row
+
+
+def made_rows(name, data, seed):
+    """Rows of a set that was made: six shots, two shots, and a mixture."""
+    thing = data["things"].astype(int)
+    place = np.array([int(each.split("_")[1]) for each in data["names"]])
+    order = np.random.default_rng(seed).permutation(np.unique(thing))
+    unseen = np.flatnonzero(np.isin(thing, order[300:800]))
+    for way, train in {
+        "six": np.isin(thing, order[:120]),
+        "two": np.isin(thing, order[:300]) & (place < 2),
+        "mixed": np.isin(thing, order[:60]) | (np.isin(thing, order[60:300]) & (place < 1)),
+    }.items():
+        train = np.flatnonzero(train)
+        yield measured(f"{name}, {way}", data, train, unseen, seed=seed, true=thing[train])
+
+
+def apple_rows(data, seed):
+    """Rows of apples: names that tell nothing, and names with running numbers in the order of filming."""
+    random = np.random.default_rng(seed)
+    known = []
+    for label in np.unique(data["labels"]):
+        things = random.permutation(np.unique(data["things"][data["labels"] == label]))
+        known += things[: (len(things) + 1) // 2].tolist()
+    inside = np.isin(data["things"], known)
+    train, unseen = np.flatnonzero(inside), np.flatnonzero(~inside)
+    true = np.unique(data["things"][train], return_inverse=True)[1]
+
+    def filmed(place):
+        turn, number = re.search(r"__(r\d*)_(\d+)", data["names"][place]).groups()
+        return data["things"][place], turn, int(number)
+
+    order = sorted(train.tolist(), key=filmed)
+    numbers = {place: number for number, place in enumerate(order)}
+    names = [f"{data['labels'][place]}/img_{numbers[place]:05}.jpg" for place in train]
+    yield measured("apples", data, train, unseen, seed=seed, true=true)
+    yield measured("apples, running numbers", data, train, unseen, seed=seed, true=true, names=names)
+
+
+def leaf_rows(data, seed):
+    """Rows of leaves, of the leaves that train holds: without names, and with them. The true groups are known of 21."""
+    number = np.array([int(re.search(r"_(\d+)\.JPG$", name)[1]) for name in data["names"]])
+    inside = np.char.startswith(data["names"], "train")
+    runs = np.array([f"{label}{each // 20}" for label, each in zip(data["labels"], number, strict=True)])
+    chosen = np.random.default_rng(seed).permutation(np.unique(runs))[: len(np.unique(runs)) // 2]
+    train, unseen = np.flatnonzero(inside & np.isin(runs, chosen)), np.flatnonzero(~inside)
+    for way, names in (("leaves", None), ("leaves, their own names", data["names"][train].tolist())):
+        row = measured(way, data, train, unseen, seed=seed, names=names)
+        yield row
+
+
+def scab_row(data):
+    """The pairs found among the scab leaves whose groups are known, by what all leaves' names and features say."""
+    labels = np.unique(data["labels"], return_inverse=True)[1]
+    rows = data["rows"].astype(np.float32)
+    for way, names in (("leaves", None), ("leaves, their own names", data["names"].tolist())):
+        things = find_things(rows, labels, names=names)
+        number = np.array([int(found[1]) if (found := re.search(r"Scab_(\d+)", name)) else 0 for name in data["names"]])
+        some = (number >= SCAB[0]) & (number < SCAB[-1])
+        precision, recall = pairs_found(things.numbers[some], np.searchsorted(SCAB, number[some], side="right"))
+        yield {"set": f"{way}: 21 known leaves", "seed": 0, "pictures": int(some.sum()), "by": things.by,
+               "precision": precision, "recall": recall}  # fmt: skip
+
+
+def alarms(root, kept):
+    """Sets in which each picture shows a thing of its own: how many of them are said to have groups."""
+    for name in ("clothing", "bean_leaves", *MADE):
+        data = features_of(root, name, kept)
+        labels = np.unique(data["labels"], return_inverse=True)[1]
+        alone = np.array([int(each.split("_")[1]) == 0 for each in data["names"]]) if name in MADE else labels >= 0
+        for number in (100, 300, 600, None):
+            for seed in range(DRAWS if number else 1):
+                places = np.flatnonzero(alone)
+                if number and number > len(places):
+                    continue
+                if number:
+                    places = np.sort(np.random.default_rng(seed).permutation(places)[:number])
+                rows, own = data["rows"][places].astype(np.float32), np.unique(labels[places], return_inverse=True)[1]
+                names = data["names"][places].tolist() if name not in MADE else None
+                things = find_things(rows, own, names=names, seed=seed)
+                yield {"set": name, "pictures": len(places), "seed": seed, "by": things.by, "share": things.share,
+                       "share_by_all": share_with_partner(rows, own),
+                       "share_by_top": share_with_partner(rows[:, -TOP:], own)}  # fmt: skip
+
+
+def table(told):
+    """Markdown."""
+    print("| set | pictures | things | pairs: precision | recall | cross-validation | with groups found | with true "
+          "groups | things never seen | error before | error now |")  # fmt: skip
+    print("|---" * 11 + "|")
+    for name in dict.fromkeys(row["set"] for row in told["rows"]):
+        own = [row for row in told["rows"] if row["set"] == name]
+
+        def mean(key, own=own):
+            values = [row[key] for row in own if row.get(key) is not None]
+            return f"{np.mean(values):.2f}" if values else "-"
+
+        before, now = (
+            [100 * (row[key] - row["unseen"]) for row in own if "unseen" in row] for key in ("split", "whole")
+        )
+        errors = (f"{np.mean(each):+.1f} ({min(each):+.1f} to {max(each):+.1f})" if each else "-"
+                  for each in (before, now))  # fmt: skip
+        things = round(np.mean([row["things"] for row in own])) if "things" in own[0] else "-"
+        print(f"| {name} | {round(np.mean([row['pictures'] for row in own])):,} | {things} | {mean('precision')} | "
+              f"{mean('recall')} | {mean('split')} | {mean('whole')} | {mean('whole_true')} | {mean('unseen')} | "
+              f"{' | '.join(errors)} |")  # fmt: skip
+    print("\n| set without groups | sets | said to have groups | largest share with a partner: all depths | top |")
+    print("|---|---|---|---|---|")
+    for name in dict.fromkeys(row["set"] for row in told["alarms"]):
+        own = [row for row in told["alarms"] if row["set"] == name]
+        print(f"| {name} | {len(own)} | {sum(bool(row['by']) for row in own)} | "
+              f"{max(row['share_by_all'] for row in own):.3f} | {max(row['share_by_top'] for row in own):.3f} |")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    told = json.loads(given.out.read_text()) if given.out.exists() else {"rows": [], "alarms": []}
+    if not given.table:
+        if not told["alarms"]:
+            told["alarms"] = list(alarms(given.root, given.features))
+            given.out.write_text(json.dumps(told, indent=1) + "\n")
+        for seed in SEEDS:
+            for name in (*MADE, "apples", "apple_leaves"):
+                if (name, seed) in {(row["made_of"], row["seed"]) for row in told["rows"]}:
+                    continue
+                data = features_of(given.root, name, given.features)
+                made = {"apples": apple_rows, "apple_leaves": leaf_rows}.get(name)
+                fresh = list(made(data, seed) if made else made_rows(name, data, seed))
+                fresh += list(scab_row(data)) if name == "apple_leaves" and seed == 0 else []
+                told["rows"] += [{"made_of": name, **row} for row in fresh]
+                given.out.write_text(json.dumps(told, indent=1) + "\n")
+                print(name, seed, flush=True)
+    table(told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""kt.checkup.things and kt.checkup.apart: pictures of one thing under names that don't tell, and honest figures."""
+
+import numpy as np
+import pytest
+
+from kt.checkup.apart import LARGE, group_findings, held_apart, unaccepted
+from kt.checkup.order import neighbours_in_order, numbered
+from kt.checkup.things import ENOUGH, Things, find_things, share_with_partner
+from kt.data.findings import ACTIONS, Finding
+from kt.kinds.pictures.kind import Pictures
+
+NOUNS = Pictures((8, 8))
+WIDTH = 60
+
+
+def photographed(*, things, shots, seed=0, noise=0.25, classes=3, signal=0.35):
+    """Features, labels and things: each thing has its own look, a weak sign of its class, and noise a shot."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(things) % classes
+    looks = random.normal(0, 1, (things, WIDTH)) + signal * random.normal(0, 1, (classes, WIDTH))[labels]
+    thing = np.repeat(np.arange(things), shots)
+    rows = looks[thing] + noise * random.normal(0, 1, (len(thing), WIDTH))
+    order = random.permutation(len(thing))
+    return rows[order].astype(np.float32), labels[thing][order], thing[order]
+
+
+def same(numbers):
+    return np.asarray(numbers)[:, None] == np.asarray(numbers)[None]
+
+
+def test_shots_of_one_thing_are_found_and_no_others_are_joined():
+    rows, labels, thing = photographed(things=60, shots=4)
+    found = find_things(rows, labels)
+    assert found.found and found.by == ("features",) and found.share == 1
+    assert (same(found.numbers) == same(thing)).all()
+    assert sorted(len(group) for group in found.groups()) == [4] * 60
+    assert all(len(set(thing[group])) == 1 for group in found.groups())
+
+
+def test_harder_shots_are_found_by_what_differs_between_the_easy_ones():
+    random = np.random.default_rng(3)
+    rows, labels, thing = photographed(things=80, shots=5, noise=0.1)
+    light = random.normal(0, 1.0, (len(rows), 1)) * random.normal(
+        0, 1, (1, WIDTH)
+    )  # one direction, far more than noise
+    found = find_things(rows + light.astype(np.float32), labels)
+    pairs, true = same(found.numbers), same(thing)
+    np.fill_diagonal(pairs, False)
+    assert (pairs & true).sum() / (true.sum() - len(rows)) > 0.9
+    assert (pairs & true).sum() / pairs.sum() > 0.95
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_set_of_independent_photographs_gets_no_groups(seed):
+    rows, labels, _ = photographed(things=240, shots=1, seed=seed, signal=0.6)
+    found = find_things(rows, labels, names=[f"photos/img_{place:04}.jpg" for place in range(240)])
+    assert not found.found and found.groups() == [] and len(set(found.numbers)) == 240
+    assert share_with_partner(rows, labels) < ENOUGH
+
+
+@pytest.mark.parametrize("signal", [2.0, 4.0, 20.0])
+def test_classes_far_from_each_other_are_no_groups(signal):
+    rows, labels, _ = photographed(things=240, shots=1, signal=signal)
+    assert not find_things(rows, labels).found and share_with_partner(rows, labels) < ENOUGH / 2
+
+
+def test_a_part_of_the_things_photographed_several_times_is_enough():
+    several, labels, thing = photographed(things=30, shots=3, seed=1)
+    once, more, alone = photographed(things=150, shots=1, seed=2)
+    found = find_things(np.concatenate([several, once]), np.concatenate([labels, more]))
+    truth = np.concatenate([thing, 1000 + alone])
+    assert (same(found.numbers) == same(truth)).all()
+    assert found.share == pytest.approx(90 / 240)
+
+
+def test_few_wrong_labels_do_not_hide_the_other_shots():
+    rows, labels, thing = photographed(things=60, shots=6)
+    wrong = np.random.default_rng(4).permutation(len(labels))[:18]
+    labels[wrong] = (labels[wrong] + 1) % 3
+    found = find_things(rows, labels)
+    right = np.setdiff1d(np.arange(len(labels)), wrong)
+    assert (same(found.numbers[right]) == same(thing[right])).mean() > 0.999
+
+
+def test_groups_that_are_known_are_no_news():
+    rows, labels, thing = photographed(things=40, shots=4)
+    told = [f"thing {number}" for number in thing]
+    assert not find_things(rows, labels, groups=told).found
+    assert share_with_partner(rows, labels, told) == 0
+    assert share_with_partner(rows, labels) == 1
+    half = [f"{number} {place % 2}" for place, number in enumerate(thing)]  # each thing told as two
+    found = find_things(rows, labels, groups=half)
+    assert found.found and (same(found.numbers) == same(thing)).all()
+
+
+def test_running_numbers_count_only_if_neighbours_are_nearer_in_features():
+    # Shots so different that features alone say nothing: of one thing they are only a little nearer than others.
+    rows, labels, thing = photographed(things=60, shots=5, noise=1.0, signal=0.0)
+    assert not find_things(rows, labels).found
+    order = np.argsort(labels * 1000 + thing, kind="stable")
+    number = np.empty(len(order), int)
+    number[order] = np.arange(len(order))
+    told = find_things(rows, labels, names=[f"a/IMG_{each:04}.jpg" for each in number])
+    assert told.by == ("numbers",)
+    pairs, true = same(told.numbers), same(thing)
+    np.fill_diagonal(pairs, False)
+    assert (pairs & true).sum() / (true.sum() - len(rows)) > 0.9
+    assert len(set(told.numbers)) > 0.6 * 60, "a wrong neighbour joins two things, and few are wrong"
+    mixed = np.random.default_rng(0).permutation(len(order))
+    assert not find_things(rows, labels, names=[f"a/IMG_{each:04}.jpg" for each in mixed]).found
+
+
+def test_times_count_in_the_same_way_and_unknown_ones_do_not():
+    rows, labels, thing = photographed(things=60, shots=5, noise=1.0, signal=0.0)
+    random = np.random.default_rng(5)
+    times = 600.0 * thing + random.uniform(0, 20, len(thing))
+    assert find_things(rows, labels, times=times).by == ("times",)
+    assert not find_things(rows, labels, times=np.full(len(thing), np.nan)).found
+
+
+def test_names_give_a_series_and_a_number():
+    assert numbered("a/IMG_0042.jpg") == ("IMG_#", 42)
+    assert numbered("IMG_20240501_120733.jpg") == ("IMG_20240501_#", 120733)
+    assert numbered("x/0b1d98b4-0c3b-4a7e-9f5e-2c7d6d1f9a10___RS_HL_7536.JPG") == ("___RS_HL_#", 7536)
+    assert numbered("shot12b.png") == ("shot#b", 12)
+    assert numbered("0b1d98b4-0c3b-4a7e-9f5e-2c7d6d1f9a10.jpg") is None
+    assert numbered("leaf.png") is None
+
+
+def test_neighbours_are_of_one_folder_class_and_series_and_no_large_step_apart():
+    names = ["a/x_1.png", "a/x_2.png", "a/x_3.png", "a/x_90.png", "b/x_4.png", "a/y_4.png", "a/x_4.png"]
+    (order,) = neighbours_in_order(names, None, np.array([0, 0, 0, 0, 0, 0, 1]))
+    assert order.pairs.tolist() == [[0, 1], [1, 2]]
+    assert [part.tolist() for part in order.members] == [[0, 1, 2, 3]]
+    assert [*neighbours_in_order(["leaf.png"] * 3, None, np.zeros(3, int))] == []
+
+
+def test_one_class_or_few_pictures_are_answered_with_nothing():
+    rows, _, _ = photographed(things=20, shots=3)
+    assert not find_things(rows, np.zeros(60, int)).found
+    assert share_with_partner(rows, np.zeros(60, int)) == 0
+    assert not find_things(rows[:2], np.array([0, 1])).found
+    assert not find_things(rows, np.arange(60)).found, "each picture is a class of its own"
+
+
+def test_constant_features_are_answered_with_an_answer():
+    labels = np.arange(40) % 2
+    assert np.isfinite(find_things(np.zeros((40, 5), np.float32), labels).share)
+
+
+def test_the_same_set_gives_the_same_groups_in_any_order():
+    rows, labels, _ = photographed(things=40, shots=4, seed=6)
+    places = np.random.default_rng(1).permutation(len(labels))
+    one, other = find_things(rows, labels), find_things(rows[places], labels[places])
+    assert (same(one.numbers[places]) == same(other.numbers)).all()
+
+
+def test_cross_validation_falls_to_what_holds_for_things_never_seen():
+    rows, labels, thing = photographed(things=300, shots=4, seed=7, signal=0.25)
+    seen = thing < 150
+    found = find_things(rows[seen], labels[seen])
+    apart = held_apart(rows[seen], labels[seen], found, classes=3)
+    true = held_apart(rows[seen], labels[seen], Things(thing[seen], 1.0, ("features",)), classes=3)
+    assert apart.split.value > 0.95, "each thing is known from its other shots"
+    assert apart.whole.value == pytest.approx(true.whole.value, abs=0.05)
+    from kt import linear
+
+    unseen = linear.fit(rows[seen], labels[seen], classes=3, groups=[*map(str, thing[seen])]).scores(rows[~seen])
+    truth = (unseen.argmax(axis=1) == labels[~seen]).mean()
+    assert apart.whole.value == pytest.approx(truth, abs=0.08)
+    assert apart.large and apart.fall.value > LARGE and apart.fall.interval[0] > 0
+    assert apart.whole.interval[0] < apart.whole.value < apart.whole.interval[1]
+    assert (apart.pictures, apart.things, apart.groups) == (600, 150, 150)
+    assert apart.fall.value == pytest.approx(apart.split.value - apart.whole.value)
+    assert apart.in_words(NOUNS).startswith(
+        f"cross-validation gives a balanced accuracy of {apart.split.value:.2f}, but {apart.whole.value:.2f} ("
+    )
+    assert "600 pictures seem to show 150 things" in apart.in_words(NOUNS)
+
+
+def test_groups_that_change_nothing_are_said_to_change_nothing():
+    rows, labels, _ = photographed(things=60, shots=3, signal=4.0)
+    found = find_things(rows, labels)
+    apart = held_apart(rows, labels, found, classes=3)
+    assert found.found and not apart.matters
+    assert "hardly a difference" in apart.in_words(NOUNS)
+    assert {each.severity for each in group_findings(found, [*map(str, range(180))], apart, nouns=NOUNS)} == {"note"}
+
+
+def test_a_class_of_one_thing_gives_no_figure_but_a_finding():
+    rows, labels, thing = photographed(things=40, shots=4, classes=2)
+    found = Things(np.where(labels == 1, 0, 1 + thing), 1.0, ("features",))
+    assert held_apart(rows, labels, found, classes=2) is None
+    first = group_findings(found, [*map(str, range(160))], None, nouns=NOUNS)[0]
+    assert first.severity == "error" and "in a class all show one thing" in first.words
+
+
+def test_findings_name_each_group_once_with_a_decision_for_each_picture():
+    rows, labels, thing = photographed(things=150, shots=4, seed=7, signal=0.25)
+    names = [f"class_{label}/{place}.jpg" for place, label in enumerate(labels)]
+    found = find_things(rows, labels)
+    summary, *groups = group_findings(found, names, held_apart(rows, labels, found, classes=3), nouns=NOUNS)
+    assert summary.kind == "group" and summary.severity == "error" and not summary.fixes
+    assert summary.figures["fall"] == pytest.approx(summary.figures["split"] - summary.figures["whole"])
+    assert summary.figures["things"] == 150 and summary.figures["share"] == 1
+    assert len(groups) == 150 and {len(each.items) for each in groups} == {4}
+    values = [{fix.value for fix in each.fixes} for each in groups]
+    assert all(len(value) == 1 for value in values) and len(set.union(*values)) == 150
+    assert {fix.action for each in groups for fix in each.fixes} <= set(ACTIONS)
+    assert [fix.path for fix in groups[0].fixes] == [*groups[0].items]
+    assert all(Finding.from_json(each.to_json()) == each for each in [summary, *groups])
+    assert group_findings(Things(np.arange(5), 0.0, ()), names[:5], None, nouns=NOUNS) == []
+
+
+def test_a_run_warns_only_if_enough_pictures_have_a_partner():
+    assert unaccepted(ENOUGH / 2, NOUNS) == ""
+    assert unaccepted(0.4, NOUNS).startswith("at least 40% of the pictures to learn from seem to show the same thing")
+    assert "kt check" in unaccepted(0.4, NOUNS)
