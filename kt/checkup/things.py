@@ -3,14 +3,16 @@
 If the pictures of a thing lie on both sides of a split, a model is tested on what it has learned by heart, and its
 figures are too good. Two kinds of evidence count, and neither needs a threshold that a person sets:
 
-* **Features.** A picture's nearest neighbours of its own class are compared with its nearest neighbours of other
-  classes, which can't show the same thing. Photographs of different things are about as far from each other in both
-  cases, since features have many dimensions; shots of one thing are far nearer. Pairs nearer than `NEAR` times that
-  distance show one thing. If enough pictures have such a partner, the differences within the pairs teach how shots of
-  one thing differ in this set (light, crop, angle: the within-class covariance of linear discriminant analysis), and
-  distances that ignore these differences find further partners.
+* **Features**, less the mean of their class. A picture's nearest neighbours of its own class are compared with its
+  nearest neighbours of other classes, which can't show the same thing. Photographs of different things are about as far
+  from each other in both cases, since features have many dimensions; shots of one thing are far nearer. If `ENOUGH`
+  pictures have a partner that is nearer than `FAR_NEARER` times that distance, the set shows things several times. Then
+  the differences within such pairs teach how shots of one thing differ in this set (light, crop, angle: the
+  within-class covariance of linear discriminant analysis), and distances that ignore these differences find further
+  partners.
 * **Order.** Running numbers in file names, and times, say which pictures were taken one after the other. This counts
   only if it is proven on the data: neighbours in order must be nearer in features than other pairs of their class.
+  Where it is proven, it alone joins the pictures that it orders.
 
 Labels are trusted: pictures of different classes are never joined. Few wrong labels do no harm.
 """
@@ -33,7 +35,7 @@ from kt.linear.space import scale_of
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-FAR_NEARER = 0.58
+FAR_NEARER = 0.62
 """Two pictures of a class surely show one thing if they are nearer than this times the usual distance to other classes.
 """
 
@@ -44,25 +46,16 @@ ENOUGH = 0.04
 with other light, crop and angle 0.08 to 0.3.
 """
 
-NEAR = 0.62
+NEAR = 0.66
 """If a set shows things several times, pictures of a class show one thing below this times the usual distance."""
 
 OTHERS = 5
 """The neighbour of other classes that gives the usual distance. It isn't the first, which may have a wrong label."""
 
-OF_CLASS, APART = 0.95, 75
-"""The usual distance is at most this share of the distance below which this percentage of its class lies.
-
-Otherwise pictures of a class that is far from all others would all seem to show one thing.
-"""
-
-SAMPLE = 256
-"""The pictures of a class that are drawn to find that distance."""
-
 AMONG = 20
 """The number of a picture's nearest neighbours of its class among which partners are looked for."""
 
-SURE, CAREFUL = 0.7, 0.5
+SURE, CAREFUL = 0.75, 0.55
 """The second look joins groups with a mean distance below this share of the usual one: `SURE` if the first look found
 next to nothing, `CAREFUL` if all pictures have a partner already, since what is left to join is then more often wrong.
 """
@@ -189,7 +182,7 @@ class _Space:
         counts = np.bincount(labels)
         if len(labels) - counts.max(initial=0) < OTHERS or counts.max(initial=0) < 2:
             return None
-        return cls.measured(_unit(_standardised(rows)), labels, known)
+        return cls.measured(_unit(_standardised(rows, labels)), labels, known)
 
     @classmethod
     def measured(cls, unit: Floats, labels: Ints, known: Ints) -> "_Space":
@@ -208,8 +201,7 @@ class _Space:
             apart[~own | (known[part, None] == known[None])] = np.inf
             places = np.argpartition(apart, among - 1, axis=1)[:, :among]
             nearest[part], distances[part] = places, np.take_along_axis(apart, places, axis=1)
-        usual = np.minimum(_usual(others, labels), OF_CLASS * _within_class(unit, labels))
-        return cls(unit, labels, known, np.maximum(usual, 1e-6), nearest, distances)
+        return cls(unit, labels, known, np.maximum(_usual(others, labels), 1e-6), nearest, distances)
 
     def links(self, limit: float) -> Ints:
         """Pairs `[P, 2]` of the same class and of different known groups, nearer than `limit` times what is usual."""
@@ -248,29 +240,25 @@ def _usual(others: Floats, labels: Ints) -> Floats:
     return np.asarray(others[:, OTHERS - 1] * np.clip(factor, 0.8, 1.25), np.float32)
 
 
-def _within_class(unit: Floats, labels: Ints) -> Floats:
-    """The distance below which `APART` % of a picture's class lies, float32 `[N]`, by a sample of the class."""
-    far = np.zeros(len(labels), np.float32)
-    random = np.random.default_rng(0)
+def _standardised(rows: Floats, labels: Ints) -> Floats:
+    """Features less the mean of their class, of comparable scale, float32; fewer coordinates if there are many rows.
+
+    With the means, pictures of a class that is far from the others would all seem to show one thing.
+    """
+    means = np.zeros((int(labels.max()) + 1, rows.shape[1]))
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        sample = unit[random.permutation(members)[:SAMPLE]]
-        for start in range(0, len(members), 4096):
-            part = members[start : start + 4096]
-            far[part] = np.percentile(np.sqrt(np.maximum(0, 2 - 2 * unit[part] @ sample.T)), APART, axis=1)
-    return far
-
-
-def _standardised(rows: Floats) -> Floats:
-    """Features of comparable scale, float32, in fewer coordinates if there are many pictures."""
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MANY)).astype(int))].astype(np.float64)
-    mean, scale = some.mean(axis=0), scale_of(some)
-    if len(rows) <= MANY or rows.shape[1] <= PROJECTED:
-        return np.asarray((rows - mean) / scale, np.float32)
-    projection = np.random.default_rng(0).normal(0, 1, (rows.shape[1], PROJECTED)).astype(np.float32)
-    blocks = [np.asarray((rows[start : start + 1024] - mean) / scale, np.float32) @ projection
-              for start in range(0, len(rows), 1024)]  # fmt: skip
-    return np.concatenate(blocks)
+        means[label] = rows[labels == label].mean(axis=0, dtype=np.float64)
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MANY)).astype(int))
+    scale = scale_of(rows[some] - means[labels[some]])
+    narrow = len(rows) > MANY and rows.shape[1] > PROJECTED
+    width = PROJECTED if narrow else rows.shape[1]
+    projection = np.random.default_rng(0).normal(0, 1, (rows.shape[1] if narrow else 0, PROJECTED)).astype(np.float32)
+    standard = np.empty((len(rows), width), np.float32)
+    for start in range(0, len(rows), 1024):
+        part = slice(start, start + 1024)
+        own = np.asarray((rows[part] - means[labels[part]]) / scale, np.float32)
+        standard[part] = own @ projection if narrow else own
+    return standard
 
 
 def _unit(rows: npt.NDArray[np.floating]) -> Floats:
@@ -286,7 +274,7 @@ def _looked_again(rows: Floats, space: _Space, links: Ints, *, seed: int) -> Int
     if np.bincount(labels).max() > LARGEST:
         return np.empty((0, 2), np.int64)
     numbers = _joined(space.known, links)
-    standard = _standardised(rows)
+    standard = _standardised(rows, labels)
     directions = min(DIRECTIONS, *(side - 1 for side in standard.shape))
     turned, widths, _ = randomized_svd(standard, directions, random_state=seed)
     places = turned * widths
