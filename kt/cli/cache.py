@@ -15,6 +15,7 @@ KINDS = {
     "encoders": "frozen layers converted for LiteRT",
     "tfds": "data sets that tensorflow-datasets has prepared",
     "unpacked": "pictures from zips",
+    "scans": "thumbnails and facts of files that were checked",
 }
 
 
@@ -38,8 +39,8 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command()
 @click.argument("kind", type=click.Choice(["all", *KINDS]), default="features")
 def clear(kind: str) -> None:
-    """Remove what is kept of a KIND: features (the default), encoders, tfds, unpacked, or all of
-    them."""
+    """Remove what is kept of a KIND: features (the default), encoders, tfds, unpacked, scans, or all
+    of them."""
     from kt.base.cache import cache_home
 
     for name in KINDS if kind == "all" else [kind]:
