@@ -6,17 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import PHOTOS, TINY_RECIPE, make_folder
+from keras import applications
 from PIL import Image
 
 from kt import LinearProbe, Phase
+from kt.backbones import EfficientNetLite2
+from kt.backbones.sizes import natural_size
 from kt.cli import advise as cli
+from kt.data import Folder
 from kt.data.splits import Split, Splits
 from kt.errors import DataError
 from kt.recipe import load
 from kt.strategy import depths
-from kt.strategy.advise import Candidate, ProbedFeatures, advise
+from kt.strategy.advise import Candidate, ProbedFeatures, advise, pretrained
 from kt.strategy.advise.advice import place
-from kt.strategy.advise.depths import DepthFeatures
+from kt.strategy.advise.choice import ranked, with_gains
+from kt.strategy.advise.depths import DepthFeatures, at_size
+from kt.strategy.advise.gain import Gain
 from kt.strategy.advise.matrix import is_similar, learnable, way
 from kt.strategy.advise.probes import ProbedBackbone, probe_depth
 
@@ -191,12 +197,135 @@ def test_where_nothing_beats_guessing_the_advice_says_so_and_takes_the_cheapest(
     assert "No strategy will do better than chance" in advice.as_json()["why"]
 
 
-def test_backbones_are_ranked_by_their_best_depth_and_close_ones_are_called_so():
-    both = [measured(top=0.85, name="Worse"), measured(top=0.87, name="Better")]
-    found = place(both, splits_of([30, 30]), measured_pictures=60, seed=0).as_json()
-    assert [one["name"] for one in found["backbones"]] == ["Better", "Worse"]
-    assert found["backbone"] == "Better"
-    assert "too close to call" in found["why"]
+# ------------------------------------------------------------------------------------------------------ the backbones
+
+
+LABELS = np.arange(90) % 3
+ALONE = tuple(str(index) for index in range(90))
+
+
+def backbone(name, rows, labels=LABELS, groups=ALONE):
+    """A backbone whose features are these at every depth."""
+    probes = [replace(probed(rows, labels, groups), depth=depth) for depth in ("pixels", "top", "all")]
+    return ProbedBackbone(name, tuple(probes))
+
+
+def compared(*backbones, labels=LABELS, groups=ALONE):
+    return with_gains(backbones, labels, groups, seed=0)
+
+
+def test_a_backbone_whose_features_tell_more_is_taken_whatever_the_order():
+    worse, better = (clouds(LABELS, 10, apart=apart) for apart in (0.5, 2.0))
+    for both in ([("MobileNetV2", worse), ("Other", better)], [("Other", better), ("MobileNetV2", worse)]):
+        advice = place(compared(*(backbone(*one) for one in both)), splits_of([30] * 3), measured_pictures=90, seed=0)
+        found = advice.as_json()
+        assert found["backbone"] == "Other"
+        assert [(one["name"], one["gain"] is None) for one in found["backbones"]] == [
+            ("Other", False),
+            ("MobileNetV2", True),
+        ]
+        assert found["backbones"][0]["gain"]["interval"][0] > 0
+        assert "which is enough. So Other is taken" in found["why"]
+
+
+def test_the_default_stays_if_another_backbone_is_worse():
+    both = compared(
+        backbone("Other", clouds(LABELS, 10, apart=0.5)), backbone("MobileNetV2", clouds(LABELS, 10, apart=2.0))
+    )
+    found = place(both, splits_of([30] * 3), measured_pictures=90, seed=0).as_json()
+    assert found["backbone"] == "MobileNetV2"
+    assert "which is no gain. So MobileNetV2 stays" in found["why"]
+
+
+def test_the_default_stays_if_another_backbone_is_the_same():
+    rows = clouds(LABELS, 10, apart=1.0)
+    both = compared(backbone("MobileNetV2", rows), backbone("Other", rows))
+    assert (both[1].gain.balanced_accuracy, both[1].gain.log_loss) == (0.0, 0.0)
+    found = place(both, splits_of([30] * 3), measured_pictures=90, seed=0).as_json()
+    assert "within chance. So MobileNetV2 stays" in found["why"]
+
+
+def test_without_the_default_the_first_backbone_is_what_the_others_are_compared_with():
+    rows = clouds(LABELS, 10, apart=1.0)
+    first, second = compared(backbone("Other", rows), backbone("Another", rows))
+    assert first.gain is None
+    assert second.gain.over == "Other"
+    assert compared(backbone("Other", rows))[0].gain is None
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "enough"),
+    [(0.02, 0.1, True), (0.0, 0.1, True), (-0.01, 0.1, False), (0.02, 0.01, False), (0.02, -0.1, False)],
+)
+def test_a_backbone_has_to_be_surer_and_not_less_accurate(accuracy, loss, enough):
+    around = {"interval": (accuracy - 0.02, accuracy + 0.02), "log_loss_interval": (loss - 0.1, loss + 0.1)}
+    assert Gain("MobileNetV2", accuracy, log_loss=loss, error=0.05, **around).enough is enough
+
+
+def test_of_several_backbones_the_one_with_the_lowest_log_loss_is_taken():
+    rows = [clouds(LABELS, 10, apart=apart) for apart in (0.5, 1.5, 2.5)]
+    three = compared(*(backbone(*one) for one in zip(("MobileNetV2", "Good", "Best"), rows, strict=True)))
+    found = place(three, splits_of([30] * 3), measured_pictures=90, seed=0).as_json()
+    assert [one["name"] for one in found["backbones"]] == ["Best", "Good", "MobileNetV2"]
+    assert "good, but not the best" in found["why"]
+
+
+def test_what_is_no_more_than_luck_chooses_no_backbone():
+    guess = {"pixels": 0.5, "early": 0.51, "middle": 0.52, "top": 0.49, "together": 0.5}
+    luck = Gain("MobileNetV2", 0.02, (-0.05, 0.09), log_loss=0.01, log_loss_interval=(-0.01, 0.03), error=0.01)
+    both = [measured(**guess, name="MobileNetV2"), replace(measured(**guess, name="Other"), gain=luck)]
+    assert ranked(both)[0].backbone == "Other"
+    found = place(both, splits_of([30, 30]), measured_pictures=60, seed=0)
+    assert not found.learnable
+    assert found.measured[0].backbone == "MobileNetV2"
+
+
+def test_copies_make_no_backbone_surer():
+    labels, pairs = np.repeat(LABELS, 2), tuple(str(index // 2) for index in range(180))
+    worse, better = (clouds(LABELS, 10, apart=apart) for apart in (0.5, 1.0))
+    once = compared(backbone("MobileNetV2", worse), backbone("Other", better))[1].gain
+    twice = compared(
+        *(backbone(name, np.repeat(rows, 2, axis=0), labels, pairs)
+          for name, rows in (("MobileNetV2", worse), ("Other", better))),
+        labels=labels, groups=pairs,
+    )[1].gain  # fmt: skip
+    assert twice.error == pytest.approx(once.error, rel=0.4)
+    assert twice.error > 0.85 * once.error
+
+
+def test_pictures_are_read_again_for_a_backbone_of_another_size(tmp_path):
+    random = np.random.default_rng(0)
+    for label in ("red", "green"):
+        (tmp_path / label).mkdir()
+        for number in range(10):
+            pixels = random.integers(0, 256, (50, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+    small, large = (Folder(tmp_path, image_size=(size, size))() for size in (24, 36))
+    again = at_size(small, (36, 36))
+    assert again.kind == large.kind
+    assert again.train.names == large.train.names
+    for part in ("train", "validation"):
+        np.testing.assert_array_equal(getattr(again, part).examples, getattr(large, part).examples)
+    assert len(again.test) == 0
+    assert at_size(small, None) is at_size(small, (24, 24)) is small
+    unknown = replace(small, train=replace(small.train, files=None))
+    assert at_size(unknown, (36, 36)) is unknown
+
+
+def test_each_backbone_sees_the_size_that_it_was_trained_on():
+    names = ["MobileNetV2", "EfficientNetLite1", "EfficientNetLite2"]
+    natural = pretrained(names, natural=True)
+    assert [natural[name].image_size for name in names] == [(224, 224), (240, 240), (260, 260)]
+    assert {candidate.image_size for candidate in pretrained(names).values()} == {None}
+
+
+@pytest.mark.parametrize("constructor", [applications.EfficientNetB1, EfficientNetLite2])
+def test_the_natural_size_is_that_of_the_whole_network(constructor):
+    size = natural_size(constructor.__name__)
+    assert constructor(weights=None).input_shape == (None, size, size, 3)
+
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
 
 
 def test_the_json_has_what_a_script_needs():

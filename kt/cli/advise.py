@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--backbones", metavar="NAMES",
               help="Backbones to compare, with commas between. Default: all at hand.")  # fmt: skip
-@click.option("--image-size", metavar="HxW", default="224x224", show_default=True,
-              help="Height and width of the pictures, in pixels.")  # fmt: skip
+@click.option("--image-size", metavar="HxW",
+              help="Height and width of the pictures. Default: what each backbone was trained on.")  # fmt: skip
 @click.option("--write", type=click.Path(path_type=Path), metavar="RECIPE", help="Write the advised recipe here.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the folds and the intervals.")
 @backend_option
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def command(
     data: Path,
     backbones: str | None,
-    image_size: str,
+    image_size: str | None,
     write: Path | None,
     seed: int,
     backend: str | None,
@@ -45,7 +46,7 @@ def command(
     are taken. The advice depends on the number of pictures of each class, and on how well frozen features of several
     depths separate the classes. No network is trained, and test pictures are not used.
     """
-    size = _size(image_size)
+    size = None if image_size is None else _size(image_size)
     if write is not None:
         _check_writable(write, data=data)
     if not 0 <= seed < 2**31:
@@ -56,11 +57,15 @@ def command(
             f"--backbones must be different names, such as MobileNetV2,EfficientNetLite0, not {backbones!r}."
         )
     recipe = load_recipe(data, backend=backend).recipe if data.suffix == ".py" else None
-    source = _source(data, size=size, backend=backend) if recipe is None else recipe.data
+    names = named or at_hand()
+    source = _source(data, size=size or _natural(names), backend=backend) if recipe is None else recipe.data
 
     from kt.strategy.advise import advise, pretrained
 
-    candidates = _own(recipe) if recipe is not None and named is None else pretrained(named or at_hand())
+    if recipe is not None and named is None:
+        candidates = _own(recipe)
+    else:
+        candidates = pretrained(names, natural=size is None and recipe is None)
     advice = advise(source(), candidates, seed=seed)
     if write is not None:
         new_recipe.write_recipe(write, advised_text(write, data, advice))
@@ -101,6 +106,14 @@ def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folde
 # ----------------------------------------------------------------------------------------------------------- backbones
 
 
+def _natural(names: Sequence[str]) -> tuple[int, int]:
+    """The size at which the pictures are read first: that of the backbone which the others are compared with."""
+    from kt.backbones.sizes import natural_size
+
+    side = natural_size("MobileNetV2" if "MobileNetV2" in names else names[0])
+    return side, side
+
+
 def at_hand() -> list[str]:
     """The backbones of the catalogue whose weights are in the cache; else MobileNetV2, which is fetched."""
     from kt.backbones.catalogue import CATALOGUE
@@ -133,7 +146,8 @@ def for_people(advice: "Advice", recipe: Path | None) -> str:
     lines = [f"{advice.quadrant}, {advice.strategy}", "", *advice.why, "", f"{'depth':<{wide + 2}}{_HEADINGS}"]
     for measured in advice.measured:
         probes = measured.probes if measured is first else measured.probes[1:]
-        lines += [f"{measured.backbone}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
+        size = "x".join(map(str, measured.image_size or advice.image_size))
+        lines += [f"{measured.backbone} at {size}", *(f"  {probe.depth:<{wide}}{_figures(probe)}" for probe in probes)]
     if recipe is not None:
         place = typed(recipe)
         lines += ["", f"{place} is written; next: kt run {place}"]

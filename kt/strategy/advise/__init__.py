@@ -7,9 +7,10 @@ split is never used.
 from collections.abc import Mapping
 
 from kt.base.console import progress_bar, say
-from kt.data.splits import Splits
+from kt.data.splits import Splits, kind_of_pictures
 from kt.strategy.advise.advice import Advice, place
-from kt.strategy.advise.depths import Candidate, depth_features, of_pixels, pretrained
+from kt.strategy.advise.choice import with_gains
+from kt.strategy.advise.depths import Candidate, at_size, depth_features, of_pixels, pretrained
 from kt.strategy.advise.pictures import check_enough, to_learn
 from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures, probe_depth
 from kt.strategy.depths import spread_sample
@@ -28,12 +29,14 @@ def advise(splits: Splits, candidates: Mapping[str, Candidate], *, seed: int = 0
     pixels = probe_depth(of_pixels(sample), labels, groups, classes=splits.classes, seed=seed)
     measured = []
     for name, candidate in candidates.items():
-        say(f"{name}: frozen features of {len(labels):,} pictures, none of them of test")
+        own = at_size(sample, candidate.image_size)
+        kind = kind_of_pictures(own)
+        say(f"{name}: frozen features of {len(labels):,} pictures at {kind.in_words()}, none of them of test")
         probes = [pixels]
-        depths = depth_features(candidate, sample, seed=seed)
+        depths = depth_features(candidate, own, seed=seed)
         with progress_bar("probing", len(depths), unit="depths") as bar:
             for depth in depths:
                 probes.append(probe_depth(depth, labels, groups, classes=splits.classes, seed=seed))
                 bar.advance()
-        measured.append(ProbedBackbone(name, tuple(probes)))
-    return place(measured, splits, measured_pictures=len(labels), seed=seed)
+        measured.append(ProbedBackbone(name, tuple(probes), kind.image_size))
+    return place(with_gains(measured, labels, groups, seed=seed), splits, measured_pictures=len(labels), seed=seed)

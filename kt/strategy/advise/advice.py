@@ -9,6 +9,7 @@ import numpy as np
 from kt.data.splits import Splits, kind_of_pictures
 from kt.recipe import TOP
 from kt.strategy.advise import reasons
+from kt.strategy.advise.choice import ranked
 from kt.strategy.advise.matrix import is_large, is_similar, learnable
 from kt.strategy.advise.pictures import to_learn
 from kt.strategy.advise.probes import ProbedBackbone
@@ -19,7 +20,7 @@ class Advice:
     """Where a data set lies in the matrix of size and similarity, what to do with it, and why.
 
     quadrant: "small/similar", "small/different", "large/similar" or "large/different". per_class: the number of
-    pictures to learn from. measured: the backbones, best first. strategy: "probe", "probe_then_top" or
+    pictures to learn from. measured: the backbones, the chosen one first. strategy: "probe", "probe_then_top" or
     "probe_then_all". features: the depth that the probe takes, or "all". learnable: whether any probe does better than
     guessing.
     """
@@ -54,7 +55,13 @@ class Advice:
             "backbone": first.backbone,
             "probes": [probe.as_json() for probe in first.probes],
             "backbones": [
-                {"name": each.backbone, **each.best.as_json(), "probes": [probe.as_json() for probe in each.probes]}
+                {
+                    "name": each.backbone,
+                    "image_size": list(each.image_size or self.image_size),
+                    "gain": None if each.gain is None else each.gain.as_json(),
+                    **each.best.as_json(),
+                    "probes": [probe.as_json() for probe in each.probes],
+                }
                 for each in self.measured
             ],
             "strategy": self.strategy,
@@ -66,33 +73,36 @@ class Advice:
 
 
 def place(measured: Sequence[ProbedBackbone], splits: Splits, *, measured_pictures: int, seed: int) -> Advice:
-    """The quadrant of the best backbone, the strategy for it, and the reasons."""
-    ranked = sorted(measured, key=lambda each: (each.best.balanced_accuracy, each.best.logme), reverse=True)
+    """The quadrant of the chosen backbone, the strategy for it, and the reasons."""
     labels, names = to_learn(splits)
     groups = len(set(names))
     per_class = dict(zip(splits.classes, np.bincount(labels, minlength=len(splits.classes)).tolist(), strict=True))
-    first, classes = ranked[0], len(splits.classes)
+    classes = len(splits.classes)
+    order = ranked(measured)
+    anything = learnable(order[0].probes, classes=classes)
+    if not anything:
+        order = ranked(measured, default=True)  # what is luck chooses nothing
+    first = order[0]
     large = is_large(per_class)
     similar = is_similar(first, classes=classes)
-    anything = learnable(first.probes, classes=classes)
     strategy = _strategy(large=large, similar=similar) if anything else "probe"
     features = first.advised.depth if anything else TOP
     return Advice(
         origin=splits.origin,
-        image_size=kind_of_pictures(splits).image_size,
+        image_size=first.image_size or kind_of_pictures(splits).image_size,
         pictures=sum(per_class.values()),
         measured_pictures=measured_pictures,
         groups=groups,
         per_class=per_class,
         quadrant=f"{'large' if large else 'small'}/{'similar' if similar else 'different'}",
-        measured=tuple(ranked),
+        measured=tuple(order),
         strategy=strategy,
         features=features,
         learnable=anything,
         why=(
             reasons.of_size(per_class, groups, large=large),
             *reasons.of_similarity(first, classes=classes, similar=similar, anything=anything),
-            *reasons.of_backbones(ranked),
+            *reasons.of_backbones(order),
             *(f"Look at this first: {note}." for note in splits.notes),
             reasons.of_strategy(strategy, features, anything=anything),
         ),

@@ -1,7 +1,8 @@
 """The features to probe: a backbone's frozen features at several depths, and simple features of the pixels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -11,27 +12,65 @@ from keras import applications
 
 from kt import backbones
 from kt.backbones.preprocessing import PREPROCESSING_OF
-from kt.data.splits import Splits, kind_of_pictures
+from kt.backbones.sizes import natural_size
+from kt.data.splits import Split, Splits, allocate, kind_of_pictures
 from kt.errors import RecipeError, did_you_mean
 from kt.heads import Classifier
+from kt.kinds.pictures.kind import Pictures
 from kt.recipe import ALL, LinearProbe, Recipe
 from kt.strategy.depths import features_by_depth, worth_a_probe
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone to compare: its constructor, and its weights as `Recipe.weights` takes them."""
+    """A backbone to compare: its constructor, and its weights as `Recipe.weights` takes them.
+
+    image_size: height and width of the pictures to give it; None for those of the splits.
+    """
 
     constructor: Callable[..., Any]
     weights: str | None = "imagenet"
+    image_size: tuple[int, int] | None = None
 
 
-def pretrained(names: Sequence[str]) -> dict[str, Candidate]:
-    """Backbones of keras.applications and kt.backbones with ImageNet weights. Raises RecipeError for unknown names."""
+def pretrained(names: Sequence[str], *, natural: bool = False) -> dict[str, Candidate]:
+    """Backbones of keras.applications and kt.backbones with ImageNet weights. Raises RecipeError for unknown names.
+
+    natural: whether each gets pictures of the size that it was trained on, instead of those of the splits.
+    """
     for name in names:
         if name not in PREPROCESSING_OF:
             raise RecipeError(f"No backbone {name!r}. {did_you_mean(name, PREPROCESSING_OF)}")
-    return {name: Candidate(getattr(backbones if name in backbones.__all__ else applications, name)) for name in names}
+    constructors = {name: getattr(backbones if name in backbones.__all__ else applications, name) for name in names}
+    sides = {name: natural_size(name) for name in names}
+    return {
+        name: Candidate(constructor, image_size=(sides[name], sides[name]) if natural else None)
+        for name, constructor in constructors.items()
+    }
+
+
+def at_size(splits: Splits, image_size: tuple[int, int] | None) -> Splits:
+    """The same pictures of train and validation at another size, read again from their files; test is left out.
+
+    They are unchanged if they have this size, if it is None, and if they have no files to be read from, such as those
+    of a zip.
+    """
+    parts = splits.train, splits.validation
+    if image_size in (None, kind_of_pictures(splits).image_size) or any(part.files is None for part in parts):
+        return splits
+    kind = replace(kind_of_pictures(splits), image_size=image_size)
+    none = splits.test.take(np.empty(0, np.int64))
+    train, validation, test = (replace(part, examples=_again(part, kind)) for part in (*parts, none))
+    return replace(splits, train=train, validation=validation, test=test, kind=kind)
+
+
+def _again(part: Split, kind: Pictures) -> npt.NDArray[Any]:
+    """The pictures of a part, read from its files as the kind says."""
+    examples = allocate(len(part), kind.shape)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for row, picture in enumerate(pool.map(kind.read, part.files or ())):
+            examples[row] = picture
+    return examples
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How well the features of each depth of a backbone separate the classes, and which depth to take."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from kt import linear
 from kt.heads.classification.measure import balanced_accuracy, evaluate
 from kt.recipe import ALL, TOP
 from kt.strategy.advise.depths import DepthFeatures
+from kt.strategy.advise.gain import Gain
 from kt.strategy.depths import shares_at
 from kt.strategy.transferability import h_score, logme, neighbours
 
@@ -24,7 +25,8 @@ class ProbedFeatures:
 
     depth: a layer's or block's name, "top", "all" (all depths side by side) or "pixels" (colours and a thumbnail).
     balanced_accuracy, with its 95% interval: of a cross-validated softmax regression, on pictures that it has not seen.
-    neighbours: the balanced accuracy of a vote of the five nearest pictures.
+    neighbours: the balanced accuracy of a vote of the five nearest pictures. scores: `[N, C]`, that of each picture in
+    the cross-validation.
     """
 
     depth: str
@@ -35,18 +37,26 @@ class ProbedFeatures:
     neighbours: float
     logme: float
     h_score: float
+    scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "interval": list(self.interval)}
+        """Plain data, without the scores."""
+        told = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "scores"}
+        return {**told, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True)
 class ProbedBackbone:
-    """A backbone's probes, from the pixels to the top, and of all depths together."""
+    """A backbone's probes, from the pixels to the top, and of all depths together.
+
+    image_size: height and width of the pictures that it saw; None for those of the splits. gain: how much better it is
+    than the backbone that others are compared with; None for that one.
+    """
 
     backbone: str
     probes: tuple[ProbedFeatures, ...]
+    image_size: tuple[int, int] | None = None
+    gain: Gain | None = None
 
     @property
     def pixels(self) -> ProbedFeatures:
@@ -57,6 +67,11 @@ class ProbedBackbone:
     def top(self) -> ProbedFeatures:
         """The probe of the last features."""
         return self.named(TOP)
+
+    @property
+    def together(self) -> ProbedFeatures:
+        """The probe of all depths together; of the top where the depths are unknown."""
+        return next((probe for probe in self.probes if probe.depth == ALL), self.top)
 
     @property
     def best(self) -> ProbedFeatures:
@@ -76,7 +91,7 @@ class ProbedBackbone:
         A single depth below the top is taken only if it is above the interval of all depths together: the best of many
         is best partly by luck, while all depths together need no such choice.
         """
-        best, together = self.best, next((probe for probe in self.probes if probe.depth == ALL), self.top)
+        best, together = self.best, self.together
         if best.balanced_accuracy > together.interval[1]:
             return best
         return self.top if self.top.balanced_accuracy >= together.balanced_accuracy - CLOSE else together
@@ -111,4 +126,5 @@ def probe_depth(
             neighbours=balanced_accuracy(labels, neighbours(rows, labels, groups), classes=number),
             logme=logme(rows, labels),
             h_score=h_score(rows, labels),
+            scores=scores,
         )

@@ -6,6 +6,7 @@ import numpy as np
 
 from kt.base.few import FEW
 from kt.recipe import ALL, TOP
+from kt.strategy.advise.gain import Gain
 from kt.strategy.advise.matrix import LARGE, way
 from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures
 
@@ -55,13 +56,34 @@ def of_similarity(first: ProbedBackbone, *, classes: int, similar: bool, anythin
     return lines
 
 
-def of_backbones(ranked: Sequence[ProbedBackbone]) -> list[str]:
-    """The order of several backbones, best first, and whether it is certain."""
-    if len(ranked) == 1:
+def of_backbones(order: Sequence[ProbedBackbone]) -> list[str]:
+    """How much better each of several backbones is than the one they are compared with, and which is taken."""
+    gains = [(each, each.gain) for each in order if each.gain is not None]
+    if not gains:
         return []
-    listed = ", ".join(f"{each.backbone} {_figure(each.best)}" for each in ranked)
-    overlap = ranked[1].best.interval[1] > ranked[0].best.balanced_accuracy
-    return [f"Backbones, best first: {listed}{'; the first two are too close to call' if overlap else ''}."]
+    first, over = order[0], gains[0][1].over
+    listed = [f"{each.backbone} {_gain(gain)}, {_verdict(gain, taken=each is first)}" for each, gain in gains]
+    end = f"{over} stays" if first.gain is None else f"{first.backbone} is taken"
+    return [f"Backbones, against {over} on the same pictures, cross-validated: {'; '.join(listed)}. So {end}."]
+
+
+def _gain(gain: Gain) -> str:
+    points, low, high = (100 * value for value in (gain.balanced_accuracy, *gain.interval))
+    least, most = gain.log_loss_interval
+    return (
+        f"{points:+.1f} points of balanced accuracy ({low:+.1f} to {high:+.1f}) and {-gain.log_loss:+.3f} of log loss "
+        f"({-most:+.3f} to {-least:+.3f})"
+    )
+
+
+def _verdict(gain: Gain, *, taken: bool) -> str:
+    if taken:
+        sure = gain.interval[0] > 0 or gain.log_loss_interval[0] > 0
+        return "which is enough" if sure else "which is likely, not sure"
+    if gain.enough:
+        return "good, but not the best"
+    chance = gain.interval[0] <= 0 <= gain.interval[1] and gain.log_loss_interval[0] <= 0 <= gain.log_loss_interval[1]
+    return "which is within chance" if chance else "which is no gain"
 
 
 def of_strategy(strategy: str, features: str, *, anything: bool) -> str:
