@@ -7,7 +7,7 @@ Sets whose groups are known, and hidden from kt:
 
 * apples: frames of turning apples; half of the 27 apples are known, the others were never seen.
 * leaves: apple leaves, each photographed several times; test holds other leaves. Their names have running numbers.
-* bursts: shots of pieces of clothing, made from one photo each (shifted, turned, another light, noise, JPEG): six of 120
+* bursts: shots of pieces of clothing, made from one photo each (shifted, turned, other light, noise, JPEG): six of 120
   pieces, two of 300, or six of 60 and one of 240. hard bursts: the same with half the light, crops of 70%, and turns of
   up to 20 degrees.
 * overlapping, adjacent: crops of one bean leaf, that overlap at random, or that do not.

@@ -6,7 +6,7 @@ import pytest
 from kt.checkup.apart import LARGE, group_findings, held_apart, unaccepted
 from kt.checkup.order import neighbours_in_order, numbered
 from kt.checkup.things import ENOUGH, Things, find_things, share_with_partner
-from kt.data.findings import ACTIONS, Finding
+from kt.findings import ACTIONS, Finding
 from kt.kinds.pictures.kind import Pictures
 
 NOUNS = Pictures((8, 8))
@@ -196,7 +196,7 @@ def test_a_class_of_one_thing_gives_no_figure_but_a_finding():
 
 
 def test_findings_name_each_group_once_with_a_decision_for_each_picture():
-    rows, labels, thing = photographed(things=150, shots=4, seed=7, signal=0.25)
+    rows, labels, _ = photographed(things=150, shots=4, seed=7, signal=0.25)
     names = [f"class_{label}/{place}.jpg" for place, label in enumerate(labels)]
     found = find_things(rows, labels)
     summary, *groups = group_findings(found, names, held_apart(rows, labels, found, classes=3), nouns=NOUNS)
@@ -216,3 +216,45 @@ def test_a_run_warns_only_if_enough_pictures_have_a_partner():
     assert unaccepted(ENOUGH / 2, NOUNS) == ""
     assert unaccepted(0.4, NOUNS).startswith("at least 40% of the pictures to learn from seem to show the same thing")
     assert "kt check" in unaccepted(0.4, NOUNS)
+
+
+def test_the_probes_choice_of_strength_and_its_figures_heed_accepted_groups():
+    from kt import linear
+    from kt.learnability.features import Known
+    from kt.learnability.probes import cross_validation
+
+    rows, labels, thing = photographed(things=60, shots=6, seed=8, signal=0.3)
+    groups = [f"thing {number}" for number in thing]
+    alone = [str(place) for place in range(len(labels))]
+    free = linear.fit(rows, labels, classes=3, groups=alone)
+    told = linear.fit(rows, labels, classes=3, groups=groups)
+    assert told.C < free.C, "known by heart, a weak penalty looks best"
+    figures = [
+        cross_validation(Known(rows, labels, np.array(own)), ["a", "b", "c"], balanced=True, seed=0)
+        for own in (alone, groups)
+    ]
+    assert figures[0]["balanced_accuracy"] > 0.95 and figures[1]["balanced_accuracy"] < 0.85
+    assert figures[1]["groups"] == 60
+
+
+def test_accepted_groups_reach_the_splits_and_the_advice(tmp_path):
+    from PIL import Image
+
+    from kt.data import Folder
+    from kt.strategy.advise.pictures import to_learn
+
+    random = np.random.default_rng(9)
+    lines = ["path,action,value"]
+    for label in ("bad", "good"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(24):
+            picture = random.integers(0, 255, (16, 16, 3), np.uint8)
+            Image.fromarray(picture).save(tmp_path / "photos" / label / f"{number:02}.png")
+            lines.append(f"{label}/{number:02}.png,group,{label} thing {number // 4}")
+    (tmp_path / "fixes.csv").write_text("\n".join(lines) + "\n")
+    photos = Folder(tmp_path / "photos", image_size=(16, 16), fixes=tmp_path / "fixes.csv")()
+    sides = [set(part.groups) for part in photos.parts().values()]
+    assert sum(map(len, sides)) == 12 and len(set.union(*sides)) == 12, "no thing lies in two splits"
+    labels, groups = to_learn(photos)
+    assert len(labels) == 4 * len(set(groups))
+    assert not find_things(random.normal(size=(len(labels), 20)), labels, groups=groups).found

@@ -10,8 +10,8 @@ from kt import linear
 from kt.base.few import FEW
 from kt.base.metrics import CONFIDENCE
 from kt.checkup.things import ENOUGH, Things
-from kt.data.findings import Finding, Fix
 from kt.errors import DataError
+from kt.findings import Finding, Fix
 from kt.heads.classification.measure import clusters_of, draw
 from kt.kinds.kind import Nouns
 

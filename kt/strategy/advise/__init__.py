@@ -4,13 +4,17 @@ Frozen features of several depths are computed once for each picture; everything
 split is never used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from kt.base.console import progress_bar, say
+from kt.base.console import progress_bar, say, warn
+from kt.checkup.apart import unaccepted
+from kt.checkup.things import share_with_partner
 from kt.data.splits import Splits, kind_of_pictures
+from kt.recipe import TOP
 from kt.strategy.advise.advice import Advice, place
 from kt.strategy.advise.choice import with_gains
-from kt.strategy.advise.depths import Candidate, at_size, depth_features, of_pixels, pretrained
+from kt.strategy.advise.depths import Candidate, DepthFeatures, at_size, depth_features, of_pixels, pretrained
 from kt.strategy.advise.pictures import check_enough, to_learn
 from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures, probe_depth
 from kt.strategy.depths import spread_sample
@@ -27,16 +31,26 @@ def advise(splits: Splits, candidates: Mapping[str, Candidate], *, seed: int = 0
     sample = spread_sample(splits, seed=seed)
     labels, groups = to_learn(sample)
     pixels = probe_depth(of_pixels(sample), labels, groups, classes=splits.classes, seed=seed)
-    measured = []
+    measured: list[ProbedBackbone] = []
     for name, candidate in candidates.items():
         own = at_size(sample, candidate.image_size)
         kind = kind_of_pictures(own)
         say(f"{name}: frozen features of {len(labels):,} pictures at {kind.in_words()}, none of them of test")
         probes = [pixels]
         depths = depth_features(candidate, own, seed=seed)
+        if not measured and (warning := _several_times(depths, sample)):
+            warn(warning)
+            splits = replace(splits, notes=(*splits.notes, warning))
         with progress_bar("probing", len(depths), unit="depths") as bar:
             for depth in depths:
                 probes.append(probe_depth(depth, labels, groups, classes=splits.classes, seed=seed))
                 bar.advance()
         measured.append(ProbedBackbone(name, tuple(probes), kind.image_size))
     return place(with_gains(measured, labels, groups, seed=seed), splits, measured_pictures=len(labels), seed=seed)
+
+
+def _several_times(depths: Sequence[DepthFeatures], sample: Splits) -> str:
+    """A warning if pictures seem to show the same thing and no group says so; else ""."""
+    labels, groups = to_learn(sample)
+    top = next(depth.rows for depth in depths if depth.name == TOP)
+    return unaccepted(share_with_partner(top, labels, groups), sample.kind)
