@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from kt.checkup.features import BLOCK, Features
@@ -30,9 +29,7 @@ MOST = 3000
 """The most pictures that a probe learns from: its cost grows with the third power."""
 
 OF_TOP = 1 / 3
-"""The weight of the probe on the top alone. It helps where what is shown matters more than how (docs/check.md)."""
-
-_SHARPEST = 60.0
+"""The weight of the probe on the top alone, which helps on clothes, and costs a little on leaves."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -81,8 +78,8 @@ def cross_validated(
     """Probabilities float64 `[N, C]` for each picture, by probes that saw neither it nor its group.
 
     labels: `[N]`, each from 0 to below `classes`; each class has pictures of at least two groups. Each probe learns
-    from up to `MOST` pictures. The penalty and the temperature are those with the lowest squared error and log loss
-    over all held-out pictures, one number each. Raises DataError as `kt.linear.folds_of` does.
+    from up to `MOST` pictures. The penalty is the one with the lowest squared error over all held-out pictures, the
+    temperature the one that explains their labels best. Raises DataError as `kt.linear.folds_of` does.
     """
     with one_thread():
         folds = folds_of(labels, groups, folds=FOLDS, seed=seed)
@@ -143,25 +140,24 @@ def _by_share(own: Floats, classes: int) -> tuple[Floats, Floats]:
 
 
 _WRONG = (0.0, *np.geomspace(0.001, 0.4, 40).tolist())
-_FEW_WRONG = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_FACTORS = tuple(np.geomspace(1.0, 100.0, 40).tolist())
+_AS_LIKELY = 2.0  # nats; half of the 5% point of the chi-squared distribution, for one degree of freedom
 
 
 def _calibrated(values: Floats, labels: Ints) -> Floats:
     """Probabilities by the temperature that explains the labels best, if a share of them is wrong.
 
-    Were no label taken to be wrong, a tenth of wrong ones would make the probes unsure of everything.
+    Were no label taken to be wrong, a tenth of wrong ones would make the probes unsure of everything. If classes are so
+    easy that the probes can't say whether labels are wrong or a class is unsure everywhere, wrong labels are assumed:
+    the largest share counts that is within `_AS_LIKELY` of the likeliest.
     """
-    classes = values.shape[1]
-
-    def loss(factor: float, share: float) -> float:
+    likelihoods = np.empty((len(_FACTORS), len(_WRONG)))
+    for row, factor in enumerate(_FACTORS):
         own = softmax(values * factor, axis=1)[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum((1 - share) * own + share * (1 - own) / (classes - 1), 1e-12)).mean())
-
-    tried = [
-        minimize_scalar(loss, bounds=(1.0, _SHARPEST), args=(share,), method="bounded", options={"xatol": 0.05})
-        for share in _FEW_WRONG
-    ]
-    return np.asarray(softmax(values * min(tried, key=lambda each: each.fun).x, axis=1))
+        likelihoods[row] = np.log(_by_share(own, values.shape[1])[1]).sum(axis=0)
+    best = likelihoods.max(axis=0)
+    share = np.flatnonzero(best >= best.max() - _AS_LIKELY)[-1]
+    return np.asarray(softmax(values * _FACTORS[int(likelihoods[:, share].argmax())], axis=1))
 
 
 def _solved(kernel: Floats, targets: Floats) -> Iterator[Floats]:

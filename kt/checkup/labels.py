@@ -189,20 +189,17 @@ def _finding(
     others[given] = -1.0
     other = int(np.argmax(others))
     alike, as_given = int((near == other).sum()), int((near == given).sum())
-    like = f"{alike} of the {len(near)} nearest pictures {'are' if alike != 1 else 'is'}"
-    several = f"{len(pictures)} pictures of one thing are" if len(pictures) > 1 else "is"
-    such = f" ({names[place]} and others)" if len(pictures) > 1 else ""
-    subject = f"{several[0].upper()}{several[1:]}" if len(pictures) > 1 else f"{names[place]} {several}"
-    why = f"{like} {classes[other]}"
+    like = f"{alike} of the {len(near)} nearest pictures {'are' if alike != 1 else 'is'} {classes[other]}"
+    what = f"{names[place]} is labelled {classes[given]} and looks"
+    if len(pictures) > 1:
+        what = f"{len(pictures)} pictures of one thing, such as {names[place]}, are labelled {classes[given]} and look"
     return Finding(
         kind="label_error",
         severity="warning",
         items=tuple(names[each] for each in pictures),
-        words=f"{subject}{such} labelled {classes[given]} and looks like {classes[other]}: {like}.".replace(
-            " and looks", " and look" if len(pictures) > 1 else " and looks"
-        ),
+        words=f"{what} like {classes[other]}: {like}.",
         advice=f"Look at it; if it shows {classes[other]}, correct the label, and if it shows neither, leave it out.",
-        fixes=tuple(Fix(names[each], "relabel", classes[other], why) for each in pictures),
+        fixes=tuple(Fix(names[each], "relabel", classes[other], like) for each in pictures),
         score=float(1 - judged.own[place]),
         figures={
             "probability_wrong": float(judged.wrong[place]),

@@ -23,11 +23,11 @@ Ints = npt.NDArray[np.int64]
 NEIGHBOUR = 5
 """The neighbour whose distance counts."""
 
-LIMIT = 3.5
-"""How many standard deviations above the median a distance must be. See `Distances.deviations`."""
+LIMIT = 3.25
+"""How many standard deviations above the median of its class a distance must be. See `Distances.deviations`."""
 
 FEWEST = 30
-"""With fewer distances than this, nothing can be said of what is usual."""
+"""A class with fewer distances than this is judged by those of all classes; with fewer than this in all, none is."""
 
 MOST = 3000
 """The most pictures of a class that others are compared with; of more, a random sample."""
@@ -39,9 +39,9 @@ _NORMAL = {0.75: 0.6745, 0.9: 1.2816}
 class Distances:
     """How far each of N pictures is from its class. values: float64 `[N]`, 0 to 2; NaN where its class is too small.
 
-    deviations: `[N]`, how many standard deviations the logarithm of the distance lies above the median. The standard
-    deviation is that of a normal distribution with the same upper quartile or upper tenth, whichever is less, so that up
-    to a tenth of foreign pictures hardly change it. nearest: int64 `[N]`, the nearest picture of the class and another
+    deviations: `[N]`, how many standard deviations the logarithm of the distance lies above its class's median. The
+    standard deviation is that of a normal distribution with the same upper quartile or upper tenth, whichever is less,
+    so that some foreign pictures hardly change it. nearest: int64 `[N]`, the nearest picture of the class and another
     group; -1 where there is none.
     """
 
@@ -64,15 +64,14 @@ def outliers(
 
     labels: `[N]`, indices into the classes. groups: of each picture; a picture of the same group is no proof that such
     pictures belong here, so it doesn't count. Copies belong to one group. names: the pictures' paths relative to the
-    data. limit: in standard deviations; of pictures that belong to their class, fewer than one in 1,000 is listed at the
-    default where distances are as on the sets that were measured (benchmarks/README.md, Wrong labels).
+    data. limit: in standard deviations. At the default, of the sets that were measured as they are, no more than one
+    picture in 250 was listed (benchmarks/README.md, Wrong labels).
     """
     known = np.asarray(labels, np.int64)
     found = distances(features, known, groups, seed=seed)
     far = np.flatnonzero(np.nan_to_num(found.deviations, nan=-np.inf) > limit)
-    middle = float(np.nanmedian(found.values)) if len(far) else 0.0
     return [
-        _finding(place, found, names[place], classes[known[place]], middle=middle, limit=limit)
+        _finding(place, found, known, names[place], classes, limit=limit)
         for place in far[np.argsort(-found.deviations[far], kind="stable")].tolist()
     ]
 
@@ -102,23 +101,37 @@ def distances(features: Features, labels: Ints, groups: Sequence[str], *, seed: 
                 nearest[part[some]] = others[order[some, 0]]
                 last = near[several, count[several] - 1]
                 values[part[several]] = np.sqrt(np.maximum(2 - 2 * last, 0.0))
-    return Distances(values, _deviations(values), nearest)
+    return Distances(values, _deviations(values, labels), nearest)
 
 
-def _deviations(values: Floats) -> Floats:
-    """As `Distances.deviations`; NaN for all where there are too few, or where half of the distances are the same."""
-    known = np.isfinite(values)
-    if known.sum() < FEWEST:
-        return np.full(len(values), np.nan)
+def _deviations(values: Floats, labels: Ints) -> Floats:
+    """As `Distances.deviations`; NaN where there are too few distances, or most of them are the same."""
     logs = np.log(np.maximum(values, 1e-6))
-    middle = float(np.median(logs[known]))
-    deviation = min((float(np.quantile(logs[known], share)) - middle) / reach for share, reach in _NORMAL.items())
-    return (logs - middle) / deviation if deviation > 1e-6 else np.full(len(values), np.nan)
+    deviations = _above(logs)
+    for label in np.unique(labels):
+        own = labels == label
+        if np.isfinite(logs[own]).sum() >= FEWEST:
+            deviations[own] = _above(logs[own])
+    return deviations
 
 
-def _finding(place: int, found: Distances, name: str, label: str, *, middle: float, limit: float) -> Finding:
+def _above(logs: Floats) -> Floats:
+    """How many standard deviations logarithms lie above their median."""
+    known = logs[np.isfinite(logs)]
+    if len(known) < FEWEST:
+        return np.full(len(logs), np.nan)
+    middle = float(np.median(known))
+    deviation = min((float(np.quantile(known, share)) - middle) / reach for share, reach in _NORMAL.items())
+    return (logs - middle) / deviation if deviation > 1e-6 else np.full(len(logs), np.nan)
+
+
+def _finding(
+    place: int, found: Distances, labels: Ints, name: str, classes: Sequence[str], *, limit: float
+) -> Finding:  # fmt: skip
+    label = classes[labels[place]]
     distance, deviations = float(found.values[place]), float(found.deviations[place])
-    why = f"{distance / middle:.1f} times as far from its class as most"
+    middle = float(np.nanmedian(found.values[labels == labels[place]]))
+    why = f"{distance / max(middle, 1e-6):.1f} times as far from its class as most"
     return Finding(
         kind="outlier",
         severity="warning",

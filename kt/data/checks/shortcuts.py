@@ -5,6 +5,7 @@ pictures will not show it (Torralba and Efros, Unbiased Look at Dataset Bias, CV
 small decision tree, alone. What it gets right on pictures that it has not learned from is compared with chance.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Property:
     unit: str = ""
 
     def columns(self) -> Floats:
-        """The values as numbers `[N, d]` for a decision tree; a text is a column of its own, 1 where it is the value."""
+        """The values as numbers `[N, d]` for a decision tree; each common text is a column, 1 where it is the value."""
         if isinstance(self.values, np.ndarray):
             numbers = np.asarray(self.values, np.float64).reshape(len(self.values), -1)
             # A tree can ask whether a value is known: below all others.
@@ -130,9 +131,9 @@ def judge(
     """How far the property alone tells the classes apart; None where it is the same everywhere, or can't be judged.
 
     looks: how many properties are looked at; the interval is widened for them (Bonferroni). The interval is Clopper and
-    Pearson's for as many independent pictures as there are groups, and where classes differ in size, for the number that
-    has the variance of the balanced accuracy. That is too few where pictures of one group differ, so the interval is
-    wide enough in any case.
+    Pearson's for as many independent pictures as there are groups or, where classes differ in size, for the number with
+    the variance of the balanced accuracy. That is too few where pictures of one group differ, so the interval is wide
+    enough in any case.
     """
     from sklearn.tree import DecisionTreeClassifier  # takes a second to load
 
@@ -224,13 +225,13 @@ def _finding(
 ) -> Finding:
     middle, low, high, chance = (f"{100 * share:.0f}%" for share in
                                  (told.balanced_accuracy, told.low, told.high, told.chance))  # fmt: skip
-    example = _such_as(of, labels, classes, told)
+    example = _such_as(of, labels, classes)
     return Finding(
         kind="shortcut",
         severity="note" if of.genuine else "warning",
         items=_typical(labels, names, told),
-        words=f"The {of.name} alone tells the classes of {middle} of the pictures ({low} to {high}; a guess: "
-        f"{chance}){example}.",
+        words=f"The {of.name} alone tells the class of {middle} of pictures ({low} to {high}; a guess: {chance})"
+        f"{example}.",
         advice=of.advice,
         score=round(told.effect, 4),
         figures={
@@ -254,40 +255,33 @@ def _typical(labels: Ints, names: Sequence[str], told: Told) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _such_as(of: Property, labels: Ints, classes: Sequence[str], told: Told) -> str:
+def _such_as(of: Property, labels: Ints, classes: Sequence[str]) -> str:
     """What two classes mostly have, if that can be said in a few words and differs; else nothing."""
-    present = np.unique(labels)
+    present = np.unique(labels).tolist()
     if not isinstance(of.values, np.ndarray):
-        common = {
-            label: Counter(of.values[place] for place in np.flatnonzero(labels == label)).most_common(1)[0]
-            for label in present
-        }
-        share = {label: count / int((labels == label).sum()) for label, (_, count) in common.items()}
-        order = sorted(present, key=lambda label: -share[label])
-        first = order[0]
-        other = next((label for label in order if common[label][0] != common[first][0]), None)
-        if other is None:
+        common: dict[int, tuple[str, float]] = {}
+        for label in present:
+            own = np.flatnonzero(labels == label)
+            text, count = Counter(of.values[place] for place in own).most_common(1)[0]
+            common[label] = text or "none", count / len(own)
+        first = max(present, key=lambda label: common[label][1])
+        others = [label for label in present if common[label][0] != common[first][0]]
+        if not others:
             return ""
-        return "; mostly " + " and ".join(
-            f"{common[label][0] or 'none'} in {classes[label]}" for label in (first, other)
-        )
-    values = np.asarray(of.values, np.float64)
-    if values.ndim > 1 and of.unit != "px":
+        pair = first, max(others, key=lambda label: common[label][1])
+        return "; mostly " + " and ".join(f"{common[label][0]} in {classes[label]}" for label in pair)
+    if of.values.ndim > 1 and of.unit != "px":
         return ""
-    sides = values if values.ndim == 1 else np.sqrt(values.prod(axis=1))
-    middles = {label: float(np.nanmedian(sides[labels == label])) for label in present}
-    least, most = min(middles, key=middles.__getitem__), max(middles, key=middles.__getitem__)
-    if middles[least] == middles[most]:
+    values = of.values if of.values.ndim == 1 else of.values.min(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a class in which it is not known
+        middles = {label: float(np.nanmedian(values[labels == label])) for label in present}
+    known = [label for label in present if np.isfinite(middles[label])]
+    if not known:
         return ""
-    what = "the root of width times height" if values.ndim > 1 else "the median"
-    return (
-        "; "
-        + what
-        + " is "
-        + " and ".join(
-            f"{middles[label]:.0f}{' px' if of.unit else ''} in {classes[label]}"
-            if of.unit
-            else f"{middles[label]:.2f} in {classes[label]}"
-            for label in (least, most)
-        )
-    )
+    ends = min(known, key=middles.__getitem__), max(known, key=middles.__getitem__)
+    written = [f"{middles[label]:.0f} px" if of.unit else f"{middles[label]:.2f}" for label in ends]
+    if written[0] == written[1]:
+        return ""
+    what = "the shorter side is mostly about" if of.values.ndim > 1 else "its median is"
+    return f"; {what} {written[0]} in {classes[ends[0]]} and {written[1]} in {classes[ends[1]]}"
