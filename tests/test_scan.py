@@ -288,6 +288,26 @@ def test_processes_that_do_not_start_end_in_one_line(tmp_path, monkeypatch):
         scan(pictures(tmp_path / "a", 2))
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"])
+def test_no_byte_that_is_changed_makes_a_file_more_than_unreadable(tmp_path, form):
+    exif = Image.Exif()
+    exif[0x0112], exif[271] = 6, "A maker"
+    settings = {"exif": exif} if form in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF") else {}
+    if form in ("GIF", "PNG", "WEBP", "TIFF"):
+        settings |= {"save_all": True, "append_images": FRAMES}
+    whole = saved(photo(20), form, **settings)
+    random = np.random.default_rng(0)
+    for turn in range(60):
+        data = bytearray(whole)
+        for at in random.integers(0, min(len(data), 400 if turn % 2 else len(data)), 1 + turn % 5):
+            data[at] = random.integers(256)
+        file = _written(tmp_path / "one.bin", bytes(data[: random.integers(1, len(data))] if turn % 3 == 0 else data))
+        facts, thumbnail = examine(file)
+        assert "can't be examined" not in facts.reason
+        assert (thumbnail is None) == bool(facts.reason)
+        assert facts.size == file.stat().st_size
+
+
 # ------------------------------------------------------------------------------------------------------------ damage
 
 

@@ -91,7 +91,7 @@ def check_files(scan: Scan, *, labels: Sequence[str] | None = None) -> list[Find
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Usual:
     """What is usual in the set, and in each class with enough pictures. labels: `[N]`, or None."""
 

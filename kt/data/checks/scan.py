@@ -29,7 +29,7 @@ _FILES, _BYTES = 32, 4_000_000
 _MOST_WORKERS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """What is known of N files, in their order. names: as `kt run` names the pictures.
 

@@ -43,7 +43,7 @@ _TEXTS = tuple(each.name for each in fields(Facts) if isinstance(each.default, s
 _NUMBERS = {each.name: np.asarray(each.default) for each in fields(Facts) if not isinstance(each.default, str)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FileColumns:
     """The facts of N files, by the names that `Facts` has for them. settled: which of them hold the next time too."""
 
@@ -78,7 +78,7 @@ class FileColumns:
         self.settled[rows] = source.settled[sources]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KnownFiles:
     """What an earlier scan knew. rows: int64 `[N]`, where the facts of each file are in it, or -1 if they aren't.
 

@@ -18,7 +18,7 @@ from kt.kinds.pictures import Pixels, values
 from kt.kinds.pictures.damage import damage_of
 from kt.kinds.pictures.decode import Decoded
 from kt.kinds.pictures.exif import read_exif
-from kt.kinds.pictures.find import HEAD, kind_of
+from kt.kinds.pictures.find import HEAD, kind_of, why_not
 from kt.kinds.pictures.frames import frames_of
 from kt.kinds.pictures.properties import properties
 from kt.kinds.pictures.rgb import as_rgb, contents, decoded_of
@@ -80,7 +80,7 @@ def examine(path: Path) -> tuple[Facts, Pixels | None]:
         try:
             data = contents(path)
         except DataError as error:
-            return _unread(before, str(error)), None
+            return _unread(before, why_not(path) or str(error)), None  # it may have vanished since
         except Exception as error:  # noqa: BLE001 - one odd file must not end a scan of thousands
             return _unread(before, one_line(error)), None
         if before == state_of(path) and before[0] == len(data):
