@@ -19,15 +19,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from kt.data.duplicates.align import align
+from kt.data.duplicates.align import CROPPED, align
 from kt.data.duplicates.compare import Coarse, judge
 from kt.data.duplicates.search import Candidates, find_candidates
 from kt.data.duplicates.thumbnails import Thumbnails
 from kt.data.duplicates.views import TURNS, WINDOWS, Floats, Numbers, turned
 from kt.kinds.pictures import Pixels
 
-PLAIN_EDGE, PLAIN_LIGHT = 0.03, 1.07
-"""A pair is plain if no edge was cut by more than this share, and neither is lighter by more than this factor."""
+PLAIN_LIGHT = 1.07
+"""A pair is plain if neither is lighter by more than this factor; 5% more or less light is below it."""
 
 _AT_ONCE = 256
 
@@ -62,7 +62,7 @@ class Ways:
     def cropped(self) -> npt.NDArray[np.bool_]:
         """Which pairs are a picture and a crop of it."""
         cut = np.abs(self.window - np.array([0, 1, 0, 1], np.float32))
-        return np.asarray(cut.max(axis=1, initial=0) > PLAIN_EDGE)
+        return np.asarray(cut.max(axis=1, initial=0) > CROPPED)
 
     @property
     def plain(self) -> npt.NDArray[np.bool_]:
@@ -155,7 +155,8 @@ def _verified(thumbnails: Thumbnails, coarse: Coarse, candidates: Candidates) ->
         )
     )
     pairs = np.stack([np.minimum(part, whole), np.maximum(part, whole)], axis=1)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    order = np.lexsort((-ways.score, pairs[:, 1], pairs[:, 0]))
+    order = order[np.flatnonzero((np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1))]
     return pairs[order], ways.chosen(order)
 
 

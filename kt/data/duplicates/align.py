@@ -22,7 +22,19 @@ _STEP = 0.05
 _WHITE, _BLACK, _CHANGED = 240.0, 4.0, 1.04
 """Beyond these levels a picture that was made lighter or darker holds no more."""
 
+_LEAST_KNOWN = 0.15
+"""Where less of a picture than this share is not cut off, all of it is compared."""
+
 FINE = 32
+CROPPED = 0.03
+"""A window counts as cropped if this share or more is missing on a side.
+
+Then the outermost cells are not compared: what lay beyond the cut is in the whole's thumbnail, and not in the part's.
+"""
+
+_ALL = np.array([0, 1, 0, 1], np.float32)
+_WITHIN = np.zeros((FINE, FINE), bool)
+_WITHIN[1:-1, 1:-1] = True
 
 ROUGHLY = 0.3
 """Pairs that differ by more than this share of the contrast, once they are aligned, are not compared further."""
@@ -55,24 +67,38 @@ def align(part: Floats, whole: Floats, window: Floats) -> Aligned:
         target = means(one, cells)
         for _ in range(times):
             seen = seen_through(other, edges, cells)
-            factor, offset = _light(_flat(seen), _flat(target), factor)
+            factor, offset = _light(_flat(seen), _flat(target))
             edges = _moved(edges, seen, target, factor, offset)
-        left = _unexplained(seen_through(other, edges, cells), target, factor)
+        left = _unexplained(seen_through(other, edges, cells), target)
         near = left < ROUGHLY
         rows, edges, factor, one, other = rows[near], edges[near], factor[near], one[near], other[near]
-    target, seen = means(part[rows], FINE), seen_through(whole[rows], edges, FINE)
-    known = _known(seen.max(axis=3), target.max(axis=3), factor)[..., None]
+    factor, offset = _light(_flat(seen_through(other, edges, FINE)), _flat(means(one, FINE)))
+    seen, target = _in_one_light(seen_through(whole[rows], edges, SIDE), part[rows], factor, offset)
+    known = _known(seen.max(axis=3), target.max(axis=3), factor)
+    known |= known.mean(axis=(1, 2), keepdims=True) < _LEAST_KNOWN
+    cut = np.abs(edges - _ALL).max(axis=1, initial=0) > CROPPED
+    known[cut] &= _WITHIN
+    known = known[..., None]
     return Aligned(rows, edges, factor, _under(seen, target, known), target, known)
+
+
+def _in_one_light(seen: Floats, part: Floats, factor: Floats, offset: Floats) -> tuple[Floats, Floats]:
+    """Means of both under the lighter one's light, `[P, FINE, FINE, 3]`, each clipped before the mean is taken."""
+    factor, offset = factor[:, None, None, None], offset[:, None, None, None]
+    lighter = factor > 1
+    seen = np.where(lighter, np.clip(factor * seen + offset, 0, 255), seen)
+    part = np.where(lighter, part, np.clip((part - offset) / factor, 0, 255))
+    return means(seen, FINE), means(part, FINE)
 
 
 def _flat(pictures: Floats) -> Floats:
     return pictures.reshape(len(pictures), math.prod(pictures.shape[1:]))  # -1 is not known if there are none
 
 
-def _unexplained(seen: Floats, target: Floats, factor: Floats) -> Floats:
+def _unexplained(seen: Floats, target: Floats) -> Floats:
     """What a change of light leaves of the difference, as a share of the contrast."""
     seen, target = _flat(seen), _flat(target)
-    factor, offset = _light(seen, target, factor)
+    factor, offset = _light(seen, target)
     known = _known(seen, target, factor)
     left = (np.clip(factor[:, None] * seen + offset[:, None], 0, 255) - target) * known
     shares = known.sum(axis=1) + 1e-3
@@ -126,9 +152,11 @@ def _areas(spans: Floats, cells: int) -> Floats:
     return np.asarray(np.diff(within, axis=1) * (cells / length)[:, :, None], np.float32)
 
 
-def _light(seen: Floats, target: Floats, factor: Floats) -> tuple[Floats, Floats]:
+def _light(seen: Floats, target: Floats) -> tuple[Floats, Floats]:
     """Factor and offset that bring what is seen nearest to the target, by the levels that are not cut off."""
-    weight = np.where(_known(seen, target, factor), np.float32(1), np.float32(0.01))
+    # White stays white under any light, and would hide what the light does to the rest.
+    told = (np.maximum(seen, target) < _WHITE) & (np.minimum(seen, target) > _BLACK)
+    weight = np.where(told, np.float32(1), np.float32(1e-3))
     weight /= weight.sum(axis=1, keepdims=True)
     at, to = (weight * seen).sum(axis=1), (weight * target).sum(axis=1)
     one, other = seen - at[:, None], target - to[:, None]

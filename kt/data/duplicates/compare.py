@@ -43,9 +43,6 @@ Pixels that were cut off at white leave traces in cells that are not white.
 FAINT = 0.5
 """Rounding changes a plain area by this many levels, so that much is always near."""
 
-LEAST_KNOWN = 0.15
-"""Where less of a pair is known than this share, since the rest was cut off at white, nothing is said of it."""
-
 CROWD = 50
 """With more near pairs than this for each picture, the pictures are too similar for the measure to mean anything."""
 
@@ -119,7 +116,7 @@ def judge(aligned: Aligned, limits: Floats) -> Floats:
     share = cells / FINE**2
     distance = np.sqrt((coarse**2).mean(axis=(1, 2, 3)) / share)
     contrast = np.minimum(_contrast(aligned.part, known, cells), _contrast(aligned.seen, known, cells))
-    near = np.minimum(np.clip(OF_CONTRAST * contrast, FAINT, NEAR * np.maximum(1, aligned.factor)), limits)
+    near = np.minimum(np.clip(OF_CONTRAST * contrast, FAINT, NEAR * np.maximum(aligned.factor, 1 / aligned.factor)), limits)
     levels, of_contrast, of_noise = EVENLY
     around = np.minimum(_contrast_around(aligned.part), _contrast_around(aligned.seen))
     size = np.abs(left)
@@ -128,7 +125,7 @@ def judge(aligned: Aligned, limits: Floats) -> Floats:
     uneven = (size / (levels + of_contrast * around + of_noise * noise)).max(axis=(1, 2, 3))
     uneven = uneven / (1 + OF_LIGHT * np.maximum(changed, 0))
     score = 1 - np.maximum(distance / np.maximum(near, 1e-3), uneven)
-    return np.asarray(np.where(share < LEAST_KNOWN, -1, score), np.float32)
+    return np.asarray(score, np.float32)
 
 
 def _contrast(pictures: Floats, known: Floats, cells: Floats) -> Floats:

@@ -72,7 +72,7 @@ class _Scale:
 
 
 def find_candidates(thumbnails: Thumbnails) -> Candidates:
-    """The candidates among N pictures; a pair comes once."""
+    """The candidates among N pictures; a pair comes at most twice, as it is and mirrored or turned."""
     count = len(thumbnails)
     whole = np.concatenate([transforms(thumbnails.take(rows), cropped=False)[:, 0] for rows in _blocks(count, 512)])
     scale = _Scale.of(whole)
@@ -178,7 +178,10 @@ def _none() -> Candidates:
 
 
 def _best(found: list[Candidates], count: int) -> Candidates:
-    """Each pair once, in its best way, and only the `MOST` best ones of each picture."""
+    """Each pair once as it is and once mirrored or turned, in the best window; only the `MOST` best of each picture.
+
+    Both are kept because many things look nearly the same in a mirror.
+    """
     every = Candidates(
         np.concatenate([some.part for some in found]),
         np.concatenate([some.whole for some in found]),
@@ -186,9 +189,10 @@ def _best(found: list[Candidates], count: int) -> Candidates:
         np.concatenate([some.window for some in found]),
         np.concatenate([some.likeness for some in found]),
     )
-    # Of a picture and its copy the whole is as good as a crop of it; then the simplest way is taken.
-    plain = every.likeness + np.float32(0.02) * (every.window == 0) + np.float32(0.02) * (every.turn == 0)
+    # Of a picture and its copy the whole is as good as a crop of it; then the whole is taken.
+    plain = every.likeness + np.float32(0.02) * (every.window == 0)
     key = np.minimum(every.part, every.whole) * count + np.maximum(every.part, every.whole)
+    key = 2 * key + (every.turn > 0)
     order = np.lexsort((-plain, key))
     every = every.chosen(order[np.flatnonzero(np.diff(key[order], prepend=-1))])
     kept = np.zeros(len(every), bool)
