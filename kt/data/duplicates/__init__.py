@@ -14,11 +14,13 @@ through a third.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from kt.base.console import progress_bar
 from kt.data.duplicates.align import CROPPED, align
 from kt.data.duplicates.compare import Coarse, judge
 from kt.data.duplicates.search import Candidates, find_candidates
@@ -99,38 +101,61 @@ class Copies:
         return Copies(self.exact, near[self.exact], self.pairs[rows], ways=self.ways.chosen(rows))
 
 
-def find_copies(pixels: Pixels, labels: Numbers, *, near_duplicates: bool = True) -> Copies:
+def find_copies(
+    pixels: Pixels,
+    labels: Numbers,
+    *,
+    rows: Numbers | None = None,
+    near_duplicates: bool = True,
+    progress: bool = False,
+) -> Copies:
     """The copies among the pictures, uint8 `[N, H, W, 3]`; only exact copies if `near_duplicates` is false.
 
-    labels: int64 `[N]`; what is near depends on how near pictures of one class usually are.
+    labels: int64 `[N]`; what is near depends on how near pictures of one class usually are. rows: the pictures are
+    these rows of `pixels` alone, which may be mapped from a file; labels and the result are of them. progress: whether
+    to show a bar.
     """
-    exact = _exact(pixels)
+    rows = np.arange(len(pixels)) if rows is None else rows
+    exact = _exact(pixels, rows)
     firsts = np.unique(exact, return_index=True)[1]
     none = Copies(exact, exact, np.empty((0, 2), np.int64))
     if not near_duplicates or len(firsts) < 2:
         return none
-    thumbnails = Thumbnails(pixels, firsts)
+    thumbnails = Thumbnails(pixels, rows[firsts])
     coarse = Coarse.of(thumbnails, labels[firsts])
     if coarse.crowded():
         return Copies(exact, exact, none.pairs, crowded=True)
-    pairs, ways = _verified(thumbnails, coarse, find_candidates(thumbnails))
+    if progress:
+        with progress_bar("looking for copies", len(thumbnails)) as bar:
+            candidates = find_candidates(thumbnails, advance=bar.advance)
+        with progress_bar("comparing them", len(candidates), unit="pairs") as bar:
+            pairs, ways = _verified(thumbnails, coarse, candidates, advance=bar.advance)
+    else:
+        pairs, ways = _verified(thumbnails, coarse, find_candidates(thumbnails))
     return Copies(exact, _clusters(len(firsts), pairs)[exact], firsts[pairs].reshape(-1, 2), ways=ways)
 
 
-def _exact(pixels: Pixels) -> Numbers:
+def _exact(pixels: Pixels, rows: Numbers) -> Numbers:
     """A number for each picture, counted from 0 in their order; pictures with equal pixels have the same number."""
     seen: dict[bytes, int] = {}
     return np.array(
-        [seen.setdefault(hashlib.sha256(image.tobytes()).digest(), len(seen)) for image in pixels], np.int64
+        [seen.setdefault(hashlib.sha256(pixels[row].tobytes()).digest(), len(seen)) for row in rows], np.int64
     )
 
 
-def _verified(thumbnails: Thumbnails, coarse: Coarse, candidates: Candidates) -> tuple[Numbers, Ways]:
+def _verified(
+    thumbnails: Thumbnails,
+    coarse: Coarse,
+    candidates: Candidates,
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+) -> tuple[Numbers, Ways]:
     """The candidates that are near-duplicates, the smaller index first, and how they are alike."""
     order = np.lexsort((candidates.part, candidates.whole))
     found: list[tuple[Candidates, Ways]] = []
     for start in range(0, len(order), _AT_ONCE):
         some = candidates.chosen(order[start : start + _AT_ONCE])
+        advance(len(some))
         part = thumbnails.take(some.part)
         for turn in range(1, TURNS):
             rows = some.turn == turn

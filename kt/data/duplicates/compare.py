@@ -116,7 +116,9 @@ def judge(aligned: Aligned, limits: Floats) -> Floats:
     share = cells / FINE**2
     distance = np.sqrt((coarse**2).mean(axis=(1, 2, 3)) / share)
     contrast = np.minimum(_contrast(aligned.part, known, cells), _contrast(aligned.seen, known, cells))
-    near = np.minimum(np.clip(OF_CONTRAST * contrast, FAINT, NEAR * np.maximum(aligned.factor, 1 / aligned.factor)), limits)
+    near = np.minimum(
+        np.clip(OF_CONTRAST * contrast, FAINT, NEAR * np.maximum(aligned.factor, 1 / aligned.factor)), limits
+    )
     levels, of_contrast, of_noise = EVENLY
     around = np.minimum(_contrast_around(aligned.part), _contrast_around(aligned.seen))
     size = np.abs(left)

@@ -4,7 +4,7 @@ No picture is compared with all others. Descriptions lie on a sphere that is div
 description belongs to the nearest of these, and one that asks looks only at what belongs to the nearest few.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,8 +71,11 @@ class _Scale:
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6), np.float32)
 
 
-def find_candidates(thumbnails: Thumbnails) -> Candidates:
-    """The candidates among N pictures; a pair comes at most twice, as it is and mirrored or turned."""
+def find_candidates(thumbnails: Thumbnails, *, advance: Callable[[int], object] = lambda _: None) -> Candidates:
+    """The candidates among N pictures; a pair comes at most twice, as it is and mirrored or turned.
+
+    advance: is told of each block of pictures that was looked for, by their number.
+    """
     count = len(thumbnails)
     whole = np.concatenate([transforms(thumbnails.take(rows), cropped=False)[:, 0] for rows in _blocks(count, 512)])
     scale = _Scale.of(whole)
@@ -99,6 +102,7 @@ def find_candidates(thumbnails: Thumbnails) -> Candidates:
             if held > _HELD:
                 gathered, held = [_best(gathered, count)], 0
         found = _best(gathered, count)
+        advance(len(rows))
     return found
 
 
