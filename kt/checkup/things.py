@@ -118,7 +118,7 @@ def find_things(
 
     names: relative paths; running numbers in them count if neighbours are alike. times: when each picture was taken, in
     seconds, NaN where unknown. groups: what is known already, copies among it; pictures of one group are one thing, and
-    only what joins different groups is news. All depths of a backbone tell things apart a little better than the top alone.
+    only what joins different groups is news. All depths of a backbone show it a little better than the top alone.
     """
     features, classes = np.asarray(rows, np.float32), np.asarray(labels, np.int64)
     known = _numbered(groups, len(classes))
