@@ -178,6 +178,15 @@ def test_cross_validation_falls_to_what_holds_for_things_never_seen():
     assert "600 pictures seem to show 150 things" in apart.in_words(NOUNS)
 
 
+def test_of_many_pictures_whole_things_of_each_class_are_measured(monkeypatch):
+    monkeypatch.setattr("kt.checkup.apart.MOST", 300)
+    rows, labels, thing = photographed(things=150, shots=6, seed=7, signal=0.25)
+    apart = held_apart(rows, labels, Things(thing, 1.0, ("features",)), classes=3)
+    assert 300 <= apart.measured <= 318 and apart.measured % 6 == 0
+    assert (apart.pictures, apart.things, apart.fewest) == (900, 150, 50)
+    assert apart.split.value > 0.95 and apart.large
+
+
 def test_groups_that_change_nothing_are_said_to_change_nothing():
     rows, labels, _ = photographed(things=60, shots=3, signal=4.0)
     found = find_things(rows, labels)

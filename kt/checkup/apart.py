@@ -20,6 +20,9 @@ RESAMPLES = 1000
 FOLDS = 10
 """More than elsewhere, since a probe that misses a fifth of few things is worse than one that has them all."""
 
+MOST = 1500
+"""About the most pictures that the probe is cross-validated on; if there are more, whole things are drawn by class."""
+
 LARGE = 0.08
 """A fall of the balanced accuracy by this much makes figures wrong, rather than a little too good."""
 
@@ -61,6 +64,7 @@ class HeldApart:
     things: int
     groups: int
     fewest: int
+    measured: int
 
     @property
     def matters(self) -> bool:
@@ -103,9 +107,11 @@ def held_apart(
     groups: the groups that are known already, which are held out together in both cases. keep: the shares of features
     that the probe chooses between. Returns None if a class has a single thing, so that nothing can be held out.
     """
-    features, truth = np.asarray(rows, np.float64), np.asarray(labels, np.int64)
-    known = [*groups] if groups is not None else [str(place) for place in range(len(truth))]
-    found = [str(number) for number in things.numbers]
+    everything = np.asarray(labels, np.int64)
+    some = _sample(everything, things.numbers, seed=seed)
+    features, truth = np.asarray(rows)[some].astype(np.float64), everything[some]
+    known = [str(place) if groups is None else groups[place] for place in some]
+    found = [str(number) for number in things.numbers[some]]
     try:
         answers = [
             _answers(features, truth, own, classes=classes, keep=keep, balanced=balanced, seed=seed)
@@ -122,11 +128,27 @@ def held_apart(
         Figure(split, _interval(drawn[0])),
         Figure(whole, _interval(drawn[1])),
         Figure(split - whole, _interval(drawn[0] - drawn[1])),
-        pictures=len(truth),
-        things=len(set(found)),
+        pictures=len(everything),
+        things=int(things.numbers.max()) + 1,
         groups=len(things.groups()),
-        fewest=min(number for _, _, number in clusters),
+        fewest=min(number for _, _, number in clusters_of(everything, [str(number) for number in things.numbers])),
+        measured=len(truth),
     )
+
+
+def _sample(labels: Ints, numbers: Ints, *, seed: int) -> Ints:
+    """The places of all pictures, or of whole things, at random and about as many of each class in proportion."""
+    if len(labels) <= MOST:
+        return np.arange(len(labels))
+    random = np.random.default_rng(seed)
+    kept = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        wanted, drawn = MOST * len(members) / len(labels), random.permutation(np.unique(numbers[members]))
+        sizes = np.bincount(numbers[members])[drawn]
+        enough = max(2, int(np.searchsorted(np.cumsum(sizes), wanted)) + 1)  # no class with one thing only
+        kept[members] |= np.isin(numbers[members], drawn[:enough])
+    return np.flatnonzero(kept)
 
 
 def _answers(

@@ -117,8 +117,8 @@ def find_things(
     """Which of the pictures with features `[N, D]` and labels `[N]` seem to show one thing.
 
     names: relative paths; running numbers in them count if neighbours are alike. times: when each picture was taken, in
-    seconds, NaN where unknown. groups: what is known already; pictures of one group are one thing, and only what joins
-    different groups is news. All depths of a backbone tell things apart a little better than the top alone.
+    seconds, NaN where unknown. groups: what is known already, copies among it; pictures of one group are one thing, and
+    only what joins different groups is news. All depths of a backbone show it a little better than the top alone.
     """
     features, classes = np.asarray(rows, np.float32), np.asarray(labels, np.int64)
     known = _numbered(groups, len(classes))
@@ -291,7 +291,7 @@ def _looked_again(rows: Floats, space: _Space, links: Ints, *, seed: int) -> Int
             first = members[np.unique(clusters, return_index=True)[1]]
             found.append(np.stack([members, first[np.unique(clusters, return_inverse=True)[1]]], axis=1))
     pairs = np.concatenate(found)
-    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
+    return np.asarray(pairs[space.known[pairs[:, 0]] != space.known[pairs[:, 1]]])
 
 
 def _ignoring(places: npt.NDArray[np.floating], numbers: Ints) -> npt.NDArray[np.float64]:
