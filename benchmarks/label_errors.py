@@ -3,7 +3,7 @@
     python benchmarks/label_errors.py ../shared/data --work FOLDER --cleanlab OTHER/bin/python
     python benchmarks/label_errors.py ../shared/data --work FOLDER --table
 
-Labels: 2% or 10% of a set's training pictures get the label of another class, at random. kt judges all labels.
+Labels: 2% or 10% of up to 1,200 training pictures of a set get the label of another class, at random; kt judges all.
 cleanlab 2.9 gets the same cross-validated answers, and those of a softmax regression on the features of all depths; it
 runs in its own environment, as kt does not depend on it. Foreign pictures: from the other sets, apples drawn by kt, and
 noise, each under a random label. Gain: the probe of a new recipe is trained on up to 400 pictures as given (a tenth of
@@ -38,7 +38,7 @@ from kt.samples import Apples
 from kt.training.probe import shares
 
 SETS = ("apples", "apple_leaves", "clothing", "bean_leaves")
-SIDE, RATES, SEEDS = 224, (0.02, 0.1), (0, 1, 2)
+SIDE, RATES, SEEDS, MOST = 224, (0.02, 0.1), (0, 1, 2), 1200
 LEARNED, STRANGE = 400, 90
 C_OF_SOFTMAX, MOST_OF_SOFTMAX = 0.001, 800
 
@@ -46,12 +46,13 @@ CLEANLAB = """
 import sys, numpy as np
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-given = np.load(sys.argv[1])
-labels, scores, found = given["labels"], given["scores"], {}
-for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
-    found[method] = 1 - get_label_quality_scores(labels, scores, method=method)
-for rule in ("prune_by_noise_rate", "confident_learning"):
-    found[rule] = find_label_issues(labels, scores, filter_by=rule, n_jobs=1)
+given, found = np.load(sys.argv[1]), {}
+for number in range(len(given.files) // 2):
+    labels, scores = given[f"labels {number}"], given[f"scores {number}"]
+    for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
+        found[f"{method} {number}"] = 1 - get_label_quality_scores(labels, scores, method=method)
+    for rule in ("prune_by_noise_rate", "confident_learning"):
+        found[f"{rule} {number}"] = find_label_issues(labels, scores, filter_by=rule, n_jobs=1)
 np.savez(sys.argv[2], **found)
 """
 
@@ -81,8 +82,11 @@ def main() -> None:
 # ------------------------------------------------------------------------------------------------------------ features
 
 
-def features(given: argparse.Namespace, name: str) -> dict[str, Any]:
-    """The features, labels, groups and names of a set's pictures outside of the test split, and of those in it."""
+def features(given: argparse.Namespace, name: str, *, whole: bool = False) -> dict[str, Any]:
+    """The features, labels, groups and names of a set's pictures outside of the test split, and of those in it.
+
+    whole: take all of them, not up to `MOST`.
+    """
     file = given.work / f"{name}.npz"
     if not file.is_file():
         splits = Folder(given.root / name, image_size=(SIDE, SIDE), validation=0.05)()
@@ -101,6 +105,9 @@ def features(given: argparse.Namespace, name: str) -> dict[str, Any]:
     kept = np.load(file)
     own = {what: np.concatenate([kept[f"{part}_{what}"] for part in ("train", "validation")])
            for what in ("rows", "labels", "names", "groups")}  # fmt: skip
+    if not whole:
+        drawn = np.sort(np.random.default_rng(0).permutation(len(own["labels"]))[:MOST])
+        own = {what: values[drawn] for what, values in own.items()}
     own |= {f"test_{what}": kept[f"test_{what}"] for what in ("rows", "labels")}
     own["depths"] = tuple(zip(kept["depths"].tolist(), kept["widths"].tolist(), strict=True))
     return own | {"classes": kept["classes"].tolist()}
@@ -140,7 +147,9 @@ def of_labels(given: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     """Figures of each rate and seed; for apples also with groups that lie within their class, as folders give them."""
     own = features(given, name)
     rows, classes = Features(own["rows"], own["depths"]), len(own["classes"])
-    results, inside = [], coordinates(own["rows"]) if given.cleanlab else np.zeros(0)
+    inside = coordinates(own["rows"]) if given.cleanlab else np.zeros(0)
+    results: list[dict[str, Any]] = []
+    asked: list[tuple[dict[str, Any], str, np.ndarray, np.ndarray, np.ndarray]] = []
     for rate in RATES:
         for seed in SEEDS:
             labels = flipped(own["labels"], classes, rate, seed)
@@ -150,15 +159,30 @@ def of_labels(given: argparse.Namespace, name: str) -> list[dict[str, Any]]:
             for way, groups in ways.items():
                 started = time.perf_counter()
                 judged = judge_labels(rows, labels, groups.tolist(), classes=classes, seed=seed)
-                entry = {"way": way, "rate": rate, "seed": seed, "seconds": time.perf_counter() - started,
-                         "share": judged.share, "kt": {**ranked(wrong, 1 - judged.own),
-                                                       **listed(wrong, judged.wrong > LIKELY)}}  # fmt: skip
+                seconds = round(time.perf_counter() - started, 1)
+                figures = {**ranked(wrong, 1 - judged.own), **listed(wrong, judged.wrong > LIKELY)}
+                entry = {
+                    "way": way,
+                    "rate": rate,
+                    "seed": seed,
+                    "seconds": seconds,
+                    "share": judged.share,
+                    "kt": figures,
+                }
+                results.append(entry)
                 if given.cleanlab:
                     same = cross_validated(rows, labels, groups.tolist(), classes=classes, seed=seed)
                     other = softmax_answers(inside, labels, groups, classes=classes, seed=seed)
-                    entry["cleanlab, same answers"] = by_cleanlab(given, labels, same, wrong)
-                    entry["cleanlab, softmax"] = by_cleanlab(given, labels, other, wrong)
-                results.append(entry)
+                    asked += [(entry, "cleanlab, same answers", labels, same, wrong),
+                              (entry, "cleanlab, softmax", labels, other, wrong)]  # fmt: skip
+                print(name, rate, seed, way, figures, flush=True)
+    if given.cleanlab:
+        answered = by_cleanlab(given, [(labels, scores) for _, _, labels, scores, _ in asked])
+        for (entry, which, _, _, wrong), found in zip(asked, answered, strict=True):
+            entry[which] = {
+                method: listed(wrong, values) if values.dtype == bool else ranked(wrong, values)
+                for method, values in found.items()
+            }
     return results
 
 
@@ -179,17 +203,19 @@ def softmax_answers(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, *,
 
 
 def by_cleanlab(
-    given: argparse.Namespace, labels: np.ndarray, scores: np.ndarray, wrong: np.ndarray
-) -> dict[str, Any]:  # fmt: skip
-    """The figures of each way in which cleanlab ranks labels or lists wrong ones."""
+    given: argparse.Namespace, cases: list[tuple[np.ndarray, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:  # fmt: skip
+    """How cleanlab ranks the labels of each case, and which it lists."""
     asked, answered = given.work / "asked.npz", given.work / "answered.npz"
-    np.savez(asked, labels=labels, scores=scores)
+    arrays = {f"labels {number}": labels for number, (labels, _) in enumerate(cases)}
+    np.savez(asked, **arrays, **{f"scores {number}": scores for number, (_, scores) in enumerate(cases)})
     subprocess.run([given.cleanlab, "-W", "ignore", "-c", CLEANLAB, asked, answered], check=True)
     found = np.load(answered)
-    return {
-        method: listed(wrong, found[method]) if found[method].dtype == bool else ranked(wrong, found[method])
-        for method in found.files
-    }
+    results: list[dict[str, np.ndarray]] = [{} for _ in cases]
+    for key in found.files:
+        method, _, number = key.rpartition(" ")
+        results[int(number)][method] = found[key]
+    return results
 
 
 def ranked(wrong: np.ndarray, suspicion: np.ndarray) -> dict[str, float]:
@@ -208,7 +234,7 @@ def listed(wrong: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
 
 def as_they_are(given: argparse.Namespace, name: str) -> dict[str, Any]:
     """What is found in a set in which nothing was changed, and the labels that are suspected most."""
-    own = features(given, name)
+    own = features(given, name, whole=True)
     rows, classes = Features(own["rows"], own["depths"]), own["classes"]
     judged = judge_labels(rows, own["labels"], own["groups"].tolist(), classes=len(classes))
     found = label_errors(rows, own["labels"], own["groups"].tolist(), own["names"].tolist(), classes=classes)

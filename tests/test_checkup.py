@@ -8,8 +8,8 @@ from kt.checkup.answers import cross_validated, wrong_shares
 from kt.checkup.features import Features, features_of, features_of_splits, probe_network
 from kt.checkup.labels import judge_labels, label_errors, nearest
 from kt.checkup.outliers import distances, outliers
-from kt.data.findings import Finding, read_findings, write_findings
 from kt.data.splits import Split, Splits
+from kt.findings import Finding, read_findings, write_findings
 from kt.kinds.pictures.kind import Pictures
 from kt.linear.space import scale_of
 from kt.network.model import predict

@@ -48,6 +48,10 @@ class Features:
         """The features float32 `[B, D]` of the examples at these places."""
         return np.asarray(self.rows[places], np.float32)
 
+    def take(self, places: npt.NDArray[np.int64]) -> "Features":
+        """The features of the examples at these places alone, copied to memory."""
+        return Features(self.at(places), self.depths)
+
     def all(self) -> Floats:
         """The features of all examples, float32 `[N, D]`, in memory."""
         return self._collected(self.width, lambda rows: rows)

@@ -15,8 +15,8 @@ from scipy.special import softmax
 
 from kt.checkup.answers import Directions, cross_validated, evidence, wrong_shares
 from kt.checkup.features import BLOCK, Features
-from kt.data.findings import Finding, Fix
 from kt.errors import DataError
+from kt.findings import Finding, Fix
 from kt.linear.space import Floats
 
 Ints = npt.NDArray[np.int64]
@@ -100,7 +100,7 @@ def judge_labels(
     if len(often) > 1:
         judged = np.isin(known, often)
         places = np.flatnonzero(judged)
-        part = Features(_Part(features, places), features.depths) if len(places) < len(known) else features
+        part = features.take(places) if len(places) < len(known) else features
         inside = np.searchsorted(often, known[places])
         try:
             scores = cross_validated(part, inside, things[places].tolist(), classes=len(often), seed=seed)
@@ -139,17 +139,6 @@ def nearest(features: Features, places: Ints, groups: Sequence[str], *, count: i
         order = np.argsort(-best, axis=1, kind="stable")[:, :count]
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
     return found[:, : int(np.isfinite(best).sum(axis=1).min(initial=count))]
-
-
-class _Part:
-    """Some of the rows of features, indexed as all of them are."""
-
-    def __init__(self, features: Features, places: Ints) -> None:
-        self._features, self._places = features, places
-        self.shape, self.dtype = (len(places), features.width), np.dtype(np.float32)
-
-    def __getitem__(self, indices: Ints) -> npt.NDArray[np.float32]:
-        return self._features.at(self._places[indices])
 
 
 def _with_group(answers: Floats, labels: Ints, groups: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.checkup.features import BLOCK, Features
-from kt.data.findings import Finding, Fix
 from kt.familiar.nearest import unit
+from kt.findings import Finding, Fix
 from kt.linear import one_thread
 from kt.linear.space import Floats
 
@@ -134,7 +134,7 @@ def _finding(
     why = f"{distance / max(middle, 1e-6):.1f} times as far from its class as most"
     return Finding(
         kind="outlier",
-        severity="warning",
+        severity="note",
         items=(name,),
         words=f"{name} is unlike the other pictures of {label}: {why}.",
         advice=f"Look at it; if it does not show {label}, leave it out.",

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from kt.base.chance import least_share
 from kt.base.metrics import CONFIDENCE
-from kt.data.findings import Finding
 from kt.errors import DataError
+from kt.findings import Finding
 from kt.kinds.pictures import Pixels
 from kt.linear.folds import folds_of
 
@@ -144,7 +144,7 @@ def judge(
     columns = of.columns()[sampled]
     if len(present) < 2 or not np.ptp(columns, axis=0).any():
         return None
-    own = [str(place) for place in sampled] if groups is None else [groups[place] for place in sampled]
+    own = [str(place) if groups is None else groups[place] for place in sampled.tolist()]
     try:
         folds = folds_of(answers, own, seed=seed)
     except DataError:  # a class with a single group
@@ -262,7 +262,7 @@ def _such_as(of: Property, labels: Ints, classes: Sequence[str]) -> str:
         common: dict[int, tuple[str, float]] = {}
         for label in present:
             own = np.flatnonzero(labels == label)
-            text, count = Counter(of.values[place] for place in own).most_common(1)[0]
+            text, count = Counter(of.values[place] for place in own.tolist()).most_common(1)[0]
             common[label] = text or "none", count / len(own)
         first = max(present, key=lambda label: common[label][1])
         others = [label for label in present if common[label][0] != common[first][0]]
