@@ -82,6 +82,7 @@ def made_up(classes=("bad", "good"), *, rendered=False, images=40):
         "reason": "", "agreement": 1.0, "accuracy": 0.8, "balanced_accuracy": 0.8, "accuracy_change": 0.0,
         "largest_score_difference": 2e-7, "bytes": 9_100_000, "latency_ms": 4.21, "images": 40, "seconds": 8.0,
         "note": "its first layers compute in float32", "mobile": True, "unfamiliarity_difference": 1e-7,
+        "unfamiliarity_rate": None,
     }  # fmt: skip
     test = evaluate(scores, splits.test.labels, classes, groups=splits.test.groups, resamples=50)
     results = {
