@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
-BACKBONES = {"MobileNetV2": 224, "EfficientNetLite0": 224, "EfficientNetLite1": 240, "EfficientNetLite2": 260}
+BACKBONES = {"MobileNetV2": 224, "EfficientNetLite0": 224, "EfficientNetLite2": 260}
 DEFAULT = "MobileNetV2"
-FIRST = ("MobileNetV2", "EfficientNetLite0", "EfficientNetLite2")
 TRAIN, TEST = 320, 300
 """The most pictures of a set that features are computed for."""
 
@@ -34,18 +33,6 @@ OUT = Path(__file__).with_suffix(".json")
 def grey(picture):
     """Without colour."""
     return picture.convert("L").convert("RGB")
-
-
-def coarse(picture):
-    """With 40 pixels on the longer side, as a thumbnail."""
-    return picture.resize([max(8, round(side * 40 / max(picture.size))) for side in picture.size])
-
-
-def outlines(picture):
-    """Dark lines on white, like a drawing."""
-    small = picture.convert("L")
-    small.thumbnail((256, 256))
-    return Image.eval(small.filter(ImageFilter.FIND_EDGES), lambda value: 255 - min(255, 2 * value)).convert("RGB")
 
 
 def photos(name, change=None):
@@ -102,11 +89,6 @@ SETS = {
     "bean_leaves, grey": photos("bean_leaves", grey),
     "digits": digits,
     "clothing, grey": photos("clothing", grey),
-    "apple_leaves, grey": photos("apple_leaves", grey),
-    "clothing, 40 px": photos("clothing", coarse),
-    "clothing, outlines": photos("clothing", outlines),
-    "bean_leaves, 40 px": photos("bean_leaves", coarse),
-    "apple_leaves, 40 px": photos("apple_leaves", coarse),
 }
 
 
@@ -115,15 +97,14 @@ def keep_features(root, work):
     from kt.base import backend
 
     backend.start()
-    for backbones in (FIRST, [name for name in BACKBONES if name not in FIRST]):
-        for name in SETS:
-            folder = staged(name, root=root, work=work)
-            for backbone in backbones:
-                file = work / f"{folder.name}-{backbone}.npz"
-                if not file.exists():
-                    begun = time.perf_counter()
-                    number = write_features(file, folder, backbone)
-                    print(f"{name}, {backbone}: {number} pictures, {time.perf_counter() - begun:.0f} s", flush=True)
+    for name in SETS:
+        folder = staged(name, root=root, work=work)
+        for backbone in BACKBONES:
+            file = work / f"{folder.name}-{backbone}.npz"
+            if not file.exists():
+                begun = time.perf_counter()
+                number = write_features(file, folder, backbone)
+                print(f"{name}, {backbone}: {number} pictures, {time.perf_counter() - begun:.0f} s", flush=True)
 
 
 def staged(name, *, root, work):
@@ -191,7 +172,7 @@ def task_features(task, work):
     source, wanted = TASKS[task]
     files = {name: work / f"{source.replace(', ', '_').replace(' ', '_')}-{name}.npz" for name in BACKBONES}
     kept = {name: np.load(file) for name, file in files.items() if file.exists()}
-    if DEFAULT not in kept or len(kept) < len(FIRST):
+    if DEFAULT not in kept or len(kept) < 2:
         return None
     names = sorted(set.intersection(*(set(each["names"].tolist()) for each in kept.values())))
     first = kept[DEFAULT]
@@ -408,7 +389,7 @@ def show_held_out(rows, rules):
 def mean_of(rows, name):
     """A backbone's mean balanced accuracy on test; a dash where it was not measured."""
     figures = [row["backbones"][name]["test"][ACCURACY] for row in rows if name in row["backbones"]]
-    return f"{np.mean(figures):.3f}" if len(figures) == len(rows) else "–"
+    return f"{np.mean(figures):.3f}" if len(figures) == len(rows) else "-"
 
 
 def show_rules(rows):

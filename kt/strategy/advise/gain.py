@@ -15,9 +15,9 @@ LEAST = 200
 class Gain:
     """How much better a backbone's probe is than that of another backbone on the same pictures, cross-validated.
 
-    over: the other backbone. pictures: how many there are. balanced_accuracy: by how much it is higher. log_loss: by how
-    much it is lower, in nats; error: the standard error of that. interval, log_loss_interval: the middle 95% of paired
-    resamples of whole groups.
+    over: the other backbone. pictures: how many there are. balanced_accuracy: by how much it is higher. log_loss: by
+    how much it is lower, in nats; error: the standard error of that. interval, log_loss_interval: the middle 95% of
+    paired resamples of whole groups.
     """
 
     over: str
