@@ -40,12 +40,13 @@ def with_gains(
     ]
 
 
-def _gain(name: str, over: str, estimates: Mapping[str, tuple[Estimate, Estimate]]) -> Gain:
+def _gain(name: str, over: str, estimates: Mapping[str, tuple[Estimate, Estimate]], *, pictures: int) -> Gain:
     """The gain of one backbone over another. estimates: the balanced accuracy and the log loss of each."""
     (own_accuracy, own_loss), (accuracy, loss) = estimates[name], estimates[over]
     more, less = own_accuracy.minus(accuracy), loss.minus(own_loss)
     return Gain(
         over=over,
+        pictures=pictures,
         balanced_accuracy=more.value,
         interval=_pair(more.interval),
         log_loss=less.value,

@@ -6,7 +6,7 @@ import numpy as np
 
 from kt.base.few import FEW
 from kt.recipe import ALL, TOP
-from kt.strategy.advise.gain import Gain
+from kt.strategy.advise.gain import LEAST, Gain
 from kt.strategy.advise.matrix import LARGE, way
 from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures
 
@@ -81,7 +81,9 @@ def _verdict(gain: Gain, *, taken: bool) -> str:
         sure = gain.interval[0] > 0 or gain.log_loss_interval[0] > 0
         return "which is enough" if sure else "which is likely, not sure"
     if gain.enough:
-        return "good, but not the best"
+        return "which is good, but not the best"
+    if gain.better:
+        return f"which means little below {LEAST} pictures"
     chance = gain.interval[0] <= 0 <= gain.interval[1] and gain.log_loss_interval[0] <= 0 <= gain.log_loss_interval[1]
     return "which is within chance" if chance else "which is no gain"
 
