@@ -2,18 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kt.base.console import say, shown
 from kt.checkup.apart import group_findings, held_apart
 from kt.checkup.result import Checkup
 from kt.checkup.things import find_things
 from kt.data.archive import unpacked
-from kt.data.checks import files, folders, shortcuts
+from kt.data.checks import copies, files, folders, shortcuts
 from kt.data.checks.scan import Scan, scan
 from kt.data.fixes import apply_fixes
 from kt.data.items import Item, Listed
@@ -44,7 +46,9 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
         say(fact)
     looked = _looked_at(data.listed)
     pictures = _Readable.of(data.listed, looked)
-    findings = [*data.findings, *_by_files(data, looked), *_by_pixels(pictures, seed=seed)]
+    copied = _copies(data, looked)
+    pictures = pictures.joined(copied)
+    findings = [*data.findings, *_by_files(data, looked), *copied, *_by_pixels(pictures, seed=seed)]
     why_not = _why_not_asked(pictures, quick=quick)
     if not why_not:
         findings += _by_network(pictures, seed=seed)
@@ -123,6 +127,7 @@ class _Readable:
     looked: Scan
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
+    groups: tuple[str, ...]
 
     @classmethod
     def of(cls, listed: Listed, looked: Scan) -> "_Readable":
@@ -132,15 +137,27 @@ class _Readable:
         classes = tuple(sorted({item.label for item in items if item.label}))
         places = {label: place for place, label in enumerate(classes)}
         labels = np.array([places.get(item.label, -1) for item in items], np.int64)
-        return cls(items, rows, looked, classes, labels)
+        return cls(items, rows, looked, classes, labels, tuple(item.group for item in items))
 
     @property
     def names(self) -> list[str]:
         return [item.name for item in self.items]
 
-    @property
-    def groups(self) -> list[str]:
-        return [item.group for item in self.items]
+    def joined(self, findings: Sequence[Finding]) -> "_Readable":
+        """The same, with copies of each other in one group, so that none is asked about what its copy taught."""
+        places = {name: place for place, name in enumerate(self.names)}
+        pairs = [
+            (places[finding.items[0]], places[other])
+            for finding in findings
+            for other in finding.items[1:]
+            if finding.items[0] in places and other in places
+        ]
+        first: dict[str, int] = {}
+        pairs += [(place, first.setdefault(group, place)) for place, group in enumerate(self.groups)]
+        one, other = np.array(pairs, np.int64).reshape(-1, 2).T
+        links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(self.items),) * 2)
+        numbers = connected_components(links, directed=False)[1]
+        return replace(self, groups=tuple(map(str, numbers)))
 
     def of_rows(self, values: Sequence[str]) -> list[str]:
         """The values of these pictures, of a column of the scan."""
@@ -161,6 +178,15 @@ def _by_files(data: _Data, looked: Scan) -> list[Finding]:
             splits=[item.split for item in labelled],
         ),
     ]
+
+
+def _copies(data: _Data, looked: Scan) -> list[Finding]:
+    items = {item.name: item for item in data.listed.items}
+    return copies.check_copies(
+        looked,
+        labels=[items[name].label for name in looked.names],
+        splits=[items[name].split for name in looked.names],
+    )
 
 
 def _by_pixels(pictures: _Readable, *, seed: int) -> list[Finding]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.base.console import say, warn
+from kt.data.checks.copies import copies_among
 from kt.data.checks.files import unreadable
 from kt.data.checks.folders import check_classes
 from kt.data.division import Divided, divide, lacking, names_of_groups
@@ -121,6 +122,14 @@ def _findings(pictures: Read, divided: Divided) -> list[Finding]:
     names, reasons = [each.name for each in pictures.skipped], [each.reason for each in pictures.skipped]
     return [
         *unreadable(names, reasons, [reason.startswith(NOT_A_PICTURE) for reason in reasons]),
+        *copies_among(
+            [item.name for item in pictures.items],
+            [item.label for item in pictures.items],
+            [item.split for item in pictures.items],
+            hashes=pictures.hashes,
+            sizes=pictures.sizes,
+            copies=divided.begun.copies,
+        ),
         *check_classes(
             [item.name for item in pictures.items],
             [item.label for item in pictures.items],

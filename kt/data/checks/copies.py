@@ -50,7 +50,26 @@ def check_copies(
         sizes=scan.sizes[readable],
     )
     shown = np.asarray(scan.contrast)[readable] >= FLAT
-    numbers, copies = _numbers(scan, readable, pictures, shown)
+    return _found(pictures, *_numbers(scan, readable, pictures, shown))
+
+
+def copies_among(
+    names: Sequence[str],
+    labels: Sequence[str],
+    splits: Sequence[str | None],
+    *,
+    hashes: Sequence[str],
+    sizes: npt.NDArray[np.integer],
+    copies: Copies,
+) -> list[Finding]:
+    """The same of pictures that were read for a run, whose copies are known. hashes: SHA-256 of each file."""
+    pixels = [str(number) for number in copies.exact.tolist()]
+    pictures = _Pictures(names, labels, splits, bytes=hashes, pixels=pixels, sizes=sizes.astype(np.int64))
+    return _found(pictures, copies.near, copies)
+
+
+def _found(pictures: "_Pictures", numbers: Numbers, copies: Copies) -> list[Finding]:
+    """The findings. numbers: the number of each picture's cluster."""
     ways = {
         (int(one), int(other)): row for row, (one, other) in enumerate(copies.pairs) if numbers[one] == numbers[other]
     }
