@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kt.base.console import shown, tell, tell_json, tell_table, warn
+from kt.base.console import say, shown, tell, tell_json, tell_table
 from kt.cli.options import json_option, load_recipe
 from kt.data.tables import is_table
 from kt.errors import DataError, RecipeError
@@ -145,7 +145,7 @@ def _of_recipe(file: Path, changes: dict[str, Any]) -> "Folder | Table":
 def _tell(result: "Checkup") -> None:
     """The findings for a person: a row a kind, the worst first."""
     for note in result.left_out:
-        warn(note)
+        say(f"not looked at: {note}")
     if not result.findings:
         tell(f"{result.in_words()}: nothing was found")
         return

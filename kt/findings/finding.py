@@ -93,7 +93,7 @@ class Finding:
         )
 
 
-PROPOSED = frozenset({"near_copy", "label_conflict", "label_error", "outlier", "group", "dark", "bright", "blurred"})
+PROPOSED = frozenset({"near_copy", "label_error", "outlier", "group", "dark", "bright", "blurred"})
 """The kinds whose fixes are proposals: a person accepts them before they count. All others are facts."""
 
 KINDS: Mapping[str, str] = {

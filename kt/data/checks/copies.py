@@ -231,7 +231,7 @@ def _said(cluster: _Cluster, pictures: _Pictures, hows: Sequence[str]) -> tuple[
         ]
         return (
             f"One picture has several labels: {_listed(told)}.",
-            "Keep it under the right label and leave the others out; until then all are left out, since kt can't know "
+            "Keep it under the right label and leave the others out; --fix leaves out all of them, since kt can't know "
             "which is right.",
             "error",
         )
