@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jinja2
@@ -198,12 +198,17 @@ def _page(done: Explanations) -> str:
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=lambda value: in_lines(value.split("\n")) if type(value) is str else value,
+        finalize=_plain,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return templates.get_template("index.html.jinja").render(done=done, title=_TITLES[done.method])
+
+
+def _plain(value: Any) -> Any:
+    """The value without control characters or bytes that are not UTF-8, which names and paths may have."""
+    return in_lines(str(value).split("\n")) if type(value) is str or isinstance(value, PurePath) else value
 
 
 _TITLES = {"layer_cam": "LayerCAM", "grad_cam": "Grad-CAM", "occlusion": "occlusion"}

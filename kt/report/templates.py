@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jinja2
@@ -78,6 +78,6 @@ def _sort_key(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """The value without control characters or bytes that are not UTF-8, which names may have."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return in_lines(value.split("\n"))
+    if isinstance(value, str | PurePath) and not isinstance(value, Markup):
+        return in_lines(str(value).split("\n"))
     return value
