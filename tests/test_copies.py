@@ -225,7 +225,7 @@ def test_a_near_copy_is_named_with_what_was_done_to_it(tmp_path: Path, way: str,
     others(root)
     put(root, "a/new.jpg", jpeg(WAYS[way](scene(2))))
     (found,) = findings(root)
-    assert (found.kind, found.severity) == ("near_copy", "warning")
+    assert (found.kind, found.severity) == ("near_copy", "note")
     assert found.items == ("a/02.jpg", "a/new.jpg")
     assert found.words == f"a/new.jpg ({how}) is nearly the same picture as a/02.jpg."
     assert [fix.path for fix in found.fixes] == ["a/new.jpg"]

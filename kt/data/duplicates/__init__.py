@@ -129,7 +129,7 @@ def find_copies(
     none = Copies(exact, exact, np.empty((0, 2), np.int64))
     if not near_duplicates or len(firsts) < 2:
         return none
-    thumbnails = Thumbnails(pixels, rows[firsts])
+    thumbnails = Thumbnails(pixels, rows[firsts]).reduced()
     coarse = Coarse.of(thumbnails, labels[firsts])
     if coarse.crowded():
         return Copies(exact, exact, none.pairs, crowded=True)
