@@ -171,6 +171,17 @@ def test_ways_say_how_a_pair_is_alike() -> None:
     assert 0 < ways.score[0] < 1
 
 
+def test_many_copies_of_one_picture_are_one_cluster() -> None:
+    random = np.random.default_rng(0)
+    first = thumbnails([scene(0)])[0].astype(float)
+    again = [np.clip(first + random.normal(0, 2, first.shape), 0, 255).astype(np.uint8) for _ in range(60)]
+    copies = find_copies(
+        np.stack([*again, *thumbnails([scene(seed) for seed in range(1, 200)])]), np.zeros(259, np.int64)
+    )
+    assert len(set(copies.near[:60].tolist())) == 1
+    assert len(set(copies.near.tolist())) == 200
+
+
 def test_pictures_that_share_a_colour_and_nothing_else_are_no_copies() -> None:
     random = np.random.default_rng(0)
     leaves = [np.clip(random.normal((60, 140, 50), 3, (64, 64, 3)), 0, 255).astype(np.uint8) for _ in range(30)]
@@ -214,7 +225,7 @@ def test_a_near_copy_is_named_with_what_was_done_to_it(tmp_path: Path, way: str,
     others(root)
     put(root, "a/new.jpg", jpeg(WAYS[way](scene(2))))
     (found,) = findings(root)
-    assert (found.kind, found.severity) == ("near_copy", "warning")
+    assert (found.kind, found.severity) == ("near_copy", "note")
     assert found.items == ("a/02.jpg", "a/new.jpg")
     assert found.words == f"a/new.jpg ({how}) is nearly the same picture as a/02.jpg."
     assert [fix.path for fix in found.fixes] == ["a/new.jpg"]

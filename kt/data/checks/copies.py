@@ -257,7 +257,7 @@ def _said(cluster: _Cluster, pictures: _Pictures, hows: Sequence[str]) -> tuple[
     return (
         f"{_listed(told)} {are} nearly the same picture as {pictures.names[first]}.",
         "Keep the largest, unless you want each of them.",
-        "warning",
+        "note",
     )
 
 

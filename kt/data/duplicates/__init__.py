@@ -14,16 +14,18 @@ through a third.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kt.base.console import progress_bar
 from kt.data.duplicates.align import CROPPED, align
 from kt.data.duplicates.compare import Coarse, judge
-from kt.data.duplicates.search import Candidates, find_candidates
+from kt.data.duplicates.search import MOST, Candidates, find_candidates
 from kt.data.duplicates.thumbnails import Thumbnails
 from kt.data.duplicates.views import TURNS, WINDOWS, Floats, Numbers, turned
 from kt.kinds.pictures import Pixels
@@ -31,7 +33,7 @@ from kt.kinds.pictures import Pixels
 PLAIN_LIGHT = 1.07
 """A pair is plain if neither is lighter by more than this factor; 5% more or less light is below it."""
 
-_AT_ONCE = 256
+_AT_ONCE, _ROUNDS = 256, 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ class Ways:
     def chosen(self, rows: npt.NDArray[np.generic]) -> "Ways":
         """These rows alone."""
         return Ways(self.part_first[rows], self.turn[rows], self.window[rows], self.factor[rows], self.score[rows])
+
+    @classmethod
+    def joined(cls, several: Sequence["Ways"]) -> "Ways":
+        """One after the other."""
+        names = ("part_first", "turn", "window", "factor", "score")
+        return cls(*(np.concatenate([getattr(ways, name) for ways in several]) for name in names))
 
     @property
     def cropped(self) -> npt.NDArray[np.bool_]:
@@ -121,7 +129,7 @@ def find_copies(
     none = Copies(exact, exact, np.empty((0, 2), np.int64))
     if not near_duplicates or len(firsts) < 2:
         return none
-    thumbnails = Thumbnails(pixels, rows[firsts])
+    thumbnails = Thumbnails(pixels, rows[firsts]).reduced()
     coarse = Coarse.of(thumbnails, labels[firsts])
     if coarse.crowded():
         return Copies(exact, exact, none.pairs, crowded=True)
@@ -132,6 +140,7 @@ def find_copies(
             pairs, ways = _verified(thumbnails, coarse, candidates, advance=bar.advance)
     else:
         pairs, ways = _verified(thumbnails, coarse, find_candidates(thumbnails))
+    pairs, ways = _completed(thumbnails, coarse, pairs, ways)
     return Copies(exact, _clusters(len(firsts), pairs)[exact], firsts[pairs].reshape(-1, 2), ways=ways)
 
 
@@ -173,16 +182,44 @@ def _verified(
     if not found:
         return np.empty((0, 2), np.int64), Ways.none()
     part, whole = (np.concatenate([getattr(some, name) for some, _ in found]) for name in ("part", "whole"))
-    ways = Ways(
-        *(
-            np.concatenate([getattr(way, name) for _, way in found])
-            for name in ("part_first", "turn", "window", "factor", "score")
-        )
-    )
+    ways = Ways.joined([way for _, way in found])
     pairs = np.stack([np.minimum(part, whole), np.maximum(part, whole)], axis=1)
     order = np.lexsort((-ways.score, pairs[:, 1], pairs[:, 0]))
     order = order[np.flatnonzero((np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1))]
     return pairs[order], ways.chosen(order)
+
+
+def _completed(thumbnails: Thumbnails, coarse: Coarse, pairs: Numbers, ways: Ways) -> tuple[Numbers, Ways]:
+    """The pairs, and those of the central pictures of large clusters with all others in them.
+
+    The search keeps only the nearest few of each picture. If there are many copies of one, none of them need be near to
+    all others by these pairs alone.
+    """
+    count = len(thumbnails)
+    for _ in range(_ROUNDS):
+        near = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(count, count))
+        parts = connected_components(near, directed=False)[1]
+        degree = np.bincount(pairs.ravel(), minlength=count)
+        taken = _clusters(count, pairs)
+        size = np.bincount(parts)
+        several = np.bincount(np.unique(np.stack([parts, taken]), axis=1)[0]) > 1
+        members = np.flatnonzero((size > MOST)[parts] & several[parts])
+        order = members[np.lexsort((-degree[members], parts[members]))]
+        hubs = order[np.flatnonzero(np.diff(parts[order], prepend=-1))]
+        hub = np.zeros(len(size), np.int64)
+        hub[parts[hubs]] = hubs
+        whole = hub[parts[members]]
+        known = np.concatenate([pairs, pairs[:, ::-1]]) @ [count, 1]
+        new = (whole != members) & ~np.isin(members * count + whole, known)
+        nothing = np.zeros(int(new.sum()), np.int64)
+        more = Candidates(members[new], whole[new], nothing, nothing, np.zeros(len(nothing), np.float32))
+        found, found_ways = _verified(thumbnails, coarse, more)
+        if not len(found):
+            break
+        pairs, ways = np.concatenate([pairs, found]), Ways.joined([ways, found_ways])
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        pairs, ways = pairs[order], ways.chosen(order)
+    return pairs, ways
 
 
 def _clusters(count: int, pairs: Numbers) -> Numbers:

@@ -7,6 +7,9 @@ import numpy as np
 from kt.data.duplicates.views import SIDE, Floats, Numbers
 from kt.kinds.pictures import Pixels
 
+_KEPT = 20_000
+"""Of so many pictures thumbnails are kept: 250 MB."""
+
 
 @dataclass(frozen=True)
 class Thumbnails:
@@ -17,6 +20,16 @@ class Thumbnails:
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def reduced(self) -> "Thumbnails":
+        """The same, made once and kept, unless they are many; then each is made again whenever it is taken."""
+        if self.pixels.shape[1:3] == (SIDE, SIDE) or len(self) > _KEPT:
+            return self
+        small = np.empty((len(self), SIDE, SIDE, 3), np.uint8)
+        for start in range(0, len(self), 256):
+            rows = np.arange(start, min(start + 256, len(self)))
+            small[rows] = np.round(self.take(rows))
+        return Thumbnails(small, np.arange(len(self)))
 
     def take(self, rows: Numbers) -> Floats:
         """Thumbnails float32 `[len(rows), SIDE, SIDE, 3]`."""
