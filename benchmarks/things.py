@@ -221,8 +221,8 @@ def apple_rows(data, seed):
     true = np.unique(data["things"][train], return_inverse=True)[1]
 
     def filmed(place):
-        turn, number = re.search(r"__(r\d*)_(\d+)", data["names"][place]).groups()
-        return data["things"][place], turn, int(number)
+        turn, number = re.search(r"__(?:(r\d*)_)?(\d+)", data["names"][place]).groups()
+        return data["things"][place], turn or "", int(number)
 
     order = sorted(train.tolist(), key=filmed)
     numbers = {place: number for number, place in enumerate(order)}

@@ -267,3 +267,36 @@ def test_accepted_groups_reach_the_splits_and_the_advice(tmp_path):
     labels, groups = to_learn(photos)
     assert len(labels) == 4 * len(set(groups))
     assert not find_things(random.normal(size=(len(labels), 20)), labels, groups=groups).found
+
+
+def test_many_pictures_are_compared_in_fewer_coordinates_with_the_same_result(monkeypatch):
+    rows, labels, thing = photographed(things=60, shots=4)
+    monkeypatch.setattr("kt.checkup.things.MANY", 100)
+    monkeypatch.setattr("kt.checkup.things.PROJECTED", 55)
+    monkeypatch.setattr("kt.checkup.things._BLOCK", 1000)
+    assert (same(find_things(rows, labels).numbers) == same(thing)).all()
+
+
+def test_advice_warns_of_the_same_unless_groups_say_so():
+    from kt.data.splits import Split, Splits
+    from kt.strategy.advise import _several_times
+    from kt.strategy.advise.depths import DepthFeatures
+
+    rows, labels, thing = photographed(things=40, shots=3)
+
+    def splits(groups):
+        def part(places):
+            names = tuple(f"{place}.png" for place in places)
+            return Split(
+                np.zeros((len(places), 8, 8, 3), np.uint8),
+                labels[places],
+                names,
+                tuple(groups[place] for place in places),
+            )
+
+        parts = {"train": part(np.arange(100)), "validation": part(np.arange(100, 120)), "test": part(np.arange(2))}
+        return Splits(**parts, classes=("a", "b", "c"), batch_size=8, origin="here", digest="")
+
+    depths = [DepthFeatures("top", 1.0, rows)]
+    assert "kt check" in _several_times(depths, splits([str(place) for place in range(120)]))
+    assert _several_times(depths, splits([f"thing {number}" for number in thing])) == ""
