@@ -131,7 +131,7 @@ def _finding(
     name, label = names[place], classes[labels[place]]
     distance, deviations = float(found.values[place]), float(found.deviations[place])
     middle = float(np.nanmedian(found.values[labels == labels[place]]))
-    why = f"{distance / max(middle, 1e-6):.1f} times as far from its class as most"
+    why = f"{deviations:.1f} standard deviations farther from its class than is usual"
     return Finding(
         kind="outlier",
         severity="note",
