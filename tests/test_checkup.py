@@ -108,6 +108,8 @@ def test_a_finding_says_what_is_seen_and_survives_the_file(tmp_path):
         "train/healthy/007.jpg is labelled spot and looks like healthy: 10 of the 10 nearest pictures are healthy."
     )
     assert finding.figures["neighbours_of_other"] == 10
+    assert len(finding.beside) == 4
+    assert {name.split("/")[1] for name in finding.beside} == {"healthy"}
     write_findings(tmp_path / "findings.json", [finding])
     assert read_findings(tmp_path / "findings.json") == (finding,)
 
@@ -225,6 +227,7 @@ def test_foreign_pictures_are_listed_to_be_left_out_and_few_others():
     assert all(0.5 <= finding.score <= 1 for finding in found)
     assert isinstance(found[0], Finding)
     assert "is unlike the other pictures of" in found[0].words
+    assert found[0].beside[0] != found[0].items[0]
 
 
 def test_pictures_of_the_own_group_do_not_make_a_picture_usual():

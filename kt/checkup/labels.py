@@ -27,6 +27,9 @@ LIKELY = 0.5
 NEIGHBOURS = 10
 """How many of the nearest pictures are counted for the sentence."""
 
+SHOWN = 4
+"""How many of them are shown beside the picture."""
+
 _FACTORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Logarithms of the factors that are tried for a group's labels."""
 
@@ -74,7 +77,7 @@ def label_errors(
     firsts.sort(key=lambda place: judged.own[place])
     near = nearest(features, np.array(firsts, np.int64), groups) if firsts else np.zeros((0, 0), np.int64)
     return [
-        _finding(judged, np.flatnonzero(judged.units == judged.units[place]), known, known[others], names, classes)
+        _finding(judged, np.flatnonzero(judged.units == judged.units[place]), known, others, names, classes)
         for place, others in zip(firsts, near, strict=True)
     ]
 
@@ -177,7 +180,7 @@ def _finding(
     others = judged.answers[place].copy()
     others[given] = -1.0
     other = int(np.argmax(others))
-    alike, as_given = int((near == other).sum()), int((near == given).sum())
+    alike, as_given = (int((labels[near] == label).sum()) for label in (other, given))
     like = f"{alike} of the {len(near)} nearest pictures {'are' if alike != 1 else 'is'} {classes[other]}"
     what = f"{names[place]} is labelled {classes[given]} and looks"
     if len(pictures) > 1:
@@ -185,10 +188,10 @@ def _finding(
     return Finding(
         kind="label_error",
         severity="warning",
-        items=tuple(names[each] for each in pictures),
+        items=tuple(names[each] for each in pictures.tolist()),
         words=f"{what} like {classes[other]}: {like}.",
         advice=f"Look at it; if it shows {classes[other]}, correct the label, and if it shows neither, leave it out.",
-        fixes=tuple(Fix(names[each], "relabel", classes[other], like) for each in pictures),
+        fixes=tuple(Fix(names[each], "relabel", classes[other], like) for each in pictures.tolist()),
         score=float(1 - judged.own[place]),
         figures={
             "probability_wrong": float(judged.wrong[place]),
@@ -198,4 +201,5 @@ def _finding(
             "neighbours_of_other": float(alike),
             "neighbours_of_label": float(as_given),
         },
+        beside=tuple(names[each] for each in near[:SHOWN].tolist()),
     )

@@ -71,7 +71,7 @@ def outliers(
     found = distances(features, known, groups, seed=seed)
     far = np.flatnonzero(np.nan_to_num(found.deviations, nan=-np.inf) > limit)
     return [
-        _finding(place, found, known, names[place], classes, limit=limit)
+        _finding(place, found, known, names, classes, limit=limit)
         for place in far[np.argsort(-found.deviations[far], kind="stable")].tolist()
     ]
 
@@ -126,12 +126,12 @@ def _above(logs: Floats) -> Floats:
 
 
 def _finding(
-    place: int, found: Distances, labels: Ints, name: str, classes: Sequence[str], *, limit: float
+    place: int, found: Distances, labels: Ints, names: Sequence[str], classes: Sequence[str], *, limit: float
 ) -> Finding:  # fmt: skip
-    label = classes[labels[place]]
+    name, label = names[place], classes[labels[place]]
     distance, deviations = float(found.values[place]), float(found.deviations[place])
     middle = float(np.nanmedian(found.values[labels == labels[place]]))
-    why = f"{distance / max(middle, 1e-6):.1f} times as far from its class as most"
+    why = f"{deviations:.1f} standard deviations farther from its class than is usual"
     return Finding(
         kind="outlier",
         severity="note",
@@ -141,4 +141,5 @@ def _finding(
         fixes=(Fix(name, "leave_out", why=why),),
         score=round(1 - limit / (2 * deviations), 4),
         figures={"distance": distance, "median_distance": middle, "deviations": deviations, "limit": limit},
+        beside=(names[int(found.nearest[place])],),
     )

@@ -209,7 +209,8 @@ def _properties(
     if border is not None:
         yield Property(
             "colour of the border", np.asarray(border, np.float64),
-            "It is mostly the background: take pictures of all classes before the same one, or before many.",
+            "Unless the thing fills the picture, it is the background: take pictures of all classes before the same "
+            "one, or before many.",
         )  # fmt: skip
     if colour is not None:
         yield Property(
