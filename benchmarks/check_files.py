@@ -241,7 +241,7 @@ def theirs(python: str, folder: Path) -> set[tuple[str, str]] | str:
             [python, "-c", LOOK, str(folder), answer.name, *THEIRS], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            return done.stderr.strip().splitlines()[-1][:200]
+            return done.stderr.strip().splitlines()[-1].partition(" <")[0][:200]
         found = json.loads(Path(answer.name).read_text())
     return {
         (Path(path).relative_to(folder).as_posix(), THEIRS[name]) for name, paths in found.items() for path in paths
