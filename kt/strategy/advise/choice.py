@@ -34,10 +34,12 @@ def with_gains(
         right = scores.argmax(axis=1) == labels
         loss = -np.log(np.maximum(scores[np.arange(len(labels)), labels], _LEAST))
         estimates[each.backbone] = resamples.balanced_accuracy(right[:, None]), resamples.mean(loss)
-    return [
-        each if each is first else replace(each, gain=_gain(each.backbone, first.backbone, estimates))
+    gains = {
+        each.backbone: _gain(each.backbone, first.backbone, estimates, pictures=len(labels))
         for each in measured
-    ]
+        if each is not first
+    }
+    return [replace(each, gain=gains.get(each.backbone)) for each in measured]
 
 
 def _gain(name: str, over: str, estimates: Mapping[str, tuple[Estimate, Estimate]], *, pictures: int) -> Gain:

@@ -10,6 +10,8 @@ STRICT = 0.5
 LEAST = 200
 """The fewest pictures on which a backbone is chosen: on 60 or 120, chance decides (benchmarks/README.md#backbones)."""
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -31,7 +33,7 @@ class Gain:
     @property
     def better(self) -> bool:
         """Whether the log loss is lower by `STRICT` standard errors and the accuracy is not lower."""
-        return self.log_loss > STRICT * self.error and self.balanced_accuracy >= 0
+        return self.log_loss > STRICT * self.error and self.balanced_accuracy >= -_ROUNDING
 
     @property
     def enough(self) -> bool:
