@@ -1,6 +1,6 @@
 """Two ways to make conformal sets on the same scores: by the score of each class, and by the sum of the better ones.
 
-    python benchmarks/sets.py ../shared/data/{bean_leaves,clothing,apple_leaves,apples} --json sets.json
+    python benchmarks/sets.py ../shared/data/{bean_leaves,clothing,apple_leaves} --json sets.json
 
 *by score* is kt's rule: a class is in the set from a certain score on (Sadinle et al., 2019). *APS*, adaptive
 prediction sets, adds classes from the best on, until their scores sum up to enough (Romano, Sesia and Candes,
