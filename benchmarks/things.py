@@ -236,7 +236,7 @@ def leaf_rows(data, seed):
     number = np.array([int(re.search(r"_(\d+)\.JPG$", name)[1]) for name in data["names"]])
     inside = np.char.startswith(data["names"], "train")
     runs = np.array([f"{label}{each // 20}" for label, each in zip(data["labels"], number, strict=True)])
-    chosen = np.random.default_rng(seed).permutation(np.unique(runs))[: len(np.unique(runs)) // 2]
+    chosen = np.random.default_rng(seed).permutation(np.unique(runs))[: len(np.unique(runs)) // 4]
     train, unseen = np.flatnonzero(inside & np.isin(runs, chosen)), np.flatnonzero(~inside)
     for way, names in (("leaves", None), ("leaves, their own names", data["names"][train].tolist())):
         row = measured(way, data, train, unseen, seed=seed, names=names)

@@ -32,6 +32,11 @@ class Order:
     pairs: Ints
     members: tuple[Ints, ...]
 
+    @property
+    def number(self) -> int:
+        """How many pictures have a place in the order."""
+        return sum(map(len, self.members))
+
     def places(self, number: int) -> npt.NDArray[np.bool_]:
         """Which of `number` pictures are in a series, `[number]`."""
         ordered = np.zeros(number, bool)

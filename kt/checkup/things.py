@@ -310,7 +310,9 @@ def _ignoring(places: npt.NDArray[np.floating], numbers: Ints) -> npt.NDArray[np
 # -------------------------------------------------------------------------------------------------------------- order
 
 WRONG = 0.05
-"""The share of neighbours in a proven order that may be joined wrongly, as estimated. One of them joins two things."""
+"""The share of things, found in a proven order, that may be two, as estimated. Frames of a film have many right
+neighbours for each wrong one, so the share of wrong neighbours would not do.
+"""
 
 ORDERS = 99
 """The random orders that the real one is compared with: an order that says nothing passes once in 100 sets."""
@@ -320,7 +322,7 @@ def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
     """The neighbours in order `[P, 2]` that show one thing; none unless neighbours are nearer than in any random order.
 
     Of all neighbours, twice the share that is farther apart than half of the random pairs shows different things. The
-    limit is the largest distance up to which no more than `WRONG` of the neighbours do.
+    limit is the largest distance up to which these join no more than `WRONG` of the things that are left.
     """
     pairs = order.pairs[space.known[order.pairs[:, 0]] != space.known[order.pairs[:, 1]]]
     if len(pairs) < 20:
@@ -334,7 +336,8 @@ def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
     wrong = min(1.0, 2 * float((apart > np.median(usual)).mean()))
     limits = np.sort(apart)
     false = wrong * len(limits) * np.searchsorted(usual, limits) / len(usual)
-    within = np.flatnonzero(false <= WRONG * np.arange(1, len(limits) + 1))
+    left = order.number - np.arange(1, len(limits) + 1)
+    within = np.flatnonzero(false <= WRONG * left)
     return np.asarray(pairs[apart <= limits[within.max()]]) if len(within) else np.empty((0, 2), np.int64)
 
 
