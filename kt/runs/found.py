@@ -1,5 +1,6 @@
 """What is wrong with a run's data: `findings.json`, and what the report shows of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from kt.checkup.labels import label_errors
 from kt.checkup.things import share_with_partner
 from kt.data.splits import Splits
 from kt.errors import DataError
-from kt.findings import Finding, worst_first, write_findings
+from kt.findings import KINDS, Finding, worst_first, write_findings
 from kt.kinds.pictures.images import read_rgb
 from kt.kinds.pictures.kind import Pictures
 from kt.learnability import Sample
@@ -32,6 +33,8 @@ def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Fo
     """Write `findings.json` of a run: what reading the data found, and what was found later."""
     findings = worst_first([*splits.findings, *more])
     write_findings(out / FINDINGS, findings)
+    if summary := _summary(findings):
+        warn(summary)
     places = {name: (part, row) for part in splits.parts().values() for row, name in enumerate(part.names)}
     shown: dict[str, str] = {}
 
@@ -46,6 +49,15 @@ def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Fo
 
     shown_kinds(findings, show, most=IN_A_RUN)
     return Found(for_report(findings), tuple((name, address) for name, address in shown.items() if address))
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    """One line on what is more than worth knowing; empty if nothing is."""
+    counts = Counter(finding.kind for finding in findings if finding.severity != "note")
+    if not counts:
+        return ""
+    told = ", ".join(f"{KINDS[kind]} ({count:,})" for kind, count in counts.items())
+    return f"the data may be wrong: {told}; the report shows them, and kt check --fix proposes what to do"
 
 
 def find_by_features(sample: Sample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
