@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from test_report import made_up
+from PIL import Image
+from test_report import found_in, made_up
 
+from kt.checkup.result import Checkup
 from kt.report import write
 from kt.report.adaptation import adaptation_page
+from kt.report.checked import page_of
 from kt.report.comparison import comparison_page
 from kt.report.rates import write_rates
 from kt.report.side_by_side import side_by_side_page
 
-PAGES = ("few", "many", "most", "comparison", "adaptation", "rates", "side_by_side")
+PAGES = ("few", "many", "most", "comparison", "adaptation", "rates", "side_by_side", "checked")
 """The report of two, twelve and thirty classes, and a page of each other kind."""
 
 LONG = "a_class_with_a_name_that_is_one_word_and_never_ends"
@@ -104,13 +107,25 @@ def side_by_side() -> str:
     )  # fmt: skip
 
 
+def checked(folder: Path) -> str:
+    """The page of `kt check`, with a file behind each name."""
+    _, splits, _ = made_up(("bad", LONG))
+    findings = found_in(splits)
+    picture = folder / "picture.png"
+    Image.new("RGB", (40, 30), (90, 120, 60)).save(picture)
+    files = {name: picture for finding in findings for name in (*finding.items, *finding.beside)}
+    why = ("likely wrong labels, outliers and groups, as --quick asks",)
+    return page_of(Checkup("folder photos", 99, {"bad": 50, LONG: 49}, {}, tuple(findings), left_out=why, files=files))
+
+
 def written(folder: Path) -> dict[str, Path]:
     """Each page as a file in the folder, by its name."""
     sizes = {"few": ("bad", LONG), "many": tuple(f"{LONG}_{i}" for i in range(12)), "most": tuple(map(str, range(30)))}
     for name, classes in sizes.items():
         write(*made_up(classes, images=2 * len(classes) + 36), folder / name)
     found = {name: folder / name / "report.html" for name in sizes}
-    for name, text in (("comparison", comparison()), ("adaptation", adaptation()), ("side_by_side", side_by_side())):
+    for name, text in (("comparison", comparison()), ("adaptation", adaptation()), ("side_by_side", side_by_side()),
+                       ("checked", checked(folder))):  # fmt: skip
         found[name] = folder / f"{name}.html"
         found[name].write_text(text, encoding="utf-8")
     rates = {
