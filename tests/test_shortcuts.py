@@ -89,6 +89,16 @@ def test_what_is_the_same_everywhere_or_unknown_is_no_shortcut():
     assert check(np.zeros(60, int), ("one",), names=names, cameras=["A", "B"] * 30) == []
 
 
+def test_pictures_without_a_label_are_left_alone():
+    labels, names = labels_and_names(120)
+    formats = ["PNG" if label else "JPEG" for label in labels]
+    (finding,) = check(
+        np.append(labels, [-1] * 40), CLASSES, names=[*names, *["x"] * 40], formats=formats + ["BMP"] * 40
+    )
+    assert finding.figures["chance"] == 0.5
+    assert "x" not in finding.items
+
+
 def test_that_a_value_is_missing_can_give_the_class_away():
     labels, names = labels_and_names(120)
     lengths = np.where(labels == 1, np.nan, np.random.default_rng(0).normal(9000, 500, 120))

@@ -109,8 +109,8 @@ def check(
 ) -> list[Finding]:
     """A finding for each property that alone tells the classes apart, the most telling first.
 
-    labels: `[N]`, indices into the classes. names: the pictures. groups: of each; pictures of one group show one thing,
-    so they are learned or asked together, and count once. The properties, each of N pictures, None for one that is not
+    labels: `[N]`, indices into the classes, -1 for none. names: the pictures. groups: of each; pictures of one group
+    show one thing, so they are learned or asked together, and count once. The properties, each of N pictures, None for one that is not
     known: formats such as "JPEG"; modes such as "RGB" or "L"; cameras by EXIF, empty without; sizes `[N, 2]`, height
     and width in pixels; lengths, the bytes of each file; border `[N, 3]`, the mean colour along the edge; colour
     `[N, 3]`, the mean colour (`mean_colours`). Whether anything but chance was at work is judged with one promise for
@@ -137,9 +137,9 @@ def judge(
     """
     from sklearn.tree import DecisionTreeClassifier  # takes a second to load
 
-    sampled = np.arange(len(labels))
-    if len(labels) > MOST:
-        sampled = np.sort(np.random.default_rng(seed).choice(len(labels), MOST, replace=False))
+    sampled = np.flatnonzero(labels >= 0)
+    if len(sampled) > MOST:
+        sampled = np.sort(np.random.default_rng(seed).choice(sampled, MOST, replace=False))
     present, answers = np.unique(labels[sampled], return_inverse=True)
     columns = of.columns()[sampled]
     if len(present) < 2 or not np.ptp(columns, axis=0).any():
@@ -258,7 +258,7 @@ def _typical(labels: Ints, names: Sequence[str], told: Told) -> tuple[str, ...]:
 
 def _such_as(of: Property, labels: Ints, classes: Sequence[str]) -> str:
     """What two classes mostly have, if that can be said in a few words and differs; else nothing."""
-    present = np.unique(labels).tolist()
+    present = np.unique(labels[labels >= 0]).tolist()
     if not isinstance(of.values, np.ndarray):
         common: dict[int, tuple[str, float]] = {}
         for label in present:
