@@ -67,8 +67,8 @@ def label_errors(
     labels: `[N]`, indices into the classes, -1 for none. groups: of each picture; pictures of one group show one thing,
     and are never learned from while another of them is asked. Copies belong to one group. A group under one label is
     one finding, with all its pictures. names: the pictures' paths relative to the data. likely: list labels that are
-    wrong with more than this probability. If the estimated share of wrong labels is right, more than half of those listed
-    are wrong; benchmarks/README.md (Wrong labels) has what was measured.
+    wrong with more than this probability. If the estimated share of wrong labels is right, more than half of those
+    listed are wrong; benchmarks/README.md (Wrong labels) has what was measured.
     """
     known = np.asarray(labels, np.int64)
     judged = judge_labels(features, known, groups, classes=len(classes), seed=seed)

@@ -64,8 +64,8 @@ def outliers(
 
     labels: `[N]`, indices into the classes, -1 for none. groups: of each picture; a picture of the same group is no
     proof that such pictures belong here, so it doesn't count. Copies belong to one group. names: the pictures' paths
-    relative to the data. limit: in standard deviations. At the default, of the sets that were measured as they are, no more than one
-    picture in 250 was listed (benchmarks/README.md, Wrong labels).
+    relative to the data. limit: in standard deviations. At the default, of the sets that were measured as they are, no
+    more than one picture in 250 was listed (benchmarks/README.md, Wrong labels).
     """
     known = np.asarray(labels, np.int64)
     found = distances(features, known, groups, seed=seed)

@@ -110,11 +110,11 @@ def check(
     """A finding for each property that alone tells the classes apart, the most telling first.
 
     labels: `[N]`, indices into the classes, -1 for none. names: the pictures. groups: of each; pictures of one group
-    show one thing, so they are learned or asked together, and count once. The properties, each of N pictures, None for one that is not
-    known: formats such as "JPEG"; modes such as "RGB" or "L"; cameras by EXIF, empty without; sizes `[N, 2]`, height
-    and width in pixels; lengths, the bytes of each file; border `[N, 3]`, the mean colour along the edge; colour
-    `[N, 3]`, the mean colour (`mean_colours`). Whether anything but chance was at work is judged with one promise for
-    all properties together: of 20 sets without a shortcut at most one has a finding.
+    show one thing, so they are learned or asked together, and count once. The properties, each of N pictures, None for
+    one that is not known: formats such as "JPEG"; modes such as "RGB" or "L"; cameras by EXIF, empty without; sizes
+    `[N, 2]`, height and width in pixels; lengths, the bytes of each file; border `[N, 3]`, the mean colour along the
+    edge; colour `[N, 3]`, the mean colour (`mean_colours`). Whether anything but chance was at work is judged with one
+    promise for all properties together: of 20 sets without a shortcut at most one has a finding.
 
     A class with a single group can't be learned while it is held out; then there are no findings.
     """
