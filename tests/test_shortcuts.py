@@ -5,7 +5,7 @@ import pytest
 from conftest import PHOTOS
 from PIL import Image
 
-from kt.data.checks.shortcuts import MOST, Property, check, judge, mean_colours
+from kt.data.checks.shortcuts import MOST, FileProperty, check, judge, mean_colours
 
 CLASSES = ("bad", "good")
 
@@ -117,7 +117,7 @@ def test_a_class_with_a_single_group_can_not_be_judged():
 def test_of_very_many_pictures_a_sample_is_judged():
     labels = np.arange(MOST + 5000) % 2
     values = labels + np.random.default_rng(0).normal(0, 0.1, len(labels))
-    told = judge(Property("size", values, "advice"), labels)
+    told = judge(FileProperty("size", values, "advice"), labels)
     assert len(told.sampled) == MOST
     assert told.independent == pytest.approx(MOST, rel=1e-3)
     assert told.balanced_accuracy > 0.99
