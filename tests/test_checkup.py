@@ -181,6 +181,15 @@ def test_a_class_with_a_single_group_is_not_judged():
     assert label_errors(features, labels, [str(label) for label in labels], names, classes=CLASSES) == []
 
 
+def test_pictures_without_a_label_are_left_alone():
+    features, truth, names = clouds(60)
+    labels = flip(truth, [7])
+    labels[100:110] = -1
+    (finding,) = label_errors(features, labels, names, names, classes=CLASSES)
+    assert finding.items == (names[7],)
+    assert np.isnan(distances(features, labels, names).values[100:110]).all()
+
+
 def test_the_estimated_share_of_wrong_labels_is_near_the_true_one():
     features, truth, names = clouds(200)
     for share in (0.0, 0.05, 0.2):

@@ -5,7 +5,7 @@ import pytest
 from conftest import PHOTOS
 from PIL import Image
 
-from kt.data.checks.shortcuts import MOST, Property, check, judge, mean_colours
+from kt.data.checks.shortcuts import MOST, FileProperty, check, judge, mean_colours
 
 CLASSES = ("bad", "good")
 
@@ -89,6 +89,16 @@ def test_what_is_the_same_everywhere_or_unknown_is_no_shortcut():
     assert check(np.zeros(60, int), ("one",), names=names, cameras=["A", "B"] * 30) == []
 
 
+def test_pictures_without_a_label_are_left_alone():
+    labels, names = labels_and_names(120)
+    formats = ["PNG" if label else "JPEG" for label in labels]
+    (finding,) = check(
+        np.append(labels, [-1] * 40), CLASSES, names=[*names, *["x"] * 40], formats=formats + ["BMP"] * 40
+    )
+    assert finding.figures["chance"] == 0.5
+    assert "x" not in finding.items
+
+
 def test_that_a_value_is_missing_can_give_the_class_away():
     labels, names = labels_and_names(120)
     lengths = np.where(labels == 1, np.nan, np.random.default_rng(0).normal(9000, 500, 120))
@@ -107,7 +117,7 @@ def test_a_class_with_a_single_group_can_not_be_judged():
 def test_of_very_many_pictures_a_sample_is_judged():
     labels = np.arange(MOST + 5000) % 2
     values = labels + np.random.default_rng(0).normal(0, 0.1, len(labels))
-    told = judge(Property("size", values, "advice"), labels)
+    told = judge(FileProperty("size", values, "advice"), labels)
     assert len(told.sampled) == MOST
     assert told.independent == pytest.approx(MOST, rel=1e-3)
     assert told.balanced_accuracy > 0.99

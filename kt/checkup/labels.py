@@ -64,11 +64,11 @@ def label_errors(
 ) -> list[Finding]:
     """A finding for each likely wrong label, the surest first, with the other label as a proposed fix.
 
-    labels: `[N]`, indices into the classes. groups: of each picture; pictures of one group show one thing, and are
-    never learned from while another of them is asked. Copies belong to one group. A group under one label is one
-    finding, with all its pictures. names: the pictures' paths relative to the data. likely: list labels that are wrong
-    with more than this probability. If the estimated share of wrong labels is right, more than half of those listed
-    are wrong; benchmarks/README.md (Wrong labels) has what was measured.
+    labels: `[N]`, indices into the classes, -1 for none. groups: of each picture; pictures of one group show one thing,
+    and are never learned from while another of them is asked. Copies belong to one group. A group under one label is
+    one finding, with all its pictures. names: the pictures' paths relative to the data. likely: list labels that are
+    wrong with more than this probability. If the estimated share of wrong labels is right, more than half of those
+    listed are wrong; benchmarks/README.md (Wrong labels) has what was measured.
     """
     known = np.asarray(labels, np.int64)
     judged = judge_labels(features, known, groups, classes=len(classes), seed=seed)
@@ -94,7 +94,7 @@ def judge_labels(
     known, things = np.asarray(labels, np.int64), np.asarray(groups, dtype=str)
     _, number = np.unique(things, return_inverse=True)
     judged = np.zeros(len(known), bool)
-    counts = {label: len(np.unique(number[known == label])) for label in np.unique(known)}
+    counts = {label: len(np.unique(number[known == label])) for label in np.unique(known[known >= 0])}
     often = [label for label, count in counts.items() if count > 1]
     answers = np.full((len(known), classes), np.nan)
     own, wrong = np.full(len(known), np.nan), np.full(len(known), np.nan)

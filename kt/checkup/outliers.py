@@ -62,10 +62,10 @@ def outliers(
 ) -> list[Finding]:
     """A finding for each picture that is unlike the others of its class, the most unlike first, to be left out.
 
-    labels: `[N]`, indices into the classes. groups: of each picture; a picture of the same group is no proof that such
-    pictures belong here, so it doesn't count. Copies belong to one group. names: the pictures' paths relative to the
-    data. limit: in standard deviations. At the default, of the sets that were measured as they are, no more than one
-    picture in 250 was listed (benchmarks/README.md, Wrong labels).
+    labels: `[N]`, indices into the classes, -1 for none. groups: of each picture; a picture of the same group is no
+    proof that such pictures belong here, so it doesn't count. Copies belong to one group. names: the pictures' paths
+    relative to the data. limit: in standard deviations. At the default, of the sets that were measured as they are, no
+    more than one picture in 250 was listed (benchmarks/README.md, Wrong labels).
     """
     known = np.asarray(labels, np.int64)
     found = distances(features, known, groups, seed=seed)
@@ -87,7 +87,7 @@ def distances(features: Features, labels: Ints, groups: Sequence[str], *, seed: 
     values, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
     random = np.random.default_rng(seed)
     with one_thread():
-        for label in np.unique(labels):
+        for label in np.unique(labels[labels >= 0]):
             own = np.flatnonzero(labels == label)
             others = np.sort(random.choice(own, MOST, replace=False)) if len(own) > MOST else own
             for start in range(0, len(own), BLOCK):

@@ -39,7 +39,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Property:
+class FileProperty:
     """A property of N pictures. name: what it is called in a sentence.
 
     values: float `[N]` or `[N, d]`, not finite where unknown; or a text for each picture, empty where unknown. genuine:
@@ -109,12 +109,12 @@ def check(
 ) -> list[Finding]:
     """A finding for each property that alone tells the classes apart, the most telling first.
 
-    labels: `[N]`, indices into the classes. names: the pictures. groups: of each; pictures of one group show one thing,
-    so they are learned or asked together, and count once. The properties, each of N pictures, None for one that is not
-    known: formats such as "JPEG"; modes such as "RGB" or "L"; cameras by EXIF, empty without; sizes `[N, 2]`, height
-    and width in pixels; lengths, the bytes of each file; border `[N, 3]`, the mean colour along the edge; colour
-    `[N, 3]`, the mean colour (`mean_colours`). Whether anything but chance was at work is judged with one promise for
-    all properties together: of 20 sets without a shortcut at most one has a finding.
+    labels: `[N]`, indices into the classes, -1 for none. names: the pictures. groups: of each; pictures of one group
+    show one thing, so they are learned or asked together, and count once. The properties, each of N pictures, None for
+    one that is not known: formats such as "JPEG"; modes such as "RGB" or "L"; cameras by EXIF, empty without; sizes
+    `[N, 2]`, height and width in pixels; lengths, the bytes of each file; border `[N, 3]`, the mean colour along the
+    edge; colour `[N, 3]`, the mean colour (`mean_colours`). Whether anything but chance was at work is judged with one
+    promise for all properties together: of 20 sets without a shortcut at most one has a finding.
 
     A class with a single group can't be learned while it is held out; then there are no findings.
     """
@@ -126,7 +126,7 @@ def check(
 
 
 def judge(
-    of: Property, labels: Ints, groups: Sequence[str] | None = None, *, looks: int = 1, seed: int = 0
+    of: FileProperty, labels: Ints, groups: Sequence[str] | None = None, *, looks: int = 1, seed: int = 0
 ) -> Told | None:  # fmt: skip
     """How far the property alone tells the classes apart; None where it is the same everywhere, or can't be judged.
 
@@ -137,9 +137,9 @@ def judge(
     """
     from sklearn.tree import DecisionTreeClassifier  # takes a second to load
 
-    sampled = np.arange(len(labels))
-    if len(labels) > MOST:
-        sampled = np.sort(np.random.default_rng(seed).choice(len(labels), MOST, replace=False))
+    sampled = np.flatnonzero(labels >= 0)
+    if len(sampled) > MOST:
+        sampled = np.sort(np.random.default_rng(seed).choice(sampled, MOST, replace=False))
     present, answers = np.unique(labels[sampled], return_inverse=True)
     columns = of.columns()[sampled]
     if len(present) < 2 or not np.ptp(columns, axis=0).any():
@@ -178,42 +178,42 @@ def _properties(
     lengths: npt.ArrayLike | None,
     border: npt.ArrayLike | None,
     colour: npt.ArrayLike | None,
-) -> Iterator[Property]:
+) -> Iterator[FileProperty]:
     """Those that are known."""
     alike = "take or save the pictures of all classes in the same way"
     if formats is not None:
-        yield Property("file format", formats, f"It has nothing to do with what is shown: {alike}.")
+        yield FileProperty("file format", formats, f"It has nothing to do with what is shown: {alike}.")
     if modes is not None:
-        yield Property("colour mode", modes, f"It has nothing to do with what is shown: {alike}.")
+        yield FileProperty("colour mode", modes, f"It has nothing to do with what is shown: {alike}.")
     if cameras is not None:
-        yield Property(
+        yield FileProperty(
             "camera", cameras, "Take pictures of all classes with each camera, or leave out what only one class has."
         )
     sides = None if sizes is None else np.asarray(sizes, np.float64)
     if sides is not None:
-        yield Property("size in pixels", sides, f"It has nothing to do with what is shown: {alike}.", unit="px")
+        yield FileProperty("size in pixels", sides, f"It has nothing to do with what is shown: {alike}.", unit="px")
         with np.errstate(divide="ignore", invalid="ignore"):
             aspect = sides[:, 1] / sides[:, 0]
-        yield Property(
+        yield FileProperty(
             "ratio of width to height", aspect,
             "A model sees it, since pictures are stretched to one shape: crop the pictures of all classes alike.",
         )  # fmt: skip
     if lengths is not None and sides is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             of_pixel = np.asarray(lengths, np.float64) / sides.prod(axis=1)
-        yield Property(
+        yield FileProperty(
             "number of bytes a pixel", of_pixel,
             "It tells how strongly files are compressed, or how much detail they show: save all classes alike, and "
             "compare again.",
         )  # fmt: skip
     if border is not None:
-        yield Property(
+        yield FileProperty(
             "colour of the border", np.asarray(border, np.float64),
             "Unless the thing fills the picture, it is the background: take pictures of all classes before the same "
             "one, or before many.",
         )  # fmt: skip
     if colour is not None:
-        yield Property(
+        yield FileProperty(
             "mean colour", np.asarray(colour, np.float64),
             "That may be what the classes really differ in, or it may be the light or the background: look at "
             "kt explain to see which.",
@@ -222,7 +222,7 @@ def _properties(
 
 
 def _finding(
-    of: Property, told: Told, labels: Ints, classes: Sequence[str], names: Sequence[str], *, looks: int
+    of: FileProperty, told: Told, labels: Ints, classes: Sequence[str], names: Sequence[str], *, looks: int
 ) -> Finding:
     middle, low, high, chance = (f"{100 * share:.0f}%" for share in
                                  (told.balanced_accuracy, told.low, told.high, told.chance))  # fmt: skip
@@ -256,9 +256,9 @@ def _typical(labels: Ints, names: Sequence[str], told: Told) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _such_as(of: Property, labels: Ints, classes: Sequence[str]) -> str:
+def _such_as(of: FileProperty, labels: Ints, classes: Sequence[str]) -> str:
     """What two classes mostly have, if that can be said in a few words and differs; else nothing."""
-    present = np.unique(labels).tolist()
+    present = np.unique(labels[labels >= 0]).tolist()
     if not isinstance(of.values, np.ndarray):
         common: dict[int, tuple[str, float]] = {}
         for label in present:
