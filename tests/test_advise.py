@@ -22,7 +22,7 @@ from kt.strategy.advise import Candidate, ProbedFeatures, advise, pretrained
 from kt.strategy.advise.advice import place
 from kt.strategy.advise.choice import ranked, with_gains
 from kt.strategy.advise.depths import DepthFeatures, at_size
-from kt.strategy.advise.gain import Gain
+from kt.strategy.advise.gain import BackboneGain
 from kt.strategy.advise.matrix import is_similar, learnable, way
 from kt.strategy.advise.probes import ProbedBackbone, probe_depth
 
@@ -259,8 +259,8 @@ def test_without_the_default_the_first_backbone_is_what_the_others_are_compared_
 )
 def test_a_backbone_has_to_be_surer_and_not_less_accurate(accuracy, loss, enough):
     around = {"interval": (accuracy - 0.02, accuracy + 0.02), "log_loss_interval": (loss - 0.1, loss + 0.1)}
-    assert Gain("MobileNetV2", 200, accuracy, log_loss=loss, error=0.05, **around).enough is enough
-    assert not Gain("MobileNetV2", 199, accuracy, log_loss=loss, error=0.05, **around).enough
+    assert BackboneGain("MobileNetV2", 200, accuracy, log_loss=loss, error=0.05, **around).enough is enough
+    assert not BackboneGain("MobileNetV2", 199, accuracy, log_loss=loss, error=0.05, **around).enough
 
 
 def test_on_few_pictures_a_better_backbone_is_not_taken_and_the_advice_says_why():
@@ -282,7 +282,9 @@ def test_of_several_backbones_the_one_with_the_lowest_log_loss_is_taken():
 
 def test_what_is_no_more_than_luck_chooses_no_backbone():
     guess = {"pixels": 0.5, "early": 0.51, "middle": 0.52, "top": 0.49, "together": 0.5}
-    luck = Gain("MobileNetV2", 300, 0.02, (-0.05, 0.09), log_loss=0.01, log_loss_interval=(-0.01, 0.03), error=0.01)
+    luck = BackboneGain(
+        "MobileNetV2", 300, 0.02, (-0.05, 0.09), log_loss=0.01, log_loss_interval=(-0.01, 0.03), error=0.01
+    )
     both = [measured(**guess, name="MobileNetV2"), replace(measured(**guess, name="Other"), gain=luck)]
     assert ranked(both)[0].backbone == "Other"
     found = place(both, splits_of([30, 30]), measured_pictures=60, seed=0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from kt.strategy.advise.gain import Gain
+from kt.strategy.advise.gain import BackboneGain
 from kt.strategy.advise.probes import ProbedBackbone
 from kt.strategy.paired import Estimate, Resamples
 
@@ -42,11 +42,11 @@ def with_gains(
     return [replace(each, gain=gains.get(each.backbone)) for each in measured]
 
 
-def _gain(name: str, over: str, estimates: Mapping[str, tuple[Estimate, Estimate]], *, pictures: int) -> Gain:
+def _gain(name: str, over: str, estimates: Mapping[str, tuple[Estimate, Estimate]], *, pictures: int) -> BackboneGain:
     """The gain of one backbone over another. estimates: the balanced accuracy and the log loss of each."""
     (own_accuracy, own_loss), (accuracy, loss) = estimates[name], estimates[over]
     more, less = own_accuracy.minus(accuracy), loss.minus(own_loss)
-    return Gain(
+    return BackboneGain(
         over=over,
         pictures=pictures,
         balanced_accuracy=more.value,

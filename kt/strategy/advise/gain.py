@@ -14,7 +14,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Gain:
+class BackboneGain:
     """How much better a backbone's probe is than that of another backbone on the same pictures, cross-validated.
 
     over: the other backbone. pictures: how many there are. balanced_accuracy: by how much it is higher. log_loss: by

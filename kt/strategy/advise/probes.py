@@ -11,7 +11,7 @@ from kt import linear
 from kt.heads.classification.measure import balanced_accuracy, evaluate
 from kt.recipe import ALL, TOP
 from kt.strategy.advise.depths import DepthFeatures
-from kt.strategy.advise.gain import Gain
+from kt.strategy.advise.gain import BackboneGain
 from kt.strategy.depths import shares_at
 from kt.strategy.transferability import h_score, logme, neighbours
 
@@ -56,7 +56,7 @@ class ProbedBackbone:
     backbone: str
     probes: tuple[ProbedFeatures, ...]
     image_size: tuple[int, int] | None = None
-    gain: Gain | None = None
+    gain: BackboneGain | None = None
 
     @property
     def pixels(self) -> ProbedFeatures:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kt.base.few import FEW
 from kt.recipe import ALL, TOP
-from kt.strategy.advise.gain import LEAST, Gain
+from kt.strategy.advise.gain import LEAST, BackboneGain
 from kt.strategy.advise.matrix import LARGE, way
 from kt.strategy.advise.probes import ProbedBackbone, ProbedFeatures
 
@@ -67,7 +67,7 @@ def of_backbones(order: Sequence[ProbedBackbone]) -> list[str]:
     return [f"Backbones, against {over} on the same pictures, cross-validated: {'; '.join(listed)}. So {end}."]
 
 
-def _gain(gain: Gain) -> str:
+def _gain(gain: BackboneGain) -> str:
     points, low, high = (100 * value for value in (gain.balanced_accuracy, *gain.interval))
     least, most = gain.log_loss_interval
     return (
@@ -76,7 +76,7 @@ def _gain(gain: Gain) -> str:
     )
 
 
-def _verdict(gain: Gain, *, taken: bool) -> str:
+def _verdict(gain: BackboneGain, *, taken: bool) -> str:
     if taken:
         sure = gain.interval[0] > 0 or gain.log_loss_interval[0] > 0
         return "which is enough" if sure else "which is likely, not sure"
