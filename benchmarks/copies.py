@@ -29,8 +29,8 @@ PLANTED = 20
 """Copies of each way, set and seed."""
 
 HASHES = {"pHash": "phash", "dHash": "dhash"}
-BITS = (4, 10)
-"""Pictures are taken for copies if their hashes of 64 bits differ in at most as many."""
+BITS = (0, 4, 10)
+"""Pictures are taken for copies if their hashes of 64 bits differ in at most as many. CleanVision takes pHash and 0."""
 
 
 def _scaled(image: Image.Image, scale: float) -> Image.Image:
@@ -199,13 +199,13 @@ def measure(data: Path, hashes: Path | None, seeds: int) -> dict:
                 for most in BITS:
                     near = bits <= most
                     results["ways"] += figures(f"{called}, {most} bits", pairs[near], -bits[near], faults)
-            print(name, seed, _total(results["ways"], name, "kt"), flush=True)
+            print(name, seed, _total(results["ways"], set=name, by="kt"), flush=True)
     return results
 
 
-def _total(rows: list[dict], name: str, by: str, way: str = "") -> str:
-    """Recall, precision and mean average precision of all rows of a set, or of one way."""
-    rows = [row for row in rows if (row["set"], row["by"]) == (name, by) and way in ("", row["way"])]
+def _total(rows: list[dict], **of: str) -> str:
+    """Recall, precision and mean average precision of the rows of a set, a method, a way."""
+    rows = [row for row in rows if all(row[key] == value for key, value in of.items())]
     planted_pairs, hits, wrong = (sum(row[key] for row in rows) for key in ("planted", "found", "wrong"))
     mean = np.mean([row["average_precision"] for row in rows])
     return f"{hits / planted_pairs:.3f}, {hits / max(1, hits + wrong):.3f}, {mean:.3f}"
@@ -301,14 +301,23 @@ def measure_scale(data: Path, count: int) -> dict:
 
 
 def tables(results: dict) -> str:
-    """The table of README.md."""
-    by = list(dict.fromkeys(row["by"] for row in results["ways"]))
-    lines = ["| set | way | " + " | ".join(by) + " |", "|---" * (2 + len(by)) + "|"]
-    for name in SETS:
-        for way in ("", *WAYS):
-            cells = [_total(results["ways"], name, one, way) for one in by]
-            lines.append(f"| {name} | {way or 'all'} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """The tables of README.md: by set and method, then kt by way and set."""
+    rows = results["ways"]
+    by = list(dict.fromkeys(row["by"] for row in rows))
+    lines = ["| | " + " | ".join(SETS) + " |", "|---" * (1 + len(SETS)) + "|"]
+    lines += [f"| {one} | " + " | ".join(_total(rows, set=name, by=one) for name in SETS) + " |" for one in by]
+    lines += ["", "| way | " + " | ".join(SETS) + " | pHash, 10 bits, all sets |", "|---" * (2 + len(SETS)) + "|"]
+    for way in WAYS:
+        cells = [_total(rows, set=name, by="kt", way=way) for name in SETS]
+        lines.append(f"| {way} | {' | '.join([*cells, _total(rows, by='pHash, 10 bits', way=way)])} |")
+    wrong = {
+        name: [sum(row[key] for row in rows if (row["set"], row["by"]) == (name, "kt")) for key in _WRONG]
+        for name in SETS
+    }
+    return "\n".join([*lines, "", *(f"{name}: {dict(zip(_WRONG, each, strict=True))}" for name, each in wrong.items())])
+
+
+_WRONG = ("planted", "found", "wrong", "wrong_of_other_things", "wrong_leaks")
 
 
 def main() -> None:
