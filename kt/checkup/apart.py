@@ -34,7 +34,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Figure:
+class HeldOutFigure:
     """A balanced accuracy, or a difference of two, with its 95% interval."""
 
     value: float
@@ -57,9 +57,9 @@ class HeldApart:
     things in the class that has fewest.
     """
 
-    split: Figure
-    whole: Figure
-    fall: Figure
+    split: HeldOutFigure
+    whole: HeldOutFigure
+    fall: HeldOutFigure
     pictures: int
     things: int
     groups: int
@@ -125,9 +125,9 @@ def held_apart(
     drawn = np.mean([_mean(right[:, places], weights[places]) for places, _, _ in clusters], axis=0)
     split, whole = (float(np.mean([own[places].mean() for places, _, _ in clusters])) for own in right)
     return HeldApart(
-        Figure(split, _interval(drawn[0])),
-        Figure(whole, _interval(drawn[1])),
-        Figure(split - whole, _interval(drawn[0] - drawn[1])),
+        HeldOutFigure(split, _interval(drawn[0])),
+        HeldOutFigure(whole, _interval(drawn[1])),
+        HeldOutFigure(split - whole, _interval(drawn[0] - drawn[1])),
         pictures=len(everything),
         things=int(things.numbers.max()) + 1,
         groups=len(things.groups()),

@@ -22,7 +22,7 @@ APART = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class TakenInOrder:
     """Pairs of pictures of one class that follow each other.
 
     what: "numbers" or "times". pairs: int64 `[P, 2]`. members: the pictures of each series, in order.
@@ -53,7 +53,9 @@ class Order:
         return np.asarray(other[pairs])
 
 
-def neighbours_in_order(names: Sequence[str] | None, times: npt.ArrayLike | None, labels: Ints) -> Iterator[Order]:
+def neighbours_in_order(
+    names: Sequence[str] | None, times: npt.ArrayLike | None, labels: Ints
+) -> Iterator[TakenInOrder]:
     """The neighbours by running numbers, then those by times; nothing where there are none.
 
     names: relative paths. times: in seconds, NaN where unknown. labels: `[N]`; pictures of two classes are no
@@ -81,7 +83,7 @@ def numbered(name: str) -> tuple[str, int] | None:
     return None if match is None else (stem[: match.start()] + "#" + match[2], int(match[1]))
 
 
-def _order(what: str, series: Sequence[Sequence[tuple[float, int]]]) -> Iterator[Order]:
+def _order(what: str, series: Sequence[Sequence[tuple[float, int]]]) -> Iterator[TakenInOrder]:
     pairs, members = [], []
     for each in series:
         ordered = sorted(each)
@@ -95,4 +97,4 @@ def _order(what: str, series: Sequence[Sequence[tuple[float, int]]]) -> Iterator
         pairs.append(np.stack([places[:-1][near], places[1:][near]], axis=1))
         members.append(places)
     if pairs and sum(map(len, pairs)):
-        yield Order(what, np.concatenate(pairs), tuple(members))
+        yield TakenInOrder(what, np.concatenate(pairs), tuple(members))

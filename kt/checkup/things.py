@@ -28,7 +28,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 from sklearn.utils.extmath import randomized_svd
 
-from kt.checkup.order import Order, neighbours_in_order
+from kt.checkup.order import TakenInOrder, neighbours_in_order
 from kt.linear import one_thread
 from kt.linear.space import scale_of
 
@@ -318,7 +318,7 @@ ORDERS = 99
 """The random orders that the real one is compared with: an order that says nothing passes once in 100 sets."""
 
 
-def _proven(order: Order, space: _Space, *, seed: int) -> Ints:
+def _proven(order: TakenInOrder, space: _Space, *, seed: int) -> Ints:
     """The neighbours in order `[P, 2]` that show one thing; none unless neighbours are nearer than in any random order.
 
     Of all neighbours, twice the share that is farther apart than half of the random pairs shows different things. The
