@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from kt.data.checks.files import check_files
 from kt.data.checks.scan import scan
-from kt.data.findings import Finding, worst_first
+from kt.findings import Finding, worst_first
 
 COUNT = 30
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import draw, make_folder
 
 from kt.data.checks.folders import check_classes, check_folders, check_names
-from kt.data.findings import Finding
+from kt.findings import Finding
 
 LIKE = {"green": 4, "red": 4}
 

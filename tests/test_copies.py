@@ -15,7 +15,7 @@ from kt.data.duplicates import find_copies
 from kt.data.duplicates.align import align
 from kt.data.duplicates.thumbnails import Thumbnails
 from kt.data.duplicates.views import SIDE, TURNS, WINDOWS, transforms, turned, turned_transforms
-from kt.data.findings import Finding
+from kt.findings import Finding
 
 Change = Callable[[Image.Image], Image.Image]
 Turn = Image.Transpose

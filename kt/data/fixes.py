@@ -19,7 +19,7 @@ _YES, _NO = ("yes", "y", "true", "1", "x"), ("no", "n", "false", "0", "")
 
 
 @dataclass(frozen=True)
-class Decision:
+class FixLine:
     """What to do with one picture. name: the picture's, as its source names it. line: where the file says so."""
 
     name: str
@@ -28,7 +28,7 @@ class Decision:
     line: int
 
 
-def read_fixes(file: Path) -> tuple[Decision, ...]:
+def read_fixes(file: Path) -> tuple[FixLine, ...]:
     """The decisions of a file that count. Raises DataError with the line if one can't be understood.
 
     A line counts if its cell `apply` is yes, true, 1 or x. In a file without that column every line counts.
@@ -56,7 +56,7 @@ def _counts(cell: str, file: Path, line: int) -> bool:
     return word in _YES
 
 
-def _decision(cells: Mapping[str, str], file: Path, line: int) -> Decision:
+def _decision(cells: Mapping[str, str], file: Path, line: int) -> FixLine:
     path, action, value = (cells.get(name, "") for name in ("path", "action", "value"))
     if not path:
         raise DataError(f"{file}:{line}: there is no path.")
@@ -65,7 +65,7 @@ def _decision(cells: Mapping[str, str], file: Path, line: int) -> Decision:
     if action != "leave_out" and not value:
         what = "label" if action == "relabel" else "group"
         raise DataError(f"{file}:{line}: {action} needs the {what} in the column value.")
-    return Decision(_key(path_of(path).as_posix()), action, value, line)
+    return FixLine(_key(path_of(path).as_posix()), action, value, line)
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def _listed(parts: Sequence[str]) -> str:
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
-def _agree(decisions: Iterable[Decision], file: Path) -> None:
+def _agree(decisions: Iterable[FixLine], file: Path) -> None:
     """Raise DataError if two decisions give one picture different labels or groups."""
-    before: dict[tuple[str, str], Decision] = {}
+    before: dict[tuple[str, str], FixLine] = {}
     for decision in decisions:
         first = before.setdefault((decision.name, decision.action), decision)
         if first.value != decision.value and decision.action != "leave_out":
@@ -143,7 +143,7 @@ def _agree(decisions: Iterable[Decision], file: Path) -> None:
             )
 
 
-def _label(decision: Decision, classes: Sequence[str], file: Path) -> str:
+def _label(decision: FixLine, classes: Sequence[str], file: Path) -> str:
     label = decision.value if decision.value in classes else class_of(decision.value, classes)
     if label is None:
         check_label(decision.value, where=str(file))
@@ -183,7 +183,7 @@ def _grouped(items: Sequence[Item], together: Mapping[str, str]) -> Iterable[Ite
     ]  # fmt: skip
 
 
-def _strangers(decisions: Sequence[Decision], names: set[str], file: Path) -> list[str]:
+def _strangers(decisions: Sequence[FixLine], names: set[str], file: Path) -> list[str]:
     missing = [decision for decision in decisions if decision.name not in names]
     if not missing:
         return []

@@ -23,7 +23,7 @@ from kt.network.model import Built
 from kt.recipe import Recipe
 from kt.training.probe import shares_of
 
-__all__ = ["Probing", "Sample", "Scarcity", "scarcity"]
+__all__ = ["ProbedSample", "Probing", "Scarcity", "scarcity"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Scarcity:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ProbedSample:
     """Pictures of train and validation by their frozen features.
 
     names: of each. depths: where the features come from, each with its width, in their order.
@@ -77,7 +77,7 @@ class Probing:
 
     whole: Callable[[], Scarcity] = Scarcity
     likeness: Callable[[], Likeness | None] = lambda: None
-    sample: Sample | None = None
+    sample: ProbedSample | None = None
     found: Callable[[], tuple[Finding, ...]] = tuple
 
     def __call__(self) -> Scarcity:
@@ -121,11 +121,8 @@ def scarcity(built: Built, recipe: Recipe, splits: Splits, *, cached: bool = Tru
 
     known = train + validation
     depths = built.taps or (("top", known.features.shape[1]),)
-    return Probing(
-        probed,
-        alike,
-        Sample(known, (*(splits.train.names[place] for place in places), *splits.validation.names), tuple(depths)),
-    )
+    names = (*(splits.train.names[place] for place in places), *splits.validation.names)
+    return Probing(probed, alike, ProbedSample(known, names, tuple(depths)))
 
 
 def _compared(known: Known, test: Known, shown: Split, recipe: Recipe, nouns: Nouns) -> Likeness | None:

@@ -17,19 +17,19 @@ from kt.errors import DataError
 from kt.findings import KINDS, Finding, worst_first, write_findings
 from kt.kinds.pictures.images import read_rgb
 from kt.kinds.pictures.kind import Pictures
-from kt.learnability import Sample
+from kt.learnability import ProbedSample
 from kt.report.findings import IN_A_RUN, for_report, shown_kinds
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundInRun:
     """What a report has of the findings. told: entries of `report.json`. pictures: names and `data:` addresses."""
 
     told: Mapping[str, Any]
     pictures: tuple[tuple[str, str], ...]
 
 
-def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Found:
+def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> FoundInRun:
     """Write `findings.json` of a run: what reading the data found, and what was found later."""
     findings = worst_first([*splits.findings, *more])
     write_findings(out / FINDINGS, findings)
@@ -48,7 +48,7 @@ def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Fo
         return shown[name]
 
     shown_kinds(findings, show, most=IN_A_RUN)
-    return Found(for_report(findings), tuple((name, address) for name, address in shown.items() if address))
+    return FoundInRun(for_report(findings), tuple((name, address) for name, address in shown.items() if address))
 
 
 def _summary(findings: Sequence[Finding]) -> str:
@@ -60,7 +60,7 @@ def _summary(findings: Sequence[Finding]) -> str:
     return f"the data may be wrong: {told}; the report shows them, and kt check --fix proposes what to do"
 
 
-def find_by_features(sample: Sample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
+def find_by_features(sample: ProbedSample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
     """What the frozen features of the pictures that a run probes say of its data: likely wrong labels.
 
     A set that seems to show things several times under names that do not tell is warned of. Nothing is said if nothing

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from kt.data.checks.scan import Scan
 from kt.data.duplicates import Copies, Ways, find_copies
-from kt.data.findings import Finding, Fix
 from kt.data.items import SPLITS
+from kt.findings import Finding, Fix
 
 Numbers = npt.NDArray[np.int64]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kt.data.checks.scan import Scan
-from kt.data.findings import Finding, Fix
+from kt.findings import Finding, Fix
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

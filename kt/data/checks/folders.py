@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from kt.base.few import FEW, FEW_BEFORE_SPLITTING, FEW_THINGS
 from kt.data.archive import unpacked
-from kt.data.findings import Finding
 from kt.data.labels import key_of, one_class
 from kt.data.layout import EXPECTED, Layout, check_folder, read_layout
 from kt.errors import DataError
+from kt.findings import Finding
 from kt.kinds.pictures.find import RAW_SUFFIXES, LeftOut, Walk
 
 UNEVEN, VERY_UNEVEN = 3.0, 10.0
