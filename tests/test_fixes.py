@@ -63,6 +63,17 @@ def test_facts_count_at_once_and_proposals_wait_for_a_person(tmp_path: Path) -> 
     assert {decision.name for decision in read_fixes(tmp_path / "accepted.csv")} == {"bad/1.png", "good/2.png"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "severity", "counts"),
+    [("unreadable", "error", True), ("unreadable", "warning", False), ("leak", "error", True),
+     ("copy", "warning", True), ("label_conflict", "error", True), ("near_copy", "note", False), ("uniform", "warning", False),
+     ("group", "error", False), ("outlier", "note", False)],
+)  # fmt: skip
+def test_what_can_still_be_used_is_left_out_by_a_person_alone(tmp_path: Path, kind, severity, counts) -> None:
+    found = Finding(kind, severity, ("a.png",), "Words.", "Advice.", (Fix("a.png", "leave_out"),))
+    assert write_fixes(tmp_path / "fixes.csv", [found]) == {"yes" if counts else "no": 1}
+
+
 def test_a_picture_that_is_left_out_has_no_other_line(tmp_path: Path) -> None:
     both = [finding("copy", Fix("bad/1.png", "leave_out")), finding("group", Fix("bad/1.png", "group", "thing 1"))]
     write_fixes(tmp_path / "fixes.csv", both)

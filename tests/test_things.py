@@ -209,6 +209,9 @@ def test_findings_name_each_group_once_with_a_decision_for_each_picture():
     names = [f"class_{label}/{place}.jpg" for place, label in enumerate(labels)]
     found = find_things(rows, labels)
     summary, *groups = group_findings(found, names, held_apart(rows, labels, found, classes=3), nouns=NOUNS)
+    assert all(
+        text[0].isupper() and text.endswith(".") for each in (summary, *groups) for text in (each.words, each.advice)
+    )
     assert summary.kind == "group" and summary.severity == "error" and not summary.fixes
     assert summary.figures["fall"] == pytest.approx(summary.figures["split"] - summary.figures["whole"])
     assert summary.figures["things"] == 150 and summary.figures["share"] == 1

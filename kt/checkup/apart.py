@@ -202,8 +202,8 @@ def group_findings(things: Things, names: Sequence[str], apart: HeldApart | None
                 kind="group",
                 severity="note" if severity == "note" else "warning",
                 items=paths,
-                words=f"these {len(paths)} {nouns.many} seem to show one thing ({evidence})",
-                advice="if they do, accept the group, so that it stays in one split; else leave its rows out",
+                words=f"These {len(paths)} {nouns.many} seem to show one thing ({evidence}).",
+                advice="If they do, accept the group, so that it stays in one split; else leave its lines out.",
                 fixes=tuple(Fix(path, "group", value, f"seems to show the same as {paths[0]}") for path in paths),
             )
         )
@@ -237,11 +237,11 @@ def _summary(
             "things": float(apart.things),
         }
     advice = (
-        "look at the proposed groups and accept those that are right: splits, cross-validation and intervals then "
-        "respect them"
+        "Look at the proposed groups and accept those that are right: splits, cross-validation and intervals then "
+        "respect them."
     )
     first = tuple(names[place] for place in groups[0][:2]) if groups else ()
-    return Finding("group", severity, first, said, advice, figures=figures)
+    return Finding("group", severity, first, f"{said[0].upper()}{said[1:]}.", advice, figures=figures)
 
 
 def _evidence(by: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ The checks that make them are in `kt.data.checks` and `kt.checkup`. Imports noth
 from kt.findings.finding import (
     ACTIONS,
     KINDS,
-    PROPOSED,
     SEVERITIES,
     Finding,
     Fix,
@@ -20,7 +19,6 @@ __all__ = [
     "ACTIONS",
     "COLUMNS",
     "KINDS",
-    "PROPOSED",
     "SEVERITIES",
     "Finding",
     "Fix",

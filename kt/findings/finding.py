@@ -18,6 +18,9 @@ ACTIONS = ("leave_out", "relabel", "group")
 """What a fix does with a picture: leave it out, give it another label, or say which pictures show the same thing."""
 
 
+_CERTAIN = ("unreadable", "not_a_picture", "leak", "label_conflict")
+
+
 @dataclass(frozen=True)
 class Fix:
     """A decision on one picture, as a proposal. path: relative to the data. value: the label or the group, else empty.
@@ -61,6 +64,11 @@ class Finding:
         if self.severity not in SEVERITIES:
             raise ValueError(f"{self.severity!r} is no severity; they are {', '.join(SEVERITIES)}")
 
+    @property
+    def certain(self) -> bool:
+        """Whether its fixes count at once; otherwise they are proposals, which a person accepts first."""
+        return self.kind == "copy" or (self.kind in _CERTAIN and self.severity == "error")
+
     def to_json(self) -> dict[str, Any]:
         """The entry of findings.json."""
         return {
@@ -92,9 +100,6 @@ class Finding:
             beside=tuple(entry["beside"]),
         )
 
-
-PROPOSED = frozenset({"near_copy", "label_error", "outlier", "group", "dark", "bright", "blurred"})
-"""The kinds whose fixes are proposals: a person accepts them before they count. All others are facts."""
 
 KINDS: Mapping[str, str] = {
     # files

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from kt.base.files import replace_text
 from kt.base.names import cell_of, text_of
-from kt.findings.finding import PROPOSED, Finding, Fix
+from kt.findings.finding import Finding, Fix
 
 COLUMNS = ("apply", "path", "action", "value", "kind", "why")
 """The columns of the file. apply: yes or no. value: a label or the name of a group. kind, why: for the person alone."""
@@ -17,13 +17,13 @@ COLUMNS = ("apply", "path", "action", "value", "kind", "why")
 def write_fixes(file: Path, findings: Iterable[Finding], *, accept: Iterable[str] = ()) -> Counter[str]:
     """Write the fixes of findings as a CSV, and return how many of them count and how many wait: "yes" and "no".
 
-    Proposals (`kt.findings.PROPOSED`) wait for a person, unless their kind is in `accept`. A picture that is left
-    out has no other line. Two findings that propose the same decision give one line.
+    Proposals (of findings that are not `certain`) wait for a person, unless their kind is in `accept`. A picture that
+    is left out has no other line. Two findings that propose the same decision give one line.
     """
     accepted = set(accept)
     lines: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for finding in findings:
-        apply = "no" if finding.kind in PROPOSED - accepted else "yes"
+        apply = "yes" if finding.certain or finding.kind in accepted else "no"
         for fix in finding.fixes:
             before = lines.get((fix.path, fix.action, fix.value))
             if before is None or before[0] == "no":
