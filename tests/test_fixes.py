@@ -66,8 +66,8 @@ def test_facts_count_at_once_and_proposals_wait_for_a_person(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("kind", "severity", "counts"),
     [("unreadable", "error", True), ("unreadable", "warning", False), ("leak", "error", True),
-     ("copy", "warning", True), ("label_conflict", "error", True), ("near_copy", "note", False), ("uniform", "warning", False),
-     ("group", "error", False), ("outlier", "note", False)],
+     ("copy", "warning", True), ("label_conflict", "error", True), ("near_copy", "note", False),
+     ("uniform", "warning", False), ("group", "error", False), ("outlier", "note", False)],
 )  # fmt: skip
 def test_what_can_still_be_used_is_left_out_by_a_person_alone(tmp_path: Path, kind, severity, counts) -> None:
     found = Finding(kind, severity, ("a.png",), "Words.", "Advice.", (Fix("a.png", "leave_out"),))
