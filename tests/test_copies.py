@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from kt.data import Folder
+from kt.data.checks import copies
 from kt.data.checks.copies import check_copies
 from kt.data.checks.scan import scan
-from kt.data.duplicates import find_copies
+from kt.data.duplicates import Copies, find_copies
 from kt.data.duplicates.align import align
 from kt.data.duplicates.thumbnails import Thumbnails
 from kt.data.duplicates.views import SIDE, TURNS, WINDOWS, transforms, turned, turned_transforms
@@ -97,7 +98,7 @@ def findings(root: Path, *, split: bool = False) -> list[Finding]:
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KT_HOME", str(tmp_path / "cache"))
 
 
 # --------------------------------------------------------------------------------- which pictures are copies
@@ -360,3 +361,26 @@ def test_where_classes_are_left_and_right_mirrored_pictures_are_pictures_of_thei
     assert all(groups[f"left/{index:02d}.jpg"] == groups[f"left/{index:02d}-again.jpg"] for index in range(6))
     assert len(set(groups.values())) == 48
     assert any("alike only when they are mirrored, turned, cropped or made lighter" in note for note in splits.notes)
+
+
+def test_what_was_found_is_kept_and_found_anew_if_a_picture_or_a_label_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "photos"
+    others(root)
+    put(root, "a/copy.jpg", scene(0).resize((90, 90)))
+    asked = []
+
+    def counted(*arguments: object, **named: object) -> Copies:
+        asked.append(1)
+        return find_copies(*arguments, **named)
+
+    monkeypatch.setattr(copies, "find_copies", counted)
+    first = findings(root)
+    assert findings(root) == first != []
+    assert len(asked) == 1
+    put(root, "a/24.jpg", scene(24))
+    assert len(findings(root)) == len(first)
+    (root / "a" / "copy.jpg").rename(root / "b" / "copy.jpg")
+    assert [each.kind for each in findings(root)] == ["label_conflict"]
+    assert len(asked) == 3

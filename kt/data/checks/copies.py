@@ -5,12 +5,15 @@ one cluster, with the picture to keep in front: the largest one, then the first 
 conflict, since kt can't know which label is right; one in two splits is a leak, since the test would measure memory.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from kt.base.stages import Stage, key_of
 from kt.data.checks.scan import Scan
 from kt.data.duplicates import Copies, Ways, find_copies
 from kt.data.items import SPLITS
@@ -26,6 +29,9 @@ DOUBT = 0.1
 
 So it is if one camera took all pictures from one place, or if classes differ in what a mirror changes.
 """
+
+FOUND_BY = 1
+"""Increased when `kt.data.duplicates` finds other copies, so that what was found before is not used."""
 
 _NAMED = 4
 
@@ -151,12 +157,36 @@ def _numbers(
     if len(rows) < 2:
         return numbers, Copies(numbers, numbers, np.empty((0, 2), np.int64))
     classes = np.unique(pictures.labels, return_inverse=True)[1].astype(np.int64)
-    copies = find_copies(scan.thumbnails, classes[rows], rows=readable[rows], progress=True)
+    copies = _kept(
+        scan,
+        key_of(FOUND_BY, [pictures.pixels[row] for row in rows], classes[rows].tolist()),
+        lambda: find_copies(scan.thumbnails, classes[rows], rows=readable[rows], progress=True),
+    )
     # Numbers of clusters by thumbnails come after those by pixels, so that none is taken twice.
     joined = np.arange(len(firsts))
     joined[numbers[rows]] = len(firsts) + copies.near
     pairs = rows[copies.pairs].reshape(-1, 2)
     return joined[numbers], Copies(numbers, joined[numbers], pairs, copies.crowded, copies.ways)
+
+
+def _kept(scan: Scan, key: str, find: Callable[[], Copies]) -> Copies:
+    """What `find` gives, from the data set's place in the cache if it was found before. key: of the pictures."""
+    if scan.place is None:
+        return find()
+    home = scan.place / "copies"
+    stage = Stage(home / key[:32], key)
+    if (kept := stage.kept()) is not None:
+        found, ways = kept.arrays["found"], kept.arrays["ways"]
+        return Copies(**found, crowded=bool(kept.told["crowded"]), ways=Ways(**ways))
+    copies = find()
+    shutil.rmtree(home, ignore_errors=True)  # of other pictures, or of another kt
+    with suppress(OSError):  # a full disk: it is found anew the next time
+        stage.keep(
+            {"crowded": copies.crowded},
+            found={name: getattr(copies, name) for name in ("exact", "near", "pairs")},
+            ways=vars(copies.ways),
+        )
+    return copies
 
 
 def _members(numbers: Numbers) -> list[list[int]]:

@@ -47,7 +47,7 @@ class Scan:
 
     thumbnails: uint8 `[N, 64, 64, 3]`, each picture stretched to a square; black if it can't be read. The array is
     mapped from a file: take rows of it as they are needed. looked_at: how many files were read for this scan; the
-    others were known.
+    others were known. place: the data set's folder in kt's cache, where checks may keep what they find; None for none.
     """
 
     names: Strings
@@ -74,6 +74,7 @@ class Scan:
     border_spread: Floats
     thumbnails: Pixels
     looked_at: int
+    place: Path | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -102,7 +103,7 @@ def scan(
     kept = ScanCache(base)
     known = kept.known(paths)
     if known.complete and known.thumbnails is not None:
-        return _scan(called, paths, known.columns, known.thumbnails, looked_at=0)
+        return _scan(called, paths, known.columns, known.thumbnails, looked_at=0, place=kept.folder)
     old, new = np.flatnonzero(known.rows >= 0), np.flatnonzero(known.rows < 0)
     columns = FileColumns.blank(len(paths))
     with kept.writing(len(paths)) as written:
@@ -113,7 +114,7 @@ def scan(
             _look(paths, _batches(new, known.sizes), columns, written, workers=workers)
         finally:  # also if it is interrupted
             thumbnails = kept.publish(paths, columns, written)
-    return _scan(called, paths, columns, thumbnails, looked_at=len(new))
+    return _scan(called, paths, columns, thumbnails, looked_at=len(new), place=kept.folder)
 
 
 def _base(paths: Sequence[Path]) -> Path:
@@ -181,7 +182,9 @@ def _processors() -> int:
     return min(_MOST_WORKERS, available)
 
 
-def _scan(names: Strings, files: tuple[Path, ...], columns: FileColumns, thumbnails: Pixels, *, looked_at: int) -> Scan:
+def _scan(
+    names: Strings, files: tuple[Path, ...], columns: FileColumns, thumbnails: Pixels, *, looked_at: int, place: Path
+) -> Scan:
     texts, numbers = columns.texts, columns.numbers
     return Scan(
         names=names,
@@ -208,4 +211,5 @@ def _scan(names: Strings, files: tuple[Path, ...], columns: FileColumns, thumbna
         border_spread=numbers["border_spread"],
         thumbnails=thumbnails,
         looked_at=looked_at,
+        place=place,
     )

@@ -97,16 +97,16 @@ class KnownFiles:
 
 
 class ScanCache:
-    """The place in the cache of one data set. Raises EnvironmentProblem if the cache can't be written."""
+    """The place in the cache of one data set, a folder. Raises EnvironmentProblem if the cache can't be written."""
 
     def __init__(self, base: Path) -> None:
         key = hashlib.sha256(os.fsencode(base)).hexdigest()[:32]
         self._home = cache_home() / "scans"
-        self._folder = self._home / key
+        self.folder = self._home / key
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self._folder, error) from None
+            raise _unwritable(self.folder, error) from None
 
     def known(self, files: Sequence[Path]) -> KnownFiles:
         """What the last scan knew of these files, as far as they have not changed since."""
@@ -119,7 +119,7 @@ class ScanCache:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError):
                 return nothing
             with suppress(OSError):
-                os.utime(self._folder)  # it is in use
+                os.utime(self.folder)  # it is in use
         places = {path: row for row, path in enumerate(paths)}
         rows = np.array([places.get(os.fsencode(file), -1) for file in files], np.int64)
         times = np.array([time for _, time in states], np.int64)
@@ -137,15 +137,15 @@ class ScanCache:
         """
         self._make_room(count * _BYTES)
         try:
-            with scratch(self._folder, ".part-") as part, part.open("w+b") as file:
+            with scratch(self.folder, ".part-") as part, part.open("w+b") as file:
                 yield Writing(part, file, count)
         except OSError as error:
-            raise _unwritable(self._folder, error) from None
+            raise _unwritable(self.folder, error) from None
 
     def publish(self, files: Sequence[Path], columns: FileColumns, written: "Writing") -> Pixels:
         """Keep what was learned, and return the thumbnails, uint8 `[N, 64, 64, 3]`, mapped from their file."""
         name = f"thumbnails-{secrets.token_hex(8)}.npy"
-        place = self._folder / name
+        place = self.folder / name
         written.finish()
         arrays: dict[str, Any] = {
             name: _joined([text.encode(*_ANY) for text in columns.texts[name]]) for name in _TEXTS
@@ -155,21 +155,21 @@ class ScanCache:
         with self._locked():
             written.part.replace(place)
             arrays["thumbnails"] = np.array([name, str(place.stat().st_mtime_ns)])
-            with whole(self._folder / "columns.npz") as file:
+            with whole(self.folder / "columns.npz") as file:
                 np.savez(file, **arrays)
             mapped = _mapped(place)
-            for other in self._folder.glob("thumbnails-*.npy"):
+            for other in self.folder.glob("thumbnails-*.npy"):
                 if other != place:
                     with suppress(OSError):  # on Windows another process may have it open; the next scan removes it
                         other.unlink()
         return mapped
 
     def _locked(self) -> FileLock:
-        return FileLock(self._folder / ".lock")
+        return FileLock(self.folder / ".lock")
 
     def _read(self) -> tuple[list[bytes], FileColumns, Pixels]:
         """Paths, columns and thumbnails of the last scan. Raises one of many errors if they are not as they were."""
-        with np.load(self._folder / "columns.npz", allow_pickle=False) as stored:
+        with np.load(self.folder / "columns.npz", allow_pickle=False) as stored:
             if str(stored["format"]) != _format():
                 raise ValueError("of another kt")
             paths = _split(stored["paths"])
@@ -182,7 +182,7 @@ class ScanCache:
                 raise ValueError("damaged")
         if settled.shape != (len(paths),) or settled.dtype != bool or {*map(len, texts.values())} != {len(paths)}:
             raise ValueError("damaged")
-        place = self._folder / Path(name).name
+        place = self.folder / Path(name).name
         thumbnails = _mapped(place)
         if thumbnails.shape != (len(paths), *SHAPE) or str(place.stat().st_mtime_ns) != time:
             raise ValueError("damaged")
@@ -190,7 +190,7 @@ class ScanCache:
 
     def _make_room(self, size: int) -> None:
         others = sorted(
-            (folder for folder in self._home.iterdir() if folder.is_dir() and folder != self._folder),
+            (folder for folder in self._home.iterdir() if folder.is_dir() and folder != self.folder),
             key=lambda folder: folder.stat().st_mtime,
         )
         taken = {folder: sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) for folder in others}
@@ -200,7 +200,7 @@ class ScanCache:
                 break
             shutil.rmtree(folder, ignore_errors=True)
             total -= taken[folder]
-        free = shutil.disk_usage(self._folder).free
+        free = shutil.disk_usage(self.folder).free
         if size + min(SPARE, size) > free:
             raise EnvironmentProblem(
                 f"The thumbnails take {size / 1e9:.1f} GB, and {self._home} has {free / 1e9:.1f} GB free. Make room, "
