@@ -13,6 +13,7 @@ from PIL import Image
 
 from kt.checkup.result import Checkup
 from kt.data import Folder
+from kt.errors import WeightsError
 from kt.findings import KINDS, Finding, Fix
 from kt.report.checked import page_of
 from kt.report.findings import CARDS, for_report, shown_kinds
@@ -122,6 +123,25 @@ def test_a_wrong_call_ends_in_one_line(photos: Path, kt_ends, monkeypatch, argum
     ended, _, err = kt_ends("check", *arguments, "--quick")
     assert ended == code, err
     assert message in err
+
+
+def test_without_weights_the_rest_is_told_all_the_same(photos: Path, kt_ends, monkeypatch) -> None:
+    def no_network(*_arguments: object, **_named: object) -> None:
+        raise WeightsError("There is no network.")
+
+    monkeypatch.setattr("kt.checkup.features.probe_network", no_network)
+    code, out, err = kt_ends("check", photos, "--json")
+    assert code == 0, err
+    assert json.loads(out)["left_out"] == ["likely wrong labels, outliers and groups: There is no network."]
+    assert {"unreadable", "label_conflict"} <= set(kinds_of(out))
+
+
+def test_decisions_on_pictures_that_are_gone_are_told(photos: Path, tmp_path: Path, kt_ends) -> None:
+    (tmp_path / "fixes.csv").write_text("path,action\nred/torn.png,leave_out\nred/gone.png,leave_out\n")
+    code, out, err = kt_ends("check", photos, "--quick", "--json", "--apply", tmp_path / "fixes.csv")
+    assert code == 0, err
+    assert "1 path is of no picture of this data, such as red/gone.png in line 3" in err
+    assert "unreadable" not in kinds_of(out)
 
 
 def test_the_page_shows_the_pictures_and_copies_the_fix(photos: Path, tmp_path: Path, kt_ends) -> None:

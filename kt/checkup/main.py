@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from kt.base.console import say, shown
+from kt.base.console import say, shown, warn
 from kt.checkup.apart import group_findings, held_apart
 from kt.checkup.result import Checkup
 from kt.checkup.things import find_things
@@ -23,7 +23,7 @@ from kt.data.layout import check_folder
 from kt.data.reading import read_pictures
 from kt.data.sources.folder import Folder
 from kt.data.sources.table import Table
-from kt.errors import DataError
+from kt.errors import DataError, WeightsError
 from kt.findings import Finding, worst_first
 from kt.kinds.pictures.find import LeftOut, find_pictures
 from kt.kinds.pictures.kind import Pictures
@@ -44,6 +44,8 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     data = _listed(source)
     for fact in data.listed.facts:
         say(fact)
+    for note in data.listed.notes:
+        warn(note)
     looked = _looked_at(data.listed)
     pictures = _Readable.of(data.listed, looked)
     copied = _copies(data, looked)
@@ -51,7 +53,10 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     findings = [*data.findings, *_by_files(data, looked), *copied, *_by_pixels(pictures, seed=seed)]
     why_not = _why_not_asked(pictures, quick=quick)
     if not why_not:
-        findings += _by_network(pictures, seed=seed)
+        try:
+            findings += _by_network(pictures, seed=seed)
+        except WeightsError as error:  # without a network the rest is still worth knowing
+            why_not = f"{_ASKED}: {error}"
     return Checkup(
         origin=f"{type(source).__name__.lower()} {shown(_place(source))}",
         pictures=len(data.listed.items),
@@ -213,15 +218,17 @@ def _by_pixels(pictures: _Readable, *, seed: int) -> list[Finding]:
 # ---------------------------------------------------------------------------------------------------------- a network
 
 
+_ASKED = "likely wrong labels, outliers and groups"
+
+
 def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
     """Why no network is asked about the pictures; empty if one is."""
-    what = "likely wrong labels, outliers and groups"
     if quick:
-        return f"{what}, as --quick asks"
+        return f"{_ASKED}, as --quick asks"
     if len(pictures.classes) < 2:
-        return f"{what}, since there are no two classes"
+        return f"{_ASKED}, since there are no two classes"
     if len(pictures.items) > MOST:
-        return f"{what}, since there are more than {MOST:,} pictures"
+        return f"{_ASKED}, since there are more than {MOST:,} pictures"
     return ""
 
 
