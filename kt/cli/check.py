@@ -172,7 +172,13 @@ def _sentence(of_kind: "list[Finding]") -> str:
 
 
 def _in_words(file: Path | None, counted: int, waiting: int) -> str:
-    rest = f"; {waiting:,} are proposals, which count once you write yes in the column apply" if waiting else ""
-    return (
-        f'fixes: {shown(file or Path())}, {counted:,} decisions count{rest}; Folder(..., fixes="{file}") applies them'
-    )
+    """What was written: how many decisions count, and how many wait for a person."""
+    count = "1 decision counts" if counted == 1 else f"{counted:,} decisions count"
+    rest = ""
+    if waiting:
+        one = waiting == 1
+        rest = (
+            f"; {waiting:,} {'is a proposal, which counts' if one else 'are proposals, which count'} once you write yes "
+            "in the column apply"
+        )
+    return f'fixes: {shown(file or Path())}, {count}{rest}; Folder(..., fixes="{file}") applies them'
