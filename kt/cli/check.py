@@ -176,9 +176,6 @@ def _in_words(file: Path | None, counted: int, waiting: int) -> str:
     count = "1 decision counts" if counted == 1 else f"{counted:,} decisions count"
     rest = ""
     if waiting:
-        one = waiting == 1
-        rest = (
-            f"; {waiting:,} {'is a proposal, which counts' if one else 'are proposals, which count'} once you write yes "
-            "in the column apply"
-        )
+        which = "is a proposal, which counts" if waiting == 1 else "are proposals, which count"
+        rest = f"; {waiting:,} {which} once you write yes in the column apply"
     return f'fixes: {shown(file or Path())}, {count}{rest}; Folder(..., fixes="{file}") applies them'
