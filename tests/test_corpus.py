@@ -116,16 +116,20 @@ def test_other_verbs_name_the_bad_files(corpus, model: Path, tmp_path: Path, kt_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", [["run", "tiny.py"], ["run", "tiny.py", "--set", "data.near_duplicates=False"]])
-def test_kt_run_trains_on_the_good_files_and_its_findings_name_the_bad(corpus, tmp_path: Path, verb) -> None:
-    root, made = corpus
+def test_kt_run_trains_on_the_good_files_and_its_findings_name_the_bad(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    made = make_corpus(root)
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt(*verb, "--data", str(root), "--force", cwd=tmp_path)
+    arguments = ("run", "tiny.py", "--data", str(root), "--force")
+    refused = kt(*arguments, cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "A class of photos has no picture: empty class/" in refused.stderr.replace(f"{tmp_path}/", "")
+    (root / "empty class").rmdir()
+    done = kt(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "runs" / "tiny" / "LATEST" / "findings.json").read_text())["findings"]
-    unread = {
-        item for finding in found if finding["kind"] in ("unreadable", "not_a_picture") for item in finding["items"]
-    }
+    kinds = ("unreadable", "not_a_picture")
+    unread = {item for finding in found if finding["kind"] in kinds for item in finding["items"]}
     assert made.bad <= unread
     assert not unread & made.good
 
