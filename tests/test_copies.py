@@ -384,3 +384,12 @@ def test_what_was_found_is_kept_and_found_anew_if_a_picture_or_a_label_changes(
     (root / "a" / "copy.jpg").rename(root / "b" / "copy.jpg")
     assert [each.kind for each in findings(root)] == ["label_conflict"]
     assert len(asked) == 3
+
+
+def test_pictures_of_one_colour_are_compared_too() -> None:
+    random = np.random.default_rng(0)
+    plain = [np.full((SIDE, SIDE, 3), level, np.uint8) for level in (0, 1, 90, 91, 128, 254, 255)]
+    noisy = [np.clip(each.astype(int) + random.integers(-2, 3, each.shape), 0, 255).astype(np.uint8) for each in plain]
+    pixels = np.stack([*plain, *noisy, *thumbnails([scene(index) for index in range(8)])])
+    found = find_copies(pixels, np.zeros(len(pixels), np.int64))
+    assert len(found.near) == len(pixels)

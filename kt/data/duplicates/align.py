@@ -123,6 +123,8 @@ def _under(seen: Floats, target: Floats, known: npt.NDArray[np.bool_]) -> Floats
     weighted = (design * weight[..., None]).transpose(0, 2, 1)
     # The parabola is kept nearly straight unless there is something to bend it for.
     normal = weighted @ design + np.diag([0, 0, 1]).astype(np.float32)
+    # A picture of one colour has no slope; this much can't be seen elsewhere.
+    normal += (1e-5 * np.einsum("nii->n", normal))[:, None, None] * np.eye(3, dtype=np.float32)
     curve = np.linalg.solve(normal, weighted @ _flat(target)[..., None])
     return np.asarray(np.clip((design @ curve).reshape(seen.shape), 0, 255), np.float32)
 
