@@ -667,7 +667,7 @@ def test_a_worker_of_ray_that_is_killed_loses_nothing(model, photos, tmp_path):
         wait_for(lambda: list(tmp_path.glob("scores.csv.part/*.piece")), child)
         killed = next(process for process in workers_of(child))
         killed.kill()
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate(timeout=900)
     assert child.returncode == 0, err
     assert "6,000 pictures" in out
     predict_to(tmp_path / "whole.csv", model=model, pictures=[many])
