@@ -89,7 +89,7 @@ def make_room(folder: Path, size: int) -> None:
     others = [entry for entry in entries(folder.parent) if entry.folder != folder]
     total = size + sum(entry.bytes for entry in others)
     for stored in folder.parent.iterdir():
-        clear(stored, PART)
+        clear(stored)
     for entry in others:
         if total <= LIMIT:
             break

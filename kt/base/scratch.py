@@ -5,7 +5,9 @@ process id would not do: another container, or another machine that sees the sam
 """
 
 import hashlib
+import os
 import platform
+import re
 import secrets
 import shutil
 import time
@@ -22,6 +24,9 @@ WORK = ".work-"
 TFDS_UNFINISHED = "incomplete.*"
 """The names that tensorflow-datasets gives a set while it prepares it."""
 
+_MADE = re.compile(r"\..*-(?P<kernel>[0-9a-f]{8})-[0-9a-f]{16}", re.DOTALL)
+"""The names that `scratch` gives."""
+
 LONGEST = 86400
 """Seconds after which another machine's unfinished work is removed: its locks may not be seen from here."""
 
@@ -31,9 +36,9 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
     """A new path in `parent` for a file or a folder of this process alone. It does not exist yet.
 
     Whatever is there in the end is removed; to keep it, move it to its place. Leftovers of killed processes are cleared
-    first. prefix: of the name, such as `.partial-`; each kind of work has its own.
+    first, whichever work left them. prefix: of the name, such as `.partial-`; it tells people what the work was.
     """
-    clear(parent, prefix)
+    clear(parent)
     path, lock = _claimed(parent, prefix)
     try:
         yield path
@@ -42,11 +47,19 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
         _give_up(lock)
 
 
-def clear(parent: Path, prefix: str) -> None:
+def clear(parent: Path) -> None:
     """Remove leftovers of ended processes in `parent`; those that can't be removed stay until the next time."""
     with suppress(OSError):
-        for name in {path.name.removesuffix(".lock") for path in parent.glob(f"{prefix}*")}:
-            _clear(parent / name, here=name.startswith(f"{prefix}{_kernel()}-"))
+        for name in {path.name.removesuffix(".lock") for path in parent.glob(".*-*")}:
+            if made := _MADE.fullmatch(name):
+                _clear(parent / name, here=made["kernel"] == _kernel())
+
+
+def clear_below(folder: Path) -> None:
+    """Remove leftovers of ended processes in the folder and in every folder below it, none of which is a link."""
+    for parent, folders, _ in os.walk(folder):
+        clear(Path(parent))
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def clear_old(parent: Path, pattern: str) -> None:
