@@ -74,7 +74,10 @@ export class Card {
     this.find(".set").textContent = set ?? "";
     this.find(".set").hidden = !set;
     this.find(".looking").hidden = !model.explains;
-    this.find(".look").onclick = () => look(told.name);
+    const choice = this.find(".class-asked select");
+    choice.replaceChildren(...rows.map(({ name }) => new Option(name)));
+    choice.value = told.name; // the first look is at what the answer says
+    this.find(".look").onclick = () => look(choice.value);
     this.lookingIs(false);
     this.find(".unfamiliar").hidden = !unfamiliar;
     this.find(".scores").replaceChildren(...rows.slice(0, shown).map((row) => bar(row, row === best)));
@@ -98,12 +101,13 @@ export class Card {
 
   lookingIs(busy) {
     const button = this.find(".look");
-    button.textContent = busy ? "Looking …" : "Where does it look?";
+    const first = this.find(".class-asked").hidden;
+    button.textContent = busy ? "Looking …" : first ? "Where does it look?" : "Show it";
     button.setAttribute("aria-label", `${button.textContent} ${this.file.name}`);
     button.ariaDisabled = busy || null; // it keeps the focus, which a disabled one would lose
   }
 
-  /** Show where the model looks. Returns that in words. */
+  /** Show where the model looks, and offer the other classes. Returns that in words. */
   map({ label, in_words, overlay }) {
     const figure = copy("map");
     const picture = figure.querySelector("img");
@@ -111,9 +115,11 @@ export class Card {
     picture.alt = `${this.file.name}, in colour where it speaks for ${label}`;
     const text = `${label}: ${in_words}.`;
     figure.querySelector("figcaption").textContent = text;
-    const focused = document.activeElement === this.find(".look");
-    this.find(".looking").replaceChildren(figure);
-    if (focused) figure.focus({ preventScroll: true }); // since the button goes
+    this.letGo(".map img");
+    this.find(".map")?.remove();
+    this.find(".looking").prepend(figure);
+    this.find(".class-asked").hidden = false;
+    this.lookingIs(false);
     return `${this.file.name}: ${text}`;
   }
 
@@ -149,8 +155,12 @@ export class Card {
 
   /** Let go of the photo and its map. */
   remove() {
-    for (const picture of this.element.querySelectorAll("img[src]")) URL.revokeObjectURL(picture.src);
+    this.letGo("img[src]");
     this.element.remove();
+  }
+
+  letGo(pictures) {
+    for (const picture of this.element.querySelectorAll(pictures)) URL.revokeObjectURL(picture.src);
   }
 }
 
