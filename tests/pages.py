@@ -114,7 +114,7 @@ def checked(folder: Path) -> str:
     picture = folder / "picture.png"
     Image.new("RGB", (40, 30), (90, 120, 60)).save(picture)
     files = {name: picture for finding in findings for name in (*finding.items, *finding.beside)}
-    why = ("likely wrong labels, outliers and groups, as --quick asks",)
+    why = ("likely wrong labels, outliers, groups, and whether test looks like train, as --quick asks",)
     return page_of(Checkup("folder photos", 99, {"bad": 50, LONG: 49}, {}, tuple(findings), left_out=why, files=files))
 
 

@@ -132,7 +132,9 @@ def test_without_weights_the_rest_is_told_all_the_same(photos: Path, kt_ends, mo
     monkeypatch.setattr("kt.checkup.features.probe_network", no_network)
     code, out, err = kt_ends("check", photos, "--json")
     assert code == 0, err
-    assert json.loads(out)["left_out"] == ["likely wrong labels, outliers and groups: There is no network."]
+    assert json.loads(out)["left_out"] == [
+        "likely wrong labels, outliers, groups, and whether test looks like train: There is no network."
+    ]
     assert {"unreadable", "label_conflict"} <= set(kinds_of(out))
 
 

@@ -8,6 +8,7 @@ from kt.checkup.answers import cross_validated, wrong_shares
 from kt.checkup.features import Features, features_of, features_of_splits, probe_network
 from kt.checkup.labels import judge_labels, label_errors, nearest
 from kt.checkup.outliers import distances, outliers
+from kt.checkup.shift import unlike_test
 from kt.data.splits import Split, Splits
 from kt.findings import Finding, read_findings, write_findings
 from kt.kinds.pictures.kind import Pictures
@@ -263,3 +264,37 @@ def test_the_distance_is_that_to_the_fifth_of_the_class():
     top /= np.linalg.norm(top, axis=1, keepdims=True)
     expected = np.sort(np.linalg.norm(top[0] - top[labels == 0], axis=1))[5]
     assert distances(features, labels, names).values[0] == pytest.approx(expected, abs=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------- a test unlike train
+
+
+def unlike(features, labels, names, *, groups=None, given):
+    return unlike_test(features, labels, groups or names, names, given, nouns=Pictures((8, 8)), seed=0)
+
+
+def test_a_test_that_looks_otherwise_is_found_without_its_labels():
+    features, labels, names = clouds(60)
+    given = ["train", "train", "validation", "test"] * 45
+    assert unlike(features, labels, names, given=given) == []
+    tested = np.array([split == "test" for split in given])
+    moved = Features(features.all() + 1.5 * tested[:, None].astype(np.float32), features.depths)
+    (found,) = unlike(moved, np.where(tested, -1, labels), names, given=given)
+    assert (found.kind, found.severity, found.fixes) == ("unlike_test", "warning", ())
+    assert set(found.items) <= {name for name, is_test in zip(names, tested, strict=True) if is_test}
+    assert found.words.startswith("The test pictures look otherwise than the training pictures: a classifier tells")
+    assert found.figures["auc"] > 0.8 and found.figures["p"] <= 0.01
+
+
+@pytest.mark.parametrize("given", [[None] * 180, ["train"] * 180, ["test"] * 180])
+def test_without_a_test_that_the_data_gives_nothing_is_compared(given):
+    features, labels, names = clouds(60)
+    assert unlike(features, labels, names, given=given) == []
+
+
+def test_many_pictures_of_one_thing_prove_no_difference():
+    features, labels, names = clouds(60)
+    given, groups = ["train"] * 120 + ["test"] * 60, [*names[:120], *["burst"] * 60]
+    moved = Features(features.all() + 1.5 * np.repeat([0, 1], [120, 60])[:, None].astype(np.float32), features.depths)
+    assert unlike(moved, labels, names, groups=groups, given=given) == []
+    assert len(unlike(moved, labels, names, given=given)) == 1

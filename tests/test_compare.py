@@ -21,7 +21,7 @@ from kt.heads.classification.measure import evaluate
 from kt.network.model import build, predict
 from kt.recipe import Phase, Recipe, load
 from kt.report.comparison import comparison_page, points, sentences
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 from kt.strategy.compare import compare, training
 from kt.strategy.compare.comparison import Comparison
 from kt.strategy.compare.cost import Cost, Fitting, Sizes

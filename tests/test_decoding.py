@@ -252,7 +252,7 @@ def test_a_jpeg_that_lacks_its_last_block_is_read_and_one_that_lacks_much_is_ref
     short = read_rgb(file[:-12])
     assert np.array_equal(short[:380], read_rgb(file)[:380])
     assert np.array_equal(served(file[:-12]), short)
-    refused(file[: len(file) // 2], r"is truncated: \d\d % of it is missing")
+    refused(file[: len(file) // 2], r"is truncated: \d\d% of it is missing")
     refused(saved(photo(400, 600), "JPEG", progressive=True)[:-3000], "last scans are missing")
 
 

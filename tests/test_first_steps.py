@@ -227,7 +227,7 @@ def test_the_usual_work_called_from_python_never_releases_a_model_without_a_name
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", ".hidden", "a\\b", "nul\0"])
 def test_a_run_wants_a_name_that_a_model_can_have(name):
-    from kt.runs.main import Origin
+    from kt.runs.origin import Origin
 
     with pytest.raises(RecipeError, match="name is that of a folder in saved_models, such as 'mushrooms', not"):
         Origin(name=name)

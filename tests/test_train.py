@@ -17,7 +17,8 @@ from kt.errors import RecipeError, TrainingError
 from kt.frozen.engine import Work
 from kt.kinds.pictures.kind import Pictures
 from kt.network import model
-from kt.runs.main import as_written, run
+from kt.runs.main import run
+from kt.runs.trained import as_written
 from kt.training.batches import Order, class_weights, training_batches
 
 

@@ -218,7 +218,7 @@ def _by_pixels(pictures: _Readable, *, seed: int) -> list[Finding]:
 # ---------------------------------------------------------------------------------------------------------- a network
 
 
-_ASKED = "likely wrong labels, outliers and groups"
+_ASKED = "likely wrong labels, outliers, groups, and whether test looks like train"
 
 
 def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
@@ -237,6 +237,7 @@ def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
     from kt.checkup.features import features_of, probe_network  # here, since Keras takes seconds to load
     from kt.checkup.labels import label_errors
     from kt.checkup.outliers import outliers
+    from kt.checkup.shift import unlike_test
     from kt.training.probe import shares_of
 
     read = read_pictures(pictures.items, IMAGE_SIZE)
@@ -252,6 +253,8 @@ def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
         rows, labels, names=names, times=pictures.looked.taken[pictures.rows[chosen]], groups=groups, seed=seed
     )
     apart = None
+    one_of_each = list(map(str, things.numbers))
+    splits = [pictures.items[place].split for place in chosen]
     if things.found:
         apart = held_apart(
             rows, labels, things, classes=len(pictures.classes), groups=groups, keep=shares_of(built), seed=seed
@@ -259,5 +262,6 @@ def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
     return [
         *label_errors(features, labels, groups, names, classes=pictures.classes, seed=seed),
         *outliers(features, labels, groups, names, classes=pictures.classes, seed=seed),
+        *unlike_test(features, labels, one_of_each, names, splits, nouns=kind, seed=seed),
         *group_findings(things, names, apart, nouns=kind),
     ]

@@ -35,7 +35,7 @@ def _kinds(_context: click.Context, _parameter: click.Parameter, text: str | Non
               help="Write a page with the pictures side by side.")  # fmt: skip
 @click.option("--group-by", metavar="WAY",
               help="Which pictures show one thing: folder, prefix, none, a regular expression, a column.")  # fmt: skip
-@click.option("--quick", is_flag=True, help="Leave out what needs a network: labels, outliers, groups.")
+@click.option("--quick", is_flag=True, help="Leave out what needs a network: labels, outliers, groups, another test.")
 @click.option("--strict", is_flag=True, help="Exit with code 1 if there is an error or a warning.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the folds and of random draws.")
 @json_option

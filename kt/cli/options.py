@@ -16,7 +16,7 @@ from kt.recipe import Loaded, Recipe, load
 
 if TYPE_CHECKING:
     from kt.runs import Asked
-    from kt.runs.main import Origin
+    from kt.runs.origin import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -186,7 +186,7 @@ def origin_of(
     target_labels: bool | None = False,
 ) -> "Origin":
     """What the run was asked for, for its report; a recipe that is in no file yet is written into `out`."""
-    from kt.runs.main import Origin
+    from kt.runs.origin import Origin
 
     file = loaded.file
     if loaded.text is not None:

@@ -118,7 +118,8 @@ def command(
     from kt.export.job import check_packages
     from kt.export.learned import refuse_untaught
     from kt.kinds import nouns
-    from kt.runs.main import asked_for, run
+    from kt.runs.main import run
+    from kt.runs.origin import asked_for
 
     check_packages(resolved.export)
 
@@ -208,6 +209,6 @@ def training_step(wanted: Goal, *, climb: bool, trials: int | None) -> Any:
         from kt.strategy.ladder import Ladder
 
         return Ladder(wanted)
-    from kt.runs.main import as_written
+    from kt.runs.trained import as_written
 
     return as_written

@@ -133,6 +133,7 @@ KINDS: Mapping[str, str] = {
     "shortcut": "properties that give the class away",
     "label_error": "likely wrong labels",
     "outlier": "pictures unlike the others",
+    "unlike_test": "test pictures that look otherwise than those of train",
     "group": "pictures that seem to show the same thing",
 }
 """Each kind of finding, and what a person calls several of them."""

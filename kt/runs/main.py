@@ -1,175 +1,36 @@
 """The main job, top to bottom: read, build, train, evaluate once, export, check, release, report."""
 
 import json
-import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache, cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from kt import freeze, report, runs
-from kt.base.backend import running
+from kt import report, runs
 from kt.base.beside import beside
-from kt.base.console import say, shown, warn
+from kt.base.console import say, shown
 from kt.base.energy import metered
-from kt.base.files import beside_its_place, check_openable
-from kt.base.names import is_plain
-from kt.base.run_folder import ANSWERS, CARD, LEARNABILITY, LOGS, MODEL, RECIPE, REPORT, STEPS
-from kt.base.stages import Stage, digest_of, key_of
-from kt.data.splits import Split, Splits
-from kt.errors import RecipeError, one_line
+from kt.base.files import check_openable
+from kt.base.run_folder import CARD, RECIPE, REPORT
+from kt.errors import one_line
 from kt.export import ArtifactResult, release, unreleased
-from kt.export.artifact import keep_kind
-from kt.export.learned import Learned, learned, withhold
+from kt.export.learned import withhold
 from kt.export.sample import keep_sample
-from kt.failures.find import find_failures
-from kt.failures.results import Failures
-from kt.findings import Finding
-from kt.frozen.answers import answers
-from kt.heads.classification.measure import evaluate
-from kt.learnability import Probing, Scarcity, scarcity
 from kt.linear import one_thread
-from kt.network.model import Built, build, in_float32, predict
 from kt.recipe import Recipe
 from kt.releases.released import read_card
 from kt.report.results import card, compose
 from kt.runs import exports as from_run
-from kt.runs.answers import keep_answers
 from kt.runs.data import check_same_data
-from kt.runs.explained import Looks, explain_run
 from kt.runs.familiar import fit_familiarity
-from kt.runs.found import find_by_features, keep_findings
-from kt.runs.trust import trust
-from kt.training import (
-    Best,
-    Calibrated,
-    PhaseResult,
-    calibrate,
-    check_phases,
-    seed_everything,
-    train,
-    training_key,
-)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a run was asked for, so that it can be reported and repeated: the recipe's file, docstring and changes.
-
-    name: of the recipe, its runs and its models; a folder in `saved_models` has this name. force: release a model even
-    if the test pictures show that it has learned nothing.
-    """
-
-    name: str
-    file: Path | None = None
-    description: str = ""
-    settings: tuple[str, ...] = ()
-    data: str | None = None
-    target: str | None = None
-    target_labels: bool | None = False
-    command: str = ""
-    mixed_precision: bool = False
-    cached: bool = True
-    saved_models: Path = Path("saved_models")
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.name.strip() or self.name.startswith(".") or set(self.name) & set("/\\") or not is_plain(self.name):
-            raise RecipeError(
-                f"Origin: name is that of a folder in saved_models, such as 'mushrooms', not {self.name!r}."
-            )
-
-
-_ASKED: ContextVar[Origin | None] = ContextVar("asked", default=None)
-
-
-@contextmanager
-def asked_for(origin: Origin) -> Iterator[None]:
-    """Within it, a `run` that is given no origin takes this one: for a recipe with its own `run`."""
-    token = _ASKED.set(origin)
-    try:
-        yield
-    finally:
-        _ASKED.reset(token)
-
-
-def _origin_by(out: Path) -> Origin:
-    """The origin of a run from its folder alone: `runs/<name>/<time>`, or a folder with the model's name."""
-    folder = out.absolute()
-    in_runs = re.fullmatch(r"\d{8}-\d{6}(-\d+)?", folder.name) or folder.parent.parent.name == "runs"
-    name = re.sub(r"[^\w.-]+", "_", (folder.parent if in_runs else folder).name).strip("._-")
-    own = out / RECIPE
-    return Origin(name=name or "model", file=own if own.is_file() else None)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of training: the model with its best weights, the recipe as it was trained, its phases.
-
-    scarce: gives what the number of pictures means, within seconds. told: further keys of `report.json`. The run writes
-    none of them itself, except `notes`, to which it adds its own.
-    """
-
-    recipe: Recipe
-    built: Built
-    phases: Sequence[PhaseResult]
-    best: Best
-    scarce: Probing = field(default_factory=Probing)
-    told: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Training(Protocol):
-    """The training of a run: `as_written`, or one that tries several ways (`kt.strategy`) and gives the best."""
-
-    def __call__(self, recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Trained:
-        """Build and train on train and validation alone. out: the run's folder, which keeps checkpoints."""
-        ...
-
-
-def as_written(recipe: Recipe, splits: Splits, *, out: Path, cached: bool) -> Trained:
-    """Train the phases of the recipe in turn."""
-    built = build(recipe, kind=splits.kind, num_classes=len(splits.classes))
-    say(f"weights: {built.pretrained.source.in_words()}")
-    check_phases(recipe, built)
-    key = training_key(built, recipe, splits, cached=cached)
-    scarce = _kept(
-        Stage(out / LEARNABILITY, key),
-        lambda: scarcity(built, recipe, splits, cached=cached),
-        lambda probing: find_by_features(probing.sample, splits, seed=recipe.seed),
-    )
-    phases, best = train(built, recipe, splits, logs=out / LOGS, steps=out / STEPS, cached=cached)
-    return Trained(recipe, built, phases, best, scarce)
-
-
-def _kept(stage: Stage, begin: Callable[[], Probing], find: Callable[[Probing], tuple[Finding, ...]]) -> Probing:
-    """The result that an earlier process kept in the stage, or else that of `begin`, kept once it is computed.
-
-    find: what the data's features tell of the data, for `Probing.found`.
-    """
-    kept = stage.kept()
-    if kept is not None:
-        before = Scarcity.from_json(kept.told)
-        for warning in before.few_pictures:
-            warn(warning)
-        findings = tuple(map(Finding.from_json, kept.told.get("found", ())))  # an earlier kt kept none
-        return Probing(lambda: before, lambda: before.likeness, found=lambda: findings)
-    compute = begin()
-    found = cache(partial(find, compute))
-
-    def computed() -> Scarcity:
-        result = compute()
-        stage.keep({**report.plain(asdict(result)), "found": [finding.to_json() for finding in found()]})
-        return result
-
-    return Probing(computed, compute.likeness, compute.sample, found)
+from kt.runs.found import keep_findings
+from kt.runs.measured import Measured, finish
+from kt.runs.origin import Origin, asked, origin_of
+from kt.runs.trained import Training, as_written
+from kt.training import seed_everything
 
 
 def run(
@@ -190,14 +51,14 @@ def run(
     training: trains the model; it never sees results on the test split, which are measured once, on the final model.
     """
     started = datetime.now(UTC)
-    origin = origin or _ASKED.get() or _origin_by(out)
+    origin = origin or origin_of(out)
     saved_models = saved_models or origin.saved_models
     for folder in (out, saved_models):
         check_openable(folder)
     with runs.at_work(out):
         record = runs.read(out)
         if record is None or record.state == "finished":
-            runs.begin(out, _asked(origin, recipe, saved_models))
+            runs.begin(out, asked(origin, recipe, saved_models))
         elif record.state != "running":
             runs.go_on(out, forced=False)
         results = _released_before(out, saved_models / origin.name) or _run(
@@ -205,17 +66,6 @@ def run(
         )
         runs.finish(out, headline=_headline(results))
     return results
-
-
-def _asked(origin: Origin, recipe: Recipe, saved_models: Path) -> runs.Asked:
-    """What a run was asked for, if it was not begun by the command line."""
-    return runs.Asked(
-        name=origin.name, file=str(origin.file) if origin.file else None, folder=str(Path.cwd()),
-        data=origin.data, target=origin.target, target_labels=origin.target_labels,
-        settings=origin.settings, seed=recipe.seed, backend=running(),
-        mixed_precision=origin.mixed_precision, cached=origin.cached, saved_models=str(saved_models),
-        force=origin.force, command=origin.command,
-    )  # fmt: skip
 
 
 def _headline(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,39 +86,19 @@ def _run(
         say(f"data: {splits.in_words()}")
         trained = training(recipe, splits, out=out, cached=origin.cached)
         scarce = beside(trained.scarce)
-        model = in_float32(trained.built, trained.recipe)
-        alike = trained.scarce.likeness()
-        calibrated = calibrate(model, trained.recipe, splits, best=trained.best, phases=trained.phases,
-                               unlike=alike is not None and alike.large)  # fmt: skip
-        # Otherwise the file holds the optimizer's state, twice the size of the weights.
-        model.optimizer, model.compiled = None, False
-        with beside_its_place(out / MODEL) as place:
-            model.save(place)
-            keep_kind(place, splits.kind)
-        if trained.best.scores is not None:
-            stage = Stage(out / ANSWERS / "validation", key_of(digest_of(model.get_weights()), splits.digest))
-            _keep(stage, trained.best.scores, splits.validation, splits, recipe)
-        by_parts = origin.cached and model is trained.built.model
-        moving = freeze.moving(trained.recipe.phases[-1].trainable, trained.built.backbone)
-        ask = partial(answers, trained.built, moving=moving) if by_parts else partial(predict, model)
-        key = key_of(digest_of(model.get_weights()), splits.digest, splits.kind.to_json(), by_parts)
-        failing = partial(find_failures, trained.recipe, trained.built, model, splits, cached=origin.cached)
-        stage = Stage(out / ANSWERS / "test", key)
-        looking = partial(explain_run, out, model, splits, ask=ask, key=key, seed=recipe.seed)
-        measured = _Measured(
-            ask, splits, recipe, stage, calibrated, trained.best.scores, force=origin.force, fail=failing,
-            explain=looking,
-        )  # fmt: skip
+        finished = finish(trained, splits, out=out, cached=origin.cached)
+        measured = Measured(finished, splits, out, cached=origin.cached, force=origin.force)
         unfamiliar = fit_familiarity(
-            out, trained.built, model, trained.recipe, splits, kept_phase=trained.best.phase, key=key, cached=by_parts
-        )
+            out, trained.built, finished.model, trained.recipe, splits, kept_phase=trained.best.phase, key=finished.key,
+            cached=finished.by_parts,
+        )  # fmt: skip
         sampled = beside(partial(keep_sample, out, splits))
         results: dict[str, Any] = {}
         artifacts: Sequence[ArtifactResult] = ()
 
         def write_report(released_to: Path | None, *notes: str) -> dict[str, str]:
             """Write it, and give what a released version has of it."""
-            where, probed = measured.looks(), scarce()
+            looks, probed = measured.looks(), scarce()
             found = keep_findings(out, splits, trained.scarce.found())
             content = compose(
                 origin=origin, recipe=trained.recipe, splits=splits, built=trained.built, phases=trained.phases,
@@ -277,9 +107,9 @@ def _run(
                 resumed=_resumed(out), energy_joules=energy.joules(),
             )  # fmt: skip
             content["notes"] += notes
-            content |= {"explained": where.told, "unfamiliar": unfamiliar, **found.told}
+            content |= {"explained": looks.told, "unfamiliar": unfamiliar, **found.told}
             results.update(
-                report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=where.addresses,
+                report.write(content, splits, measured.scores, out, failed=measured.failures(), looks=looks.addresses,
                              found=found.pictures)
             )  # fmt: skip
             return {CARD: report.card_of(results)}
@@ -287,7 +117,7 @@ def _run(
         try:
             artifacts = from_run.export_run(
                 out, recipe, splits, scores=measured.scores_and_failures, name=origin.name, formats=recipe.export,
-                worker=worker, key=key,
+                worker=worker, key=finished.key,
             )  # fmt: skip
             artifacts = withhold(artifacts, measured.learned)
             sampled()
@@ -330,70 +160,6 @@ def _resumed(out: Path) -> list[dict[str, Any]]:
 def _id_of(out: Path) -> str | None:
     record = runs.read(out)
     return record.id if record else None
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """The trained model's scores for the test split, computed once: while the exports are made, or when needed."""
-
-    ask: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
-    splits: Splits
-    recipe: Recipe
-    stage: Stage
-    calibrated: Calibrated
-    validation: npt.NDArray[np.float32] | None
-    force: bool
-    fail: Callable[[npt.NDArray[np.float32]], Failures]
-    explain: Callable[[npt.NDArray[np.float32]], Looks]
-
-    @cached_property
-    def scores(self) -> npt.NDArray[np.float32]:
-        kept = self.stage.kept()
-        if kept is not None:
-            return kept.arrays["scores"]["scores"]
-        scores = self.ask(self.splits.test.examples)
-        _keep(self.stage, scores, self.splits.test, self.splits, self.recipe)
-        return scores
-
-    @cached_property
-    def failures(self) -> Callable[[], Failures]:
-        """Begins to find out where the model fails, beside other work; a call waits for the result."""
-        return beside(partial(self.fail, self.scores))
-
-    @cached_property
-    def looks(self) -> Callable[[], Looks]:
-        """Begins to find out where the model looks, after where it fails: two threads must not trace Keras at once."""
-        failures, scores = self.failures, self.scores
-
-        def explain() -> Looks:
-            with suppress(Exception):  # whoever needs the failures is told
-                failures()
-            return self.explain(scores)
-
-        return beside(explain)
-
-    def scores_and_failures(self) -> npt.NDArray[np.float32]:
-        """The scores; where the model fails, and where it looks, is then found out while the exports are made."""
-        scores, _, _ = self.scores, self.failures, self.looks
-        return scores
-
-    @cached_property
-    def test(self) -> dict[str, Any]:
-        part = self.splits.test
-        return evaluate(self.scores, part.labels, self.splits.classes, groups=part.groups, seed=self.recipe.seed)
-
-    @cached_property
-    def trusted(self) -> dict[str, Any]:
-        return trust(self.scores, self.validation, self.splits, self.calibrated, seed=self.recipe.seed)
-
-    @cached_property
-    def learned(self) -> Learned:
-        things = self.splits.test.things(len(self.splits.classes))
-        return learned(self.test, things, force=self.force, nouns=self.splits.kind)
-
-
-def _keep(stage: Stage, scores: npt.NDArray[np.float32], part: Split, splits: Splits, recipe: Recipe) -> None:
-    keep_answers(stage, scores, part, classes=splits.classes, seed=recipe.seed, kind=splits.kind)
 
 
 def _tell_how_to_go_on(out: Path) -> None:

@@ -9,7 +9,7 @@ import keras
 from kt.base.environment import machine, versions
 from kt.base.metrics import CONFIDENCE
 from kt.data.splits import Splits
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 
 
 def heading(origin: Origin, started: datetime, *, finished: bool, splits: Splits) -> dict[str, Any]:

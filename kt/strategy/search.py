@@ -16,7 +16,7 @@ from kt.data.splits import Splits
 from kt.errors import TrainingError
 from kt.learnability import scarcity
 from kt.recipe import Phase, Recipe
-from kt.runs.main import Trained
+from kt.runs.trained import Trained
 from kt.strategy.goal import Goal
 from kt.strategy.trials import timed
 from kt.strategy.validation import Standing, blocks_of, check_validation, fine_tuning, new_model, standing, told_of

@@ -467,7 +467,7 @@ def _completed(data: bytes, *, max_pixels: int, reason: str) -> bytes:
     different = (plain != noisy).reshape(*plain.shape[:2], -1).any(axis=2)
     missing = _share_behind(different)
     if missing > _MISSING:
-        what = "its last scans are" if data.count(b"\xff\xda") > 1 else f"{100 * missing:.0f} % of it is"
+        what = "its last scans are" if data.count(b"\xff\xda") > 1 else f"{100 * missing:.0f}% of it is"
         raise DataError(f"is truncated: {what} missing")
     return whole
 

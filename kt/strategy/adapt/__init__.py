@@ -23,7 +23,7 @@ from kt.recipe import Recipe, describe
 from kt.recipe.without_target import source_steps
 from kt.runs.data import check_same_data
 from kt.runs.exports import record
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 from kt.strategy.adapt.candidates import WayToAdapt, candidates
 from kt.strategy.adapt.choice import VALIDATOR, check_validator
 from kt.strategy.adapt.comparison import DomainComparison

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kt.data.splits import Splits
 from kt.recipe import Recipe
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 from kt.strategy.adapt.candidates import WayToAdapt
 from kt.strategy.adapt.source import SourceModel
 from kt.strategy.adapt.trials import AdaptedTrial

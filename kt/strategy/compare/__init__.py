@@ -19,7 +19,7 @@ from kt.errors import DataError, TrainingError
 from kt.recipe import Recipe, describe
 from kt.runs.data import check_same_data
 from kt.runs.exports import record
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 from kt.strategy.compare.checking import buildable, check_comparable, check_test
 from kt.strategy.compare.comparison import BASELINE, Comparison
 from kt.strategy.compare.plan import BUDGET

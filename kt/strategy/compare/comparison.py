@@ -10,7 +10,7 @@ import numpy as np
 
 from kt.data.splits import Splits
 from kt.recipe import Recipe
-from kt.runs.main import Origin
+from kt.runs.origin import Origin
 from kt.strategy.compare.training import TrainedStrategy
 
 BASELINE = "scratch"

@@ -14,7 +14,7 @@ from kt.frozen.engine import Engine
 from kt.learnability import scarcity
 from kt.network.model import Built
 from kt.recipe import Recipe
-from kt.runs.main import Trained
+from kt.runs.trained import Trained
 from kt.strategy.goal import Goal
 from kt.strategy.ladder.climb import Climb
 from kt.strategy.ladder.depth import first_rung
