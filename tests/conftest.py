@@ -15,13 +15,13 @@ import pytest
 
 # TensorFlow would set it to 1 for this process, and so for each kt that a test starts, which then would not be quiet.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# One thread for a process's matrices, and for those of each process that a test starts: several test processes share the
-# cores, and PyTorch's threads spin while they wait for each other, which took three times the work.
+# One thread for a process's matrices, and for those of each process that a test starts: test processes share the cores,
+# and PyTorch's threads spin while they wait for each other, which took three times the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402 - behind the number of its threads
-from hypothesis import HealthCheck, settings  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+from hypothesis import HealthCheck, settings
+from PIL import Image
 
 # The same examples each time, so that no change is refused for what it did not cause; and however slowly they are made.
 # `--hypothesis-profile=default` takes new ones.
