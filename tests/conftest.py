@@ -11,14 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-
-pytest_plugins = ["resuming"]  # for its fixture of an unbroken run, which two files share
 
 # TensorFlow would set it to 1 for this process, and so for each kt that a test starts, which then would not be quiet.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# One thread for a process's matrices, and for those of each process that a test starts: test processes share the cores,
+# and PyTorch's threads spin while they wait for each other, which took three times the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+# The same examples each time, so that no change is refused for what it did not cause; and however slowly they are made.
+# `--hypothesis-profile=default` takes new ones.
+settings.register_profile(
+    "same", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
+
+pytest_plugins = ["resuming"]  # for its fixture of an unbroken run, which two files share
+
 
 REPOSITORY = Path(__file__).parent.parent
 PHOTOS = REPOSITORY.parent / "shared" / "data"

@@ -19,8 +19,8 @@ from conftest import TINY_RECIPE, kt, make_folder
 
 KT = [sys.executable, "-c", "from kt.cli import main; main()"]
 
-CHAINS = 4
-KILLS = 6
+CHAINS = 3
+KILLS = 4
 """Of each chain: a run is killed, goes on, and is killed again, until it is left to end."""
 
 DIES_IN_A_WRITE = """
@@ -144,7 +144,7 @@ def killed(work: Path, *arguments: str, lines: int, wait: float) -> bool:
             seen.set()
 
         threading.Thread(target=read, daemon=True).start()
-        assert seen.wait(300)
+        assert seen.wait(900)
         time.sleep(wait)
         process.kill()
         process.wait()

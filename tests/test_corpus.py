@@ -184,7 +184,7 @@ def test_a_folder_that_is_gone_when_its_files_are_read_ends_in_one_line(tmp_path
 
 # -------------------------------------------------------------------------------------------------------------- fuzzed
 
-FUZZED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @FUZZED

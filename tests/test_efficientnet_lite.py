@@ -169,8 +169,9 @@ def test_with_imagenet_weights_it_says_what_the_reference_said(at_home, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["natural", 161, 96])
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(
+    ("name", "size"), [*((name, "natural") for name in SIZES), ("EfficientNetLite1", 161), ("EfficientNetLite2", 96)]
+)
 def test_it_answers_as_the_reference_network_does(at_home, name, size):
     torch = pytest.importorskip("torch")
     reference = pytest.importorskip("efficientnet_lite_pytorch")

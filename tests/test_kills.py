@@ -139,7 +139,7 @@ def test_runs_that_are_killed_at_any_moment_leave_nothing_half_and_the_next_clea
     started = time.monotonic()
     assert kt("run", "tiny.py", cwd=work, **home).returncode == 0
     took = time.monotonic() - started
-    for turn in range(5):
+    for turn in range(3):
         # From the second half on, where files are written, one kill in two.
         wait = took * moments.uniform(0.5 if turn % 2 else 0.1, 1.0)
         with subprocess.Popen(

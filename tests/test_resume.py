@@ -46,5 +46,6 @@ def test_training_under_other_backends_that_is_killed_ends_as_an_unbroken_one(tm
     installed(backend)
     options = ("--backend", backend, "--set", "export=[]")
     work = make_work(tmp_path)
-    assert chain(work, "run", *options, seed=7, kills=2, lines=11) >= 1
+    # Just after the tenth line: in the second of two phases.
+    assert chain(work, "run", *options, seed=5, kills=1, lines=11) == 1
     check_same(outcome(work), unbroken(*options), within=1e-6 if backend == "jax" else 0.0)

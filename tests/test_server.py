@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +206,7 @@ REFUSED = [
 def test_what_is_wrong_is_told_as_tensorflow_serving_tells_it(
     server: Running, method: str, path: str, body: bytes, status: int, message: str
 ) -> None:
-    answer = httpx.request(method, server.url + path, content=body, timeout=30)
+    answer = httpx.request(method, server.url + path, content=body, timeout=60, verify=False)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert message in answer.json()["error"]
     assert len(answer.json()["error"]) < 400
@@ -238,7 +238,7 @@ def test_a_body_that_is_too_large_is_answered_413(server: Running, chunked: bool
 def exchanged(server: Running, *parts: bytes, pause: float = 0.0) -> bytes:
     """What comes back on a bare connection for parts sent with pauses, until it is closed."""
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         for part in parts:
             connection.sendall(part)
             time.sleep(pause)
@@ -252,7 +252,7 @@ def test_clients_that_dawdle_get_408_and_others_do_not_wait_for_them(exports: li
     release(exports[0], tmp_path / "tiny", 1)
     head = b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
     with (
-        running(tmp_path / "tiny", limits=Limits(header_seconds=0.5, body_seconds=0.5)) as server,
+        running(tmp_path / "tiny", limits=Limits(header_seconds=3, body_seconds=3)) as server,
         concurrent.futures.ThreadPoolExecutor(3) as pool,
     ):
         slow = [pool.submit(exchanged, server, *parts) for parts in ((), (head[:20],), (head, b"{"))]
@@ -268,7 +268,8 @@ def test_clients_without_the_key_get_401_and_health_needs_none(exports: list[Pat
         key = "s3cret-ß".encode()
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": b"Basic " + key}, {"x-api-key": "s"}):
             for path in (PREDICT, "/about.json", "/metrics", "/V1/models/tiny"):
-                answer = httpx.request("POST" if path == PREDICT else "GET", server.url + path, headers=headers)
+                method = "POST" if path == PREDICT else "GET"
+                answer = httpx.request(method, server.url + path, headers=headers, verify=False)
                 assert answer.status_code == 401, path
                 assert "API key" in answer.json()["error"]
         for headers in ({"authorization": b"Bearer " + key}, {"x-api-key": key}):
@@ -279,42 +280,50 @@ def test_clients_without_the_key_get_401_and_health_needs_none(exports: list[Pat
 def test_a_client_that_asks_too_often_gets_429(exports: list[Path], tmp_path: Path) -> None:
     release(exports[0], tmp_path / "tiny", 1)
     with running(tmp_path / "tiny", limits=Limits(rate=5)) as server:
-        answers = [server.get("/v1/models/tiny") for _ in range(12)]
+        with httpx.Client(base_url=server.url, timeout=60, verify=False) as client:
+            # So many that most come within a second of five others on the slowest machine.
+            answers = [client.get("/v1/models/tiny") for _ in range(60)]
         codes = [answer.status_code for answer in answers]
         assert codes[:5] == [200] * 5
         assert 429 in codes
         assert "5 requests a second" in answers[codes.index(429)].json()["error"]
         assert answers[codes.index(429)].headers["retry-after"] == "1"
-        time.sleep(1.1)
-        assert server.get("/v1/models/tiny").status_code == 200
+        eventually(lambda: server.get("/v1/models/tiny").status_code == 200)
 
 
-def in_parallel(server: Running, count: int, body: dict[str, object]) -> list["httpx.Response"]:
-    with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        return [each.result() for each in [pool.submit(server.post, json=body) for _ in range(count)]]
+def in_parallel(server: Running, bodies: Sequence[dict[str, object]]) -> list["httpx.Response"]:
+    """The answers to requests that are sent at the same moment, from connections that are there already."""
+    together = threading.Barrier(len(bodies))
+
+    def sent(body: dict[str, object]) -> "httpx.Response":
+        with httpx.Client(base_url=server.url, timeout=60, verify=False) as client:
+            client.get("/healthz")
+            together.wait(60)
+            return client.post(PREDICT, json=body)
+
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(sent, bodies))
 
 
 def test_under_load_pictures_share_batches_and_get_their_own_answers(exports: list[Path], tmp_path: Path) -> None:
     release(exports[0], tmp_path / "tiny", 1)
     pictures = [encoded(index) for index in range(24)]
     expected = scores(exports[0], *pictures)
-    batching = Batching(max_batch_size=8, batch_timeout_micros=300_000)
-    with (
-        running(tmp_path / "tiny", batching=batching) as server,
-        concurrent.futures.ThreadPoolExecutor(24) as pool,
-    ):
-        answers = list(pool.map(lambda data: server.post(json=rows(data)).json()["predictions"][0], pictures))
+    # A batch that is full does not wait, and 24 pictures fill three; on a busy machine they may take long to come.
+    batching = Batching(max_batch_size=8, batch_timeout_micros=20_000_000)
+    with running(tmp_path / "tiny", batching=batching) as server:
+        answers = [each.json()["predictions"][0] for each in in_parallel(server, [rows(data) for data in pictures])]
         assert [row["scores"] for row in answers] == pytest.approx(expected, abs=1e-6)
         lines = server.get("/metrics").text.splitlines()
         batches = int(float(next(line for line in lines if line.startswith("kt_batch_pictures_count")).split()[1]))
-        assert 3 <= batches <= 12
+        assert batches == 3
 
 
 def test_a_full_queue_answers_503_and_what_was_taken_is_answered(exports: list[Path], tmp_path: Path) -> None:
     release(exports[0], tmp_path / "tiny", 1)
-    batching = Batching(max_batch_size=4, max_enqueued_batches=1, batch_timeout_micros=500_000)
+    batching = Batching(max_batch_size=4, max_enqueued_batches=1, batch_timeout_micros=1_000_000)
     with running(tmp_path / "tiny", batching=batching) as server:
-        answers = in_parallel(server, 12, rows(encoded(), encoded(), encoded()))
+        answers = in_parallel(server, [rows(encoded(), encoded(), encoded())] * 12)
         codes = sorted(answer.status_code for answer in answers)
         assert set(codes) == {200, 503}
         errors = {answer.json()["error"] for answer in answers if answer.status_code == 503}
@@ -326,9 +335,9 @@ def test_a_full_queue_answers_503_and_what_was_taken_is_answered(exports: list[P
 
 def test_more_requests_at_once_than_allowed_get_503(exports: list[Path], tmp_path: Path) -> None:
     release(exports[0], tmp_path / "tiny", 1)
-    batching = Batching(max_batch_size=64, batch_timeout_micros=700_000)
+    batching = Batching(max_batch_size=64, batch_timeout_micros=2_000_000)
     with running(tmp_path / "tiny", batching=batching, limits=Limits(requests=2)) as server:
-        codes = [answer.status_code for answer in in_parallel(server, 6, rows(encoded()))]
+        codes = [answer.status_code for answer in in_parallel(server, [rows(encoded())] * 6)]
         assert codes.count(200) >= 2
         assert 503 in codes
         assert server.get("/healthz").status_code == 200
@@ -345,7 +354,7 @@ def test_new_versions_take_over_under_a_stream_of_requests_and_none_is_dropped(
     with running(folder) as server:
 
         def stream() -> None:
-            with httpx.Client(timeout=30) as client:
+            with httpx.Client(timeout=60, verify=False) as client:
                 while not done.is_set():
                     answer = client.post(server.url + PREDICT, json=rows(encoded()))
                     assert answer.status_code == 200, answer.text
@@ -457,13 +466,15 @@ def test_a_signal_lets_requests_in_work_finish_and_ends_with_0(
         trace = {"trace": lambda event, _: sent.set() if event == "http11.send_request_body.complete" else None}
         answer = pool.submit(httpx.Client().post, url + PREDICT, json=rows(encoded()), timeout=60, extensions=trace)
         assert sent.wait(60)
+        # What is answered after it was sent shows that it has been taken, on a busy machine too.
+        assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
         time.sleep(1)  # it waits for company in its batch now, and would for 15 s
         process.send_signal(how)
         assert answer.result().status_code == 200
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     rest = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["message"] for line in rest if line["message"] != "request"][-1] == "stopped"
-    _, request = [line for line in rest if line["message"] == "request"]
+    (request,) = [line for line in rest if line["message"] == "request" and line["path"] == PREDICT]
     kept = {name: request[name] for name in ("method", "path", "status", "pictures", "client")}
     assert kept == {"method": "POST", "path": PREDICT, "status": 200, "pictures": 1, "client": "127.0.0.1"}
     assert request["ms"] > 500

@@ -46,7 +46,8 @@ from kt.serve.settings import Limits  # noqa: E402
 # A decoder that never comes back, for pictures of 13 pixels' width: how a hostile picture looks from outside.
 STUCK = """
 import time
-from PIL import ImageFile
+from PIL import Image, ImageFile
+Image.init()  # so that the first picture of all is read as fast as the next
 load = ImageFile.ImageFile.load
 ImageFile.ImageFile.load = lambda self: (self.width == 13 and time.sleep(3600)) or load(self)
 """
@@ -322,12 +323,12 @@ def test_a_page_of_another_name_is_not_answered_by_a_server_for_this_machine(fol
 
 def test_a_picture_that_is_never_decoded_is_given_up_and_holds_up_neither_others_nor_the_end(folder: Path) -> None:
     stuck, good = rows(narrow()), rows(encoded())
-    options = ("--decode-timeout", "1", "--grace-seconds", "2")
+    options = ("--decode-timeout", "2", "--grace-seconds", "2")
     with process(folder, *options, before=STUCK) as made, concurrent.futures.ThreadPoolExecutor(8) as pool:
         expected = made.server.post(json=good).json()
         for answer in pool.map(lambda _: made.server.post(json=stuck), range(3)):
             assert answer.status_code == 400
-            assert answer.json() == {"error": "image_bytes of picture 0 cannot be read: takes more than 1 s"}
+            assert answer.json() == {"error": "image_bytes of picture 0 cannot be read: takes more than 2 s"}
         assert made.server.post(json=good).json() == expected
         assert made.server.get("/healthz").status_code == 200
         for _ in range(10):
@@ -339,7 +340,7 @@ def test_a_picture_that_is_never_decoded_is_given_up_and_holds_up_neither_others
         pixels = np.zeros((1, *SIZE, 3), int).tolist()
         assert made.server.post(json={"instances": pixels, "signature_name": "pixels"}).status_code == 200
         made.process.send_signal(signal.SIGTERM)
-        assert made.process.wait(60) == 0
+        assert made.process.wait(600) == 0
 
 
 def test_half_a_body_and_idle_connections_do_not_hold_up_the_end(folder: Path) -> None:
@@ -353,7 +354,7 @@ def test_half_a_body_and_idle_connections_do_not_hold_up_the_end(folder: Path) -
             assert connections[1].recv(65536).startswith(b"HTTP/1.1 200")
             connections[2].sendall(head[:20])
             idle = stack.enter_context(grpc.insecure_channel(made.server.grpc))
-            grpc.channel_ready_future(idle).result(60)
+            grpc.channel_ready_future(idle).result(300)
             time.sleep(1)
             made.process.send_signal(signal.SIGTERM)
             assert made.process.wait(100) == 0
@@ -446,7 +447,7 @@ def test_kt_serve_says_where_to_open_it_and_only_json_beside(folder: Path) -> No
 
 
 def test_one_request_of_many_slow_pictures_lets_others_pass(folder: Path) -> None:
-    with process(folder, before=STUCK.replace("3600", "0.2")) as made, concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with process(folder, before=STUCK.replace("3600", "0.5")) as made, concurrent.futures.ThreadPoolExecutor(1) as pool:
         slow = pool.submit(made.server.post, json=rows(*[narrow()] * 40))
         time.sleep(1)
         assert made.server.post(json={"instances": [b64(encoded())]}).status_code == 200

@@ -115,12 +115,12 @@ def test_by_grpc_an_unsure_picture_has_an_empty_label(server: Running) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(server.grpc))
     request = predict_pb2.PredictRequest(model_spec={"name": "tiny"})
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(PICTURES))
-    outputs = {name: tf.make_ndarray(each) for name, each in stub.Predict(request, timeout=30).outputs.items()}
+    outputs = {name: tf.make_ndarray(each) for name, each in stub.Predict(request, timeout=120).outputs.items()}
     answers = server.post(json=rows(*PICTURES)).json()["predictions"]
     assert [label.decode() for label in outputs["label"]] == [answer["label"] or "" for answer in answers]
     assert outputs["in_set"].tolist() == [answer["in_set"] for answer in answers]
     request.output_filter.append("in_set")
-    assert [*stub.Predict(request, timeout=30).outputs] == ["in_set"]
+    assert [*stub.Predict(request, timeout=120).outputs] == ["in_set"]
 
 
 def test_unless_asked_answers_hold_what_they_always_did(folder: Path) -> None:

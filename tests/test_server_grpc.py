@@ -62,7 +62,7 @@ def asking(inputs: dict[str, Any], **spec: Any) -> predict_pb2.PredictRequest:
 
 def refusal(call: Any, request: Any) -> tuple[str, str]:
     with pytest.raises(grpc.RpcError) as raised:
-        call(request, timeout=30)
+        call(request, timeout=120)
     return raised.value.code().name, raised.value.details()
 
 
@@ -76,7 +76,7 @@ def test_predict_answers_with_the_scores_of_the_version_that_is_asked(server: Ru
         ({"image_bytes": pictures}, {"version_label": "stable"}, "1"),
         ({"pixels": pixels}, {"signature_name": "pixels"}, "2"),
     ):
-        answer = predictions.Predict(asking(inputs, **spec), timeout=30)
+        answer = predictions.Predict(asking(inputs, **spec), timeout=120)
         assert answer.model_spec.version.value == int(version)
         expected = scores(server.folder / version, *pictures)
         assert tf.make_ndarray(answer.outputs["scores"]) == pytest.approx(expected, abs=1e-6)
@@ -88,7 +88,7 @@ def test_predict_answers_with_the_scores_of_the_version_that_is_asked(server: Ru
 def test_only_the_outputs_that_are_asked_for_come(predictions: Any) -> None:
     request = asking({"image_bytes": [encoded()]})
     request.output_filter.append("label")
-    assert list(predictions.Predict(request, timeout=30).outputs) == ["label"]
+    assert list(predictions.Predict(request, timeout=120).outputs) == ["label"]
     request.output_filter.append("colour")
     assert refusal(predictions.Predict, request) == (
         "INVALID_ARGUMENT",
@@ -101,7 +101,7 @@ def test_classify_answers_each_example_with_every_label(server: Running, predict
     for index in range(2):
         example = request.input.example_list.examples.add()
         example.features.feature["image_bytes"].bytes_list.value.append(encoded(index))
-    answer = predictions.Classify(request, timeout=30)
+    answer = predictions.Classify(request, timeout=120)
     found = [[(each.label, each.score) for each in row.classes] for row in answer.result.classifications]
     expected = scores(server.folder / "2", encoded(0), encoded(1))
     assert [[name for name, _ in row] for row in found] == [list(CLASSES)] * 2
@@ -112,7 +112,7 @@ def test_metadata_and_status_tell_what_is_served(server: Running, predictions: A
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec={"name": "tiny"}, metadata_field=["signature_def"]
     )
-    answer = predictions.GetModelMetadata(request, timeout=30)
+    answer = predictions.GetModelMetadata(request, timeout=120)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(signatures)
     shape = signatures.signature_def["pixels"].inputs["pixels"].tensor_shape
@@ -121,7 +121,7 @@ def test_metadata_and_status_tell_what_is_served(server: Running, predictions: A
     with grpc.insecure_channel(server.grpc) as channel:
         models = model_service_pb2_grpc.ModelServiceStub(channel)
         status = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "tiny"})
-        states = models.GetModelStatus(status, timeout=30).model_version_status
+        states = models.GetModelStatus(status, timeout=120).model_version_status
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         assert [(each.version, each.state) for each in states] == [(2, available), (1, available)]
         status.model_spec.name = "none"
@@ -168,7 +168,7 @@ def test_the_key_and_the_rate_hold_for_grpc_too(exports: list[Path], tmp_path: P
         request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "tiny"})
         assert refusal(models.GetModelStatus, request)[0] == "UNAUTHENTICATED"
         metadata = [("authorization", "Bearer secret")]
-        assert models.GetModelStatus(request, metadata=metadata, timeout=30).model_version_status[0].version == 1
+        assert models.GetModelStatus(request, metadata=metadata, timeout=120).model_version_status[0].version == 1
         codes = {refusal(models.GetModelStatus, request)[0] for _ in range(5)}
         assert "RESOURCE_EXHAUSTED" in codes
 
@@ -178,7 +178,7 @@ def test_the_outputs_say_whether_a_picture_is_unlike_anything_the_model_learned_
     expected = open_artifact(folder).answers_to(pictures)
     with running(folder) as made, grpc.insecure_channel(made.grpc) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        outputs = stub.Predict(asking({"image_bytes": pictures}), timeout=30).outputs
+        outputs = stub.Predict(asking({"image_bytes": pictures}), timeout=120).outputs
     called = tf.make_ndarray(outputs["unfamiliar"])
     assert called.dtype == bool and called.tolist() == expected.unfamiliar.tolist()
     np.testing.assert_allclose(tf.make_ndarray(outputs["unfamiliarity"]), expected.unfamiliarity, atol=1e-5)

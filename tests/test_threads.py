@@ -4,10 +4,17 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from kt.base.beside import beside
 from kt.linear import fit, one_thread
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """As many as the tests do not have by default: one, which nothing has to limit."""
+    with threadpool_limits(2, user_api="blas"):
+        yield
 
 
 def blas():
@@ -16,7 +23,7 @@ def blas():
 
 def test_within_it_there_is_one_thread_and_behind_it_as_many_as_before():
     before = blas()
-    assert before, "NumPy without a BLAS that can be set"
+    assert set(before) == {2}, "NumPy without a BLAS that can be set"
     with one_thread(), one_thread():
         assert set(blas()) == {1}
     assert blas() == before

@@ -4,6 +4,7 @@ KERAS_BACKEND=jax python step_sizes.py
 """
 
 import json
+from functools import cache
 
 from kt.base import backend
 from kt.kinds.pictures.kind import Pictures
@@ -62,12 +63,18 @@ def state(built):
     return {weight.path: np.array(keras.ops.convert_to_numpy(weight)) for weight in built.model.weights}
 
 
+@cache
+def plain_step(trainable, cached):
+    """A step of plain gradient descent with a rate of 1, which begins at the same weights each time."""
+    return after_a_step(Phase("one", trainable, 1, 1.0, optimizer=keras.optimizers.SGD), cached=cached)[0]
+
+
 def rates(layer_rates, trainable, *, cached=True, schedule=None):
     """The rate of each layer that moved: its step, over the step of plain gradient descent with a rate of 1.
 
     All weights of a layer must agree on it; the largest difference between what they say comes with the rates.
     """
-    gradient, _ = after_a_step(Phase("one", trainable, 1, 1.0, optimizer=keras.optimizers.SGD), cached=cached)
+    gradient = plain_step(trainable, cached)
     phase = Phase("x", trainable, 1, LR, keras.optimizers.SGD, schedule, layer_rates=layer_rates)
     step, optimizer = after_a_step(phase, cached=cached)
     found, spread = {}, 0.0
