@@ -175,3 +175,46 @@ def test_many_findings_of_a_kind_are_counted_and_not_all_shown() -> None:
 def test_every_kind_is_in_the_docs() -> None:
     text = (Path(__file__).parents[1] / "docs" / "check.md").read_text(encoding="utf-8")
     assert not [kind for kind in KINDS if f"`{kind}`" not in text]
+
+
+def test_a_column_of_labels_with_an_unusual_name_is_named_for_each_verb(photos: Path, tmp_path: Path, kt_ends) -> None:
+    (photos / "red" / "torn.png").unlink()
+    (photos / "red" / "blue again.png").unlink()
+    table = tmp_path / "photos.csv"
+    files = sorted(photos.rglob("*.png"))
+    rows = [(file.relative_to(tmp_path), file.parent.name, f"by {place % 4}") for place, file in enumerate(files)]
+    table.write_text("file,quality,person\n" + "".join(f"{file},{label},{who}\n" for file, label, who in rows))
+    for verb in (("check", table, "--quick"), ("new", tmp_path / "a.py", "--data", table), ("show", table)):
+        code, _, err = kt_ends(*verb)
+        assert code == 3
+        assert "--label NAME, or for kt run --set data.label_column=NAME" in err
+    code, out, err = kt_ends(
+        "check", table, "--quick", "--label", "quality", "--group-by", "person", "--fix", tmp_path / "f.csv"
+    )
+    assert code == 0, err
+    assert "24 pictures of 2 classes" in out
+    settings = ["--set", "data.label_column=quality", "--set", "data.group_by=person"]
+    assert f"kt run {table} {' '.join(settings)} --set data.fixes={tmp_path / 'f.csv'} applies them" in out
+    code, out, err = kt_ends("show", table, *settings)
+    assert code == 0, err
+    assert "label_column=quality" in out
+    assert "--label quality" in err  # the command that writes the recipe works too
+    code, _, err = kt_ends("new", tmp_path / "b.py", "--data", table, "--label", "quality")
+    assert code == 0, err
+    assert 'label_column="quality"' in (tmp_path / "b.py").read_text()
+
+
+def test_a_column_of_labels_goes_with_a_table_alone(photos: Path, tmp_path: Path, kt_ends) -> None:
+    for verb in (("check", photos), ("new", tmp_path / "c.py", "--data", photos), ("advise", photos)):
+        code, _, err = kt_ends(*verb, "--label", "quality")
+        assert code == 2
+        assert "--label names a column of a table" in err
+
+
+def test_one_class_alone_is_an_error_since_kt_run_refuses_it(tmp_path: Path, kt_ends) -> None:
+    make_folder(tmp_path / "photos", {"blue": 12})
+    code, out, err = kt_ends("check", tmp_path / "photos", "--json", "--strict")
+    assert code == 1, err
+    (found,) = kinds_of(out)["layout"]
+    assert found["severity"] == "error"
+    assert "one class, 'blue', and kt run needs at least two" in found["words"]

@@ -175,6 +175,7 @@ def _by_files(data: _Data, looked: Scan) -> list[Finding]:
     labels = [items[name].label for name in looked.names]
     labelled = [items[name] for name in looked.names if items[name].label]
     return [
+        *folders.check_number([item.label for item in labelled]),
         *files.check_files(looked, labels=labels if all(labels) else None),
         *folders.check_classes(
             [item.name for item in labelled],

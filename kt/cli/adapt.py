@@ -101,7 +101,7 @@ def command(
         resume=resume, runs=runs, force=force,
     )  # fmt: skip
     asked, options = todo.asked, todo.asked.options
-    loaded = load_recipe(todo.recipe, backend=asked.backend)
+    loaded = load_recipe(todo.recipe, backend=asked.backend, settings=asked.settings)
     resolved = tried(loaded, changed_as(loaded, asked))
     counted = seeds_of(options["seeds"], first=resolved.seed)
 

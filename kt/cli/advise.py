@@ -10,6 +10,7 @@ import click
 
 from kt.base.console import in_lines, tell, tell_json
 from kt.cli import new_recipe
+from kt.cli.new import check_label_column
 from kt.cli.options import backend_option, json_option, load_recipe
 from kt.cli.typed import typed
 from kt.data.tables import is_table
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
               help="Backbones to compare, with commas between. Default: all at hand.")  # fmt: skip
 @click.option("--image-size", metavar="HxW",
               help="Height and width of the pictures. Default: what each backbone was trained on.")  # fmt: skip
+@click.option("--label", metavar="COLUMN", help="The column of a table that has the labels, if its name does not say.")
 @click.option("--write", type=click.Path(path_type=Path), metavar="RECIPE", help="Write the advised recipe here.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the folds and the intervals.")
 @backend_option
@@ -35,6 +37,7 @@ def command(
     data: Path,
     backbones: str | None,
     image_size: str | None,
+    label: str | None,
     write: Path | None,
     seed: int,
     backend: str | None,
@@ -49,6 +52,10 @@ def command(
     size = None if image_size is None else _size(image_size)
     if write is not None:
         _check_writable(write, data=data)
+    if data.suffix != ".py":
+        check_label_column(label, data)
+    elif label is not None:
+        raise RecipeError(f"--label names a column of a table; the recipe {data} says it itself, by label_column.")
     if not 0 <= seed < 2**31:
         raise RecipeError(f"--seed must be from 0 to 2147483647, not {seed}.")
     named = None if backbones is None else [name.strip() for name in backbones.split(",") if name.strip()]
@@ -58,7 +65,9 @@ def command(
         )
     recipe = load_recipe(data, backend=backend).recipe if data.suffix == ".py" else None
     names = named or at_hand()
-    source = _source(data, size=size or _natural(names), backend=backend) if recipe is None else recipe.data
+    source = (
+        _source(data, size=size or _natural(names), label=label, backend=backend) if recipe is None else recipe.data
+    )
 
     from kt.strategy.advise import advise, pretrained
 
@@ -68,7 +77,7 @@ def command(
         candidates = pretrained(names, natural=size is None and recipe is None)
     advice = advise(source(), candidates, seed=seed)
     if write is not None:
-        new_recipe.write_recipe(write, advised_text(write, data, advice))
+        new_recipe.write_recipe(write, advised_text(write, data, advice, label=label))
     if as_json:
         tell_json({**advice.as_json(), "recipe": None if write is None else str(write)})
     else:
@@ -90,7 +99,7 @@ def _check_writable(file: Path, *, data: Path) -> None:
     new_recipe.check_new(file)
 
 
-def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folder | Table":
+def _source(data: Path, *, size: tuple[int, int], label: str | None, backend: str | None) -> "Folder | Table":
     """The pictures' source, split as the written recipe will split it. Keras is loaded only if the path exists."""
     if not data.exists():
         raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
@@ -99,8 +108,9 @@ def _source(data: Path, *, size: tuple[int, int], backend: str | None) -> "Folde
     backends.start(backend)
     from kt.data import Folder, Table
 
-    kind = Table if is_table(data) else Folder
-    return kind(str(data), image_size=size)
+    return (
+        Table(str(data), image_size=size, label_column=label) if is_table(data) else Folder(str(data), image_size=size)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- backbones
@@ -163,12 +173,13 @@ def _figures(probe: "ProbedFeatures") -> str:
     return f"{probe.features:>9,}{accuracy:>24}{scores}"
 
 
-def advised_text(recipe: Path, data: Path, advice: "Advice") -> str:
-    """The advised recipe's text."""
+def advised_text(recipe: Path, data: Path, advice: "Advice", *, label: str | None = None) -> str:
+    """The advised recipe's text. label: the column of a table that has the labels."""
     backbone = advice.measured[0].backbone
     values = {
         "summary": textwrap.fill(f"Written by `kt advise`: {advice.quadrant}. {advice.why[-1]}", 118),
         "source": "Table" if is_table(data) else "Folder",
+        "label_column": new_recipe.as_literal(label) if label else "",
         "height": advice.image_size[0],
         "width": advice.image_size[1],
         "library": _library(backbone),

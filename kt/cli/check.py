@@ -1,12 +1,15 @@
 """`kt check`: what is wrong with a data set, before anything is trained on it."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kt.base.console import say, shown, tell, tell_json, tell_table
+from kt.cli.new import check_label_column
 from kt.cli.options import json_option, load_recipe
+from kt.cli.typed import typed
 from kt.data.tables import is_table
 from kt.errors import DataError, RecipeError
 from kt.findings import KINDS, Finding, worst_first
@@ -33,6 +36,7 @@ def _kinds(_context: click.Context, _parameter: click.Parameter, text: str | Non
               help="Check the data as these decisions change them.")  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write a page with the pictures side by side.")  # fmt: skip
+@click.option("--label", metavar="COLUMN", help="The column of a table that has the labels, if its name does not say.")
 @click.option("--group-by", metavar="WAY",
               help="Which pictures show one thing: folder, prefix, none, a regular expression, a column.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Leave out what needs a network: labels, outliers, groups, another test.")
@@ -47,6 +51,7 @@ def command(
     accept: tuple[str, ...],
     applied: Path | None,
     html: Path | None,
+    label: str | None,
     group_by: str | None,
     quick: bool,
     strict: bool,
@@ -71,10 +76,13 @@ def command(
     if not data.exists() and data.suffix != ".py":
         raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
 
+    if data.suffix != ".py":
+        check_label_column(label, data)
+
     from kt.base import backend
 
     backend.start(None)
-    source = _source(data, group_by=group_by, applied=applied)
+    source = _source(data, label=label, group_by=group_by, applied=applied)
 
     from kt.checkup.main import check_up
 
@@ -92,8 +100,12 @@ def command(
         tell_json(result.to_json())
     else:
         _tell(result)
-        if written is not None:
-            tell(_in_words(fix, written["yes"], written["no"]))
+        if written is not None and fix is not None:
+            tell(
+                _in_words(
+                    fix, written["yes"], written["no"], applied_by=_command(data, fix, label=label, group_by=group_by)
+                )
+            )
         if html is not None:
             tell(f"page: {shown(html)}")
     if strict and any(finding.severity != "note" for finding in result.findings):
@@ -110,13 +122,10 @@ def _check_writable(file: Path | None, option: str) -> None:
         raise RecipeError(f"There is no folder {file.absolute().parent} for {option} to write to.")
 
 
-def _source(data: Path, *, group_by: str | None, applied: Path | None) -> "Folder | Table":
+def _source(data: Path, *, label: str | None, group_by: str | None, applied: Path | None) -> "Folder | Table":
     """The source that a run would read the pictures with."""
-    changes: dict[str, Any] = {}
-    if group_by is not None:
-        changes["group_by"] = group_by
-    if applied is not None:
-        changes["fixes"] = str(applied)
+    given = {"label_column": label, "group_by": group_by, "fixes": None if applied is None else str(applied)}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if data.suffix == ".py":
         return _of_recipe(data, changes)
     from kt.data import Folder, Table
@@ -136,6 +145,8 @@ def _of_recipe(file: Path, changes: dict[str, Any]) -> "Folder | Table":
         raise DataError(
             f"{file} takes its data from {type(source).__name__}; kt check reads the pictures of a Folder or a Table."
         )
+    if "label_column" in changes and not isinstance(source, Table):
+        raise RecipeError(f"--label names a column of a table, and {file} takes its pictures from a folder.")
     return dataclasses.replace(source, **changes)
 
 
@@ -171,11 +182,18 @@ def _sentence(of_kind: "list[Finding]") -> str:
     return printable(f"{len(of_kind):,} {KINDS[first.kind]}, such as: {first.words}")
 
 
-def _in_words(file: Path | None, counted: int, waiting: int) -> str:
+def _in_words(file: Path, counted: int, waiting: int, *, applied_by: str) -> str:
     """What was written: how many decisions count, and how many wait for a person."""
     count = "1 decision counts" if counted == 1 else f"{counted:,} decisions count"
     rest = ""
     if waiting:
         which = "is a proposal, which counts" if waiting == 1 else "are proposals, which count"
         rest = f"; {waiting:,} {which} once you write yes in the column apply"
-    return f'fixes: {shown(file or Path())}, {count}{rest}; Folder(..., fixes="{file}") applies them'
+    return f"fixes: {shown(file)}, {count}{rest}; {applied_by} applies them"
+
+
+def _command(data: Path, fix: Path, *, label: str | None, group_by: str | None) -> str:
+    """The command that trains on the data as it was checked and as the decisions change it."""
+    given = {"label_column": label, "group_by": group_by, "fixes": fix}
+    settings = (shlex.quote(f"data.{name}={value}") for name, value in given.items() if value is not None)
+    return " ".join(["kt run", typed(data), *(f"--set {setting}" for setting in settings)])

@@ -94,7 +94,7 @@ def command(
     )  # fmt: skip
     asked, options = todo.asked, todo.asked.options
     seconds = None if asked.budget in (None, "none") else goal(None, asked.budget).seconds
-    loaded = load_recipe(todo.recipe, backend=asked.backend)
+    loaded = load_recipe(todo.recipe, backend=asked.backend, settings=asked.settings)
     resolved = tried(loaded, changed_as(loaded, asked))
     counted = seeds_of(options["seeds"], first=resolved.seed)
 

@@ -1,6 +1,7 @@
 """A folder of pictures or a table given in place of a recipe: the recipe is the one that `kt new` would write."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -36,8 +37,20 @@ def name_of(pictures: Path) -> str:
     return safe_name(whole.stem if named else whole.name)
 
 
-def check_pictures(pictures: Path) -> dict[str, int]:
-    """How many pictures each class has. Raises DataError, with what to do, if there are no classes."""
+_COLUMNS = {"data.path_column": "path_column", "data.label_column": "label_column"}
+
+
+def columns_of(settings: Iterable[str]) -> dict[str, str]:
+    """The columns of a table that `--set` names: they have to be known before its pictures can be counted."""
+    named = [setting.partition("=") for setting in settings]
+    return {_COLUMNS[path.strip()]: text.strip() for path, _, text in named if path.strip() in _COLUMNS}
+
+
+def check_pictures(pictures: Path, *, columns: Mapping[str, str] | None = None) -> dict[str, int]:
+    """How many pictures each class has. Raises DataError, with what to do, if there are no classes.
+
+    columns: from `columns_of`.
+    """
     if pictures.is_dir() and not _any_folder(pictures.iterdir()):
         recipes = [path for path in sorted(pictures.glob("*.py")) if is_recipe(path)]
         if recipes:
@@ -46,29 +59,31 @@ def check_pictures(pictures: Path) -> dict[str, int]:
     if not is_table(pictures):
         check_folder(pictures)  # its error says what to do with an archive
     # Silently: the run says later how the pictures are understood, by --set data.group_by, which is not known here.
-    return count_pictures(pictures, told=False, group_by="none")
+    return count_pictures(pictures, told=False, group_by="none", **(columns or {}))
 
 
-def recipe_for(pictures: Path, counts: Mapping[str, int]) -> Loaded:
+def recipe_for(pictures: Path, counts: Mapping[str, int], *, columns: Mapping[str, str] | None = None) -> Loaded:
     """The recipe that `kt new` would write for a folder or table; prints a line about it. Keras must be loaded.
 
-    counts: from `check_pictures`.
+    counts: from `check_pictures`. columns: from `columns_of`.
     """
     name = name_of(pictures)
     text = recipe_text_for(Path(f"{name}.py"), pictures, counts)
     text = text.replace(in_words(f"kt run {typed(f'{name}.py')}"), in_words(f"kt run {typed(pictures)}"), 1)
     loaded = load_text(text, file=pictures, name=name)
+    label = (columns or {}).get("label_column")
     say(
         f"recipe: {name}, the one that kt new writes: a linear probe on features of all depths of MobileNetV2; to have "
-        f"it as a file: {new_command(pictures, name)}"
+        f"it as a file: {new_command(pictures, name, label=label)}"
     )
     return loaded
 
 
-def new_command(pictures: Path, name: str) -> str:
-    """The command that writes the recipe of these pictures as a file."""
+def new_command(pictures: Path, name: str, *, label: str | None = None) -> str:
+    """The command that writes the recipe of these pictures as a file. label: the column of a table, if it was named."""
     file = f"recipes/{identifier(name)}.py"
-    return f"kt new {typed(file)} --data {typed(pictures)}"
+    column = f" --label {shlex.quote(label)}" if label else ""
+    return f"kt new {typed(file)} --data {typed(pictures)}{column}"
 
 
 def identifier(name: str) -> str:

@@ -60,7 +60,7 @@ def command(
         resume=resume, runs=runs, force=force,
     )  # fmt: skip
     asked, options = todo.asked, todo.asked.options
-    loaded = load_recipe(todo.recipe, backend=asked.backend)
+    loaded = load_recipe(todo.recipe, backend=asked.backend, settings=asked.settings)
     resolved = tried(loaded, changed_as(loaded, asked))
 
     from kt.report.rates import write_rates

@@ -14,7 +14,7 @@ from kt.data.groups import check_group_by
 from kt.data.layout import read_layout
 from kt.data.tables import is_table, read_table
 from kt.data.tables.listing import check_table_group_by
-from kt.errors import DataError
+from kt.errors import DataError, RecipeError
 from kt.kinds.pictures.find import why_not
 
 NEEDED = 3
@@ -27,7 +27,8 @@ NEEDED = 3
               help="Pictures: a folder with one sub-folder a class, a zip of it, or a CSV of path,label.")  # fmt: skip
 @click.option("--group-by", default="auto", show_default=True, metavar="WAY",
               help="Which pictures show one thing: folder, prefix, none, a regular expression, a column.")  # fmt: skip
-def command(recipe: Path, data: Path, group_by: str) -> None:
+@click.option("--label", metavar="COLUMN", help="The column of a table that has the labels, if its name does not say.")
+def command(recipe: Path, data: Path, group_by: str, label: str | None) -> None:
     """Write a recipe for your own pictures.
 
     RECIPE is the file to write, such as recipes/mushrooms.py. It fits a linear probe on the features of all depths. The
@@ -35,8 +36,9 @@ def command(recipe: Path, data: Path, group_by: str) -> None:
     """
     check_new(recipe)
     (check_table_group_by if is_table(data) else check_group_by)(group_by)
-    counts = count_pictures(data, group_by=group_by)
-    write_recipe(recipe, recipe_text_for(recipe, data, counts, group_by=group_by))
+    check_label_column(label, data)
+    counts = count_pictures(data, group_by=group_by, label_column=label)
+    write_recipe(recipe, recipe_text_for(recipe, data, counts, group_by=group_by, label_column=label))
     classes = ", ".join(map(in_words, counts))
     tell(f"{in_words(str(recipe))}: {sum(counts.values())} pictures of {len(counts)} classes ({classes})")
     tell(f"next: kt run {typed(recipe)}")
@@ -58,14 +60,29 @@ def scarce(counts: Mapping[str, int]) -> str:
     return ""
 
 
-def count_pictures(data: Path, *, told: bool = True, group_by: str = "auto") -> dict[str, int]:
+def check_label_column(label: str | None, data: Path) -> None:
+    """Raise RecipeError if a column with the labels is named, and the data are no table."""
+    if label is not None and not is_table(data):
+        raise RecipeError(
+            f"--label names a column of a table, and {data} is none; a folder's labels are its sub-folders."
+        )
+
+
+def count_pictures(
+    data: Path,
+    *,
+    told: bool = True,
+    group_by: str = "auto",
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> dict[str, int]:
     """How many pictures each class has, over all splits. The heavy libraries are not loaded.
 
-    told: whether to print how the folder or table is understood, as `kt run` will. group_by: of the source. Raises
-    DataError if the folder or table can't be understood.
+    told: whether to print how the folder or table is understood, as `kt run` will. group_by, path_column, label_column:
+    of the source. Raises DataError if the folder or table can't be understood.
     """
     if is_table(data):
-        table = read_table(data, group_by=group_by)
+        table = read_table(data, group_by=group_by, path_column=path_column, label_column=label_column)
         _tell([*table.facts], table.notes, told=told)
         return _counted([(picture.file, picture.label) for picture in table.pictures], data, told=told)
     if not data.exists():
@@ -99,8 +116,13 @@ def _counted(pictures: Sequence[tuple[Path, str]], data: Path, *, told: bool) ->
     return counts
 
 
-def recipe_text_for(recipe: Path, data: Path, counts: Mapping[str, int], *, group_by: str = "auto") -> str:
+def recipe_text_for(
+    recipe: Path, data: Path, counts: Mapping[str, int], *, group_by: str = "auto", label_column: str | None = None
+) -> str:
     """The recipe's text for a folder or table of pictures."""
     source = "Table" if is_table(data) else "Folder"
     grouped = "" if group_by == "auto" else as_literal(group_by)
-    return recipe_text("recipe.py.jinja", recipe, data=data, counts=counts, source=source, group_by=grouped)
+    column = as_literal(label_column) if label_column else ""
+    return recipe_text(
+        "recipe.py.jinja", recipe, data=data, counts=counts, source=source, group_by=grouped, label_column=column
+    )

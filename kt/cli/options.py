@@ -157,18 +157,22 @@ def tried(loaded: Loaded, recipe: Recipe) -> Recipe:
     return recipe
 
 
-def load_recipe(file: Path, *, backend: str | None, mixed_precision: bool = False) -> Loaded:
+def load_recipe(
+    file: Path, *, backend: str | None, mixed_precision: bool = False, settings: tuple[str, ...] = ()
+) -> Loaded:
     """Load a recipe's file under a backend. Keras must not be loaded before.
 
-    For a folder or table of pictures it gives the recipe that `kt new` would write.
+    For a folder or table of pictures it gives the recipe that `kt new` would write. settings: those of `--set`, for the
+    names of a table's columns; the others are not applied.
     """
     from kt.base import backend as backends
-    from kt.cli.from_pictures import check_pictures, is_pictures, recipe_for
+    from kt.cli.from_pictures import check_pictures, columns_of, is_pictures, recipe_for
 
     if is_pictures(file):
-        counts = check_pictures(file)  # before the seconds that Keras takes to load
+        columns = columns_of(settings)
+        counts = check_pictures(file, columns=columns)  # before the seconds that Keras takes to load
         backends.start(backend, mixed_precision=mixed_precision)
-        return recipe_for(file, counts)
+        return recipe_for(file, counts, columns=columns)
     if file.suffix != ".py" or not file.is_file():
         load(file)  # raises an error that lists the recipes, without the seconds that Keras takes to load
         raise RecipeError(f"{file} is not a recipe file.")

@@ -108,7 +108,7 @@ def command(
         from kt.export.job import at_hand
 
         context.with_resource(at_hand())  # it loads TensorFlow while this process loads Keras
-    loaded = load_recipe(recipe, backend=asked.backend, mixed_precision=asked.mixed_precision)
+    loaded = load_recipe(recipe, backend=asked.backend, mixed_precision=asked.mixed_precision, settings=asked.settings)
     resolved = tried(loaded, changed_as(loaded, asked))
 
     if asked.target is not None:

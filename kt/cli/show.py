@@ -27,7 +27,7 @@ def command(
 
     Prints every field, with --data, --target, --set and --seed applied. No picture is read and nothing is trained.
     """
-    loaded = load_recipe(recipe, backend=None)
+    loaded = load_recipe(recipe, backend=None, settings=settings)
     shown = tried(
         loaded, changed(loaded, data=data, target=target, target_labels=target_labels, settings=settings, seed=seed)
     )

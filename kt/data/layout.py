@@ -357,7 +357,7 @@ def _pictures(count: int) -> str:
 _REMEDY = (
     "Name splits train/, validation/ and test/ and the classes below them; or merge the folders; or, if the outer "
     'folders are the classes, say what the inner ones are: group_by="folder" where each holds pictures of one thing, '
-    'group_by="none" where they only sort (--set data.group_by=none).'
+    'group_by="none" where they only sort (--group-by none, or for kt run --set data.group_by=none).'
 )
 
 _CLASSES = frozenset({"class", "classes", "label", "category", "cat", "type", "kind", "grade", "stage", "species"})

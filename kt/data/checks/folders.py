@@ -327,6 +327,22 @@ def _by_what(names: Iterable[str]) -> str:
     return "case" if len({unicodedata.normalize("NFC", name) for name in names}) > 1 else "the form of their Unicode"
 
 
+def check_number(labels: Iterable[str]) -> list[Finding]:
+    """One class alone, of which `kt run` makes no classifier. labels: of each picture; without any, no class is told."""
+    classes = set(labels)
+    if len(classes) != 1:
+        return []
+    return [
+        Finding(
+            "layout",
+            "error",
+            (),
+            f"All pictures are of one class, {_shown(*classes)}, and kt run needs at least two.",
+            "Add a folder with pictures that are not of this class, such as of what else will be photographed.",
+        )
+    ]
+
+
 def check_classes(
     names: Sequence[str], labels: Sequence[str], groups: Sequence[str], *, splits: Sequence[str | None] | None = None
 ) -> list[Finding]:

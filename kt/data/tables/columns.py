@@ -198,9 +198,10 @@ class _Search:
     def _unclear(self, what: str, does: str) -> str:
         if what in self.names and self.names.count(what) > 1:
             return f"{self.file} has several columns {what!r}."
+        option = "--label NAME, or for kt run " if what == "label" else ""
         return (
             f"{self.file} has no column {what!r}, and it is not clear which one {does}; its columns are: "
-            f"{', '.join(self.names)}. Call it {what!r}, or say which it is: --set data.{what}_column=NAME, or "
+            f"{', '.join(self.names)}. Call it {what!r}, or say which it is: {option}--set data.{what}_column=NAME, or "
             f"Table(..., {what}_column=NAME)."
         )
 
