@@ -71,9 +71,10 @@ def command(
     if not data.exists() and data.suffix != ".py":
         raise DataError(f"There is no {data}; expected a folder with one sub-folder a class, or a CSV of path,label.")
 
-    from kt.base import backend
+    if not quick:
+        from kt.base import backend
 
-    backend.start(None)
+        backend.start(None)  # takes seconds, and 400 MB
     source = _source(data, group_by=group_by, applied=applied)
 
     from kt.checkup.main import check_up
