@@ -17,6 +17,7 @@ from kt.checkup.apart import group_findings, held_apart
 from kt.checkup.features import Features
 from kt.checkup.labels import label_errors
 from kt.checkup.outliers import outliers
+from kt.checkup.shift import unlike_test
 from kt.checkup.things import find_things
 from kt.findings import Finding
 from kt.kinds.kind import Nouns
@@ -33,7 +34,7 @@ CELLS = 8_000_000
 Of more pictures random parts are judged, one after the other. The probes learn from a sample in any case.
 """
 
-FOUND_BY = ("checkup", "familiar", "linear")
+FOUND_BY = ("checkup", "drift", "familiar", "learnability", "linear")
 """The packages whose code decides what is found by features; with other code, what was found before is not used."""
 
 
@@ -77,8 +78,8 @@ class Asked:
         for package in FOUND_BY:
             for file in sorted((Path(__file__).parents[1] / package).rglob("*.py")):
                 code.update(file.read_bytes())
-        given = [self.labels.tolist(), self.groups, self.names, self.times.tolist(), self.classes, self.keep, self.seed]
-        return key_of(of_features, code.hexdigest(), given)
+        of_each = [self.labels.tolist(), self.groups, self.names, self.splits, self.times.tolist()]
+        return key_of(of_features, code.hexdigest(), of_each, self.classes, self.keep, self.seed)
 
     def answers(self, key: str, place: Path | None) -> ByFeatures:
         """What is found, from the data set's place in the cache if it was found before. key: empty to keep nothing."""
@@ -94,19 +95,23 @@ class Asked:
         return found
 
     def _found(self) -> ByFeatures:
-        with progress_bar("asking the network", 4, unit="checks") as bar:
-            bar.advance(0, "things")
-            groups, left_out = self._things()
-            bar.advance(2, "labels")
+        known = (self.features, self.labels, self.groups, self.names)
+        with progress_bar("asking the network", 5, unit="checks") as bar:
+            bar.advance(0, "things photographed several times")
+            groups, one_of_each, left_out = self._things()
+            bar.advance(2, "wrong labels")
             wrong = self._labels()
             bar.advance(1, "outliers")
-            known = (self.features, self.labels, self.groups, self.names)
-            unlike = outliers(*known, classes=self.classes, seed=self.seed)
+            far = outliers(*known, classes=self.classes, seed=self.seed)
+            bar.advance(1, "the given test")
+            shifted = unlike_test(
+                self.features, self.labels, one_of_each, self.names, self.splits, nouns=self.nouns, seed=self.seed
+            )
             bar.advance(1)
-        return ByFeatures((*wrong, *unlike, *groups), left_out)
+        return ByFeatures((*wrong, *far, *shifted, *groups), left_out)
 
-    def _things(self) -> tuple[list[Finding], tuple[str, ...]]:
-        """The findings on things photographed several times, and what was not looked at."""
+    def _things(self) -> tuple[list[Finding], list[str], tuple[str, ...]]:
+        """The findings on things photographed several times, the thing of each picture, and what was not looked at."""
         some = runs_of(self.names, most=COMPARED, seed=self.seed)
         rows, labels = self.features.take(some).all(), self.labels[some]
         names, groups = [self.names[place] for place in some], [self.groups[place] for place in some]
@@ -117,11 +122,17 @@ class Asked:
                 rows, labels, things, classes=len(self.classes), groups=groups, keep=self.keep, seed=self.seed
             )
         findings = group_findings(things, names, apart, nouns=self.nouns)
+        thing_of = dict(zip(groups, map(str, things.numbers.tolist()), strict=True))  # a group is never divided
+        one_of_each = [thing_of.get(group, f"group {group}") for group in self.groups]
         if len(some) == len(self.names):
-            return findings, ()
-        return findings, (
-            f"groups among {len(self.names) - len(some):,} of {len(self.names):,} pictures: those of the other "
-            f"{len(some):,} were looked for, in runs of {RUN} pictures that follow each other by name",
+            return findings, one_of_each, ()
+        return (
+            findings,
+            one_of_each,
+            (
+                f"groups among {len(self.names) - len(some):,} of {len(self.names):,} pictures: those of the other "
+                f"{len(some):,} were looked for, in runs of {RUN} pictures that follow each other by name",
+            ),
         )
 
     def _labels(self) -> list[Finding]:

@@ -16,6 +16,7 @@ from kt.data.splits import Skipped, allocate
 from kt.errors import DataError
 from kt.kinds.pictures import Pixels
 from kt.kinds.pictures.rgb import contents, read_rgb
+from kt.kinds.pictures.room import Room
 from kt.kinds.pictures.values import Span, ValueRange, range_of
 
 
@@ -62,21 +63,21 @@ def read_pictures(
 
     def read_one(item: Item) -> tuple[Pixels | Span, tuple[int, int], str] | Skipped:
         try:
-            data = _encoded(item)
-            if data is None:
-                assert callable(item.source)
-                image = item.source()
-                data = image.tobytes()
-            elif value_range is not None:
-                image = read_rgb(data, value_range=value_range)
-            elif span := values_span(data):
-                return span, (0, 0), hashlib.sha256(data).hexdigest()
-            else:
-                image = read_rgb(data)
-            return resize(image, image_size), (image.shape[0], image.shape[1]), hashlib.sha256(data).hexdigest()
+            with room.asking() as ask:
+                data = _encoded(item)
+                if data is None:
+                    assert callable(item.source)
+                    image = item.source()
+                    data = image.tobytes()
+                elif value_range is None and (span := values_span(data, on_size=ask)):
+                    return span, (0, 0), hashlib.sha256(data).hexdigest()
+                else:
+                    image = read_rgb(data, value_range=value_range, on_size=ask)
+                return resize(image, image_size), (image.shape[0], image.shape[1]), hashlib.sha256(data).hexdigest()
         except DataError as error:
             return Skipped(item.name, str(error))
 
+    room = Room()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=4))
         bar = stack.enter_context(progress_bar("reading pictures", len(items))) if progress else None
@@ -123,9 +124,12 @@ def value_range_among(items: Sequence[Item]) -> ValueRange | None:
     """
     from kt.kinds.pictures.images import values_span
 
+    room = Room()
+
     def span_of(item: Item) -> Span | None:
         try:
-            return values_span(_encoded(item) or b"")
+            with room.asking() as ask:
+                return values_span(_encoded(item) or b"", on_size=ask)
         except DataError:
             return None
 
@@ -164,14 +168,15 @@ def _read_deep(
 
     def read_one(place: int) -> Pixels | Skipped:
         try:
-            image = read_rgb(_encoded(items[place]) or b"", value_range=value_range)
-            if sizes is not None:
-                sizes[place] = image.shape[:2]
-            return resize(image, image_size)
+            with room.asking() as ask:
+                image = read_rgb(_encoded(items[place]) or b"", value_range=value_range, on_size=ask)
+                if sizes is not None:
+                    sizes[place] = image.shape[:2]
+                return resize(image, image_size)
         except DataError as error:
             return Skipped(items[place].name, str(error))
 
-    bad = {}
+    bad, room = {}, Room()
     with ThreadPoolExecutor(max_workers=4) as pool:
         for place, result in zip(places, pool.map(read_one, places), strict=True):
             if isinstance(result, Skipped):

@@ -65,7 +65,8 @@ class FileProperty:
             lowest = np.min(numbers, axis=0, where=known, initial=0.0)
             return np.asarray(np.where(known, numbers, lowest - 1.0)[places])
         common = [text for text, _ in Counter(self.values).most_common(COMMON)]
-        return np.array([[self.values[place] == text for text in common] for place in places.tolist()], np.float64)
+        texts = [self.values[int(place)] for place in places]
+        return np.array([[text == each for each in common] for text in texts], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
