@@ -1,19 +1,18 @@
 """Findings on single files: each kind on files that have the fault, and silence on files that don't."""
 
-import io
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from checked_files import found, only, photo, saved, write_usual
 from conftest import PHOTOS
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from kt.data.checks.files import check_files
 from kt.data.checks.scan import scan
 from kt.findings import Finding, worst_first
-
-COUNT = 30
 
 
 @pytest.fixture(autouse=True)
@@ -21,47 +20,9 @@ def cache(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("KT_HOME", str(tmp_path / "cache"))
 
 
-def photo(seed: int, size: tuple[int, int] = (120, 120), light: float = 120) -> Image.Image:
-    """A picture with detail at all scales, as photos have, whose mean level is `light`."""
-    random = np.random.default_rng(seed)
-    levels = np.zeros((size[1], size[0], 3))
-    for side in (4, 12, 36, 108):
-        coarse = random.normal(0, 1, (side, side, 3)).astype(np.float32)
-        parts = [Image.fromarray(coarse[..., channel]).resize(size, Image.BICUBIC) for channel in range(3)]
-        levels += 14 * np.stack([np.asarray(part) for part in parts], axis=-1)
-    return Image.fromarray(np.clip(levels - levels.mean() + light, 0, 255).astype(np.uint8))
-
-
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("usual")
-    for seed in range(COUNT):
-        photo(seed, light=110 + seed).save(folder / f"{seed:02d}.jpg", quality=90)
-    return folder
-
-
-def found(usual: Path, extra: dict[str, bytes | Image.Image], folder: Path) -> list[Finding]:
-    """The findings on the usual pictures and these."""
-    folder = folder / "extra"
-    folder.mkdir()
-    for name, content in extra.items():
-        if isinstance(content, Image.Image):
-            content.save(folder / name)
-        else:
-            (folder / name).write_bytes(content)
-    files = [*sorted(usual.iterdir()), *(folder / name for name in extra)]
-    return check_files(scan(files, names=[file.name for file in files]))
-
-
-def saved(image: Image.Image, form: str = "JPEG", **settings) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **settings)
-    return buffer.getvalue()
-
-
-def only(findings: list[Finding]) -> Finding:
-    assert len(findings) == 1, [finding.words for finding in findings]
-    return findings[0]
+    return write_usual(tmp_path_factory.mktemp("usual"))
 
 
 def test_usual_pictures_have_no_findings(usual, tmp_path):
@@ -103,8 +64,6 @@ def test_a_bomb_is_an_error_and_is_never_decoded(usual, tmp_path):
 
 
 def test_a_format_whose_package_is_missing_is_one_finding_without_a_fix(usual, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     (tmp_path / "extra").mkdir()
     looked = scan(sorted(usual.iterdir()))
     reason = "is HEIC, which is read with pillow-heif: pip install 'kt-transfer[heic]'"
@@ -168,67 +127,6 @@ def test_unusual_modes_say_what_kt_does_with_them(usual, tmp_path):
     assert "which kt lays on white" in said["clear.png"]
     assert "which kt scales to 8" in said["deep.png"]
     assert "without their colour profile" in said["print.jpg"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "image"),
-    [
-        ("tiny", photo(1, (20, 24))),
-        ("uniform", Image.new("RGB", (120, 120), (90, 140, 20))),
-        ("uniform", Image.new("RGB", (120, 120), (0, 0, 0))),
-        ("dark", photo(1).point(lambda level: level * 0.15)),
-        ("bright", photo(1).point(lambda level: 255 - (255 - level) * 0.15)),
-        ("blurred", photo(1).filter(ImageFilter.GaussianBlur(4))),
-        ("odd_aspect", photo(1, (120, 600))),
-        ("odd_size", photo(1, (600, 600))),
-    ],
-)
-def test_a_picture_far_from_all_others_is_found_and_nothing_else(usual, tmp_path, kind, image):
-    finding = only(found(usual, {"x.png": image}, tmp_path))
-    assert (finding.kind, finding.items) == (kind, ("x.png",))
-    assert finding.severity in ("warning", "note")
-    assert [(fix.path, fix.action) for fix in finding.fixes] == [("x.png", "leave_out")]
-    assert finding.score is not None
-    assert 0 < finding.score <= 1
-
-
-def test_what_is_usual_in_the_set_is_not_found(tmp_path):
-    for name, change in (
-        ("dark", lambda image: image.point(lambda level: level * 0.15)),
-        ("blurred", lambda image: image.filter(ImageFilter.GaussianBlur(4))),
-        ("tiny", lambda image: image.resize((28, 28))),
-        ("long", lambda image: image.resize((30, 150))),
-    ):
-        folder = tmp_path / name
-        folder.mkdir()
-        for seed in range(COUNT):
-            change(photo(seed)).save(folder / f"{seed}.png")
-        assert check_files(scan(sorted(folder.iterdir()))) == [], name
-
-
-def test_what_is_usual_in_its_class_is_not_found(usual, tmp_path):
-    night = {f"night{seed}.png": photo(seed).point(lambda level: level * 0.15) for seed in range(20)}
-    days = []
-    for copy in range(4):
-        folder = tmp_path / f"day{copy}"
-        folder.mkdir()
-        for seed in range(COUNT):
-            photo(100 * copy + seed).save(folder / f"{seed}.png")
-        days += sorted(folder.iterdir())
-    (tmp_path / "night").mkdir()
-    for name, image in night.items():
-        image.save(tmp_path / "night" / name)
-    files = [*days, *sorted((tmp_path / "night").iterdir())]
-    looked = scan(files)
-    labels = ["day"] * len(days) + ["night"] * 20
-    assert {finding.kind for finding in check_files(looked)} == {"dark"}
-    assert check_files(looked, labels=labels) == []
-
-
-def test_a_few_pictures_have_nothing_usual(tmp_path):
-    for seed in range(6):
-        photo(seed, (60 * (seed + 1), 100), light=20 + 40 * seed).save(tmp_path / f"{seed}.png")
-    assert check_files(scan(sorted(tmp_path.glob("*.png")))) == []
 
 
 def test_no_files_and_no_readable_files_give_no_false_findings(tmp_path):

@@ -1,10 +1,13 @@
 """kt.linear: the answer is the convex optimum, its strength is chosen without looking, and nothing leaks."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from kt.errors import DataError
 from kt.linear import FALLBACK, cross_validated, fit, folds_of
@@ -271,3 +274,27 @@ def test_a_class_with_one_independent_picture_cannot_be_cross_validated():
 
     with pytest.raises(DataError, match=r"Class 2 .* single independent example"):
         cross_validated(rows, labels, classes=3, groups=groups)
+
+
+def test_groups_are_shared_out_as_scikit_learn_does_it_and_very_many_in_seconds() -> None:
+    for seed in range(24):
+        random = np.random.default_rng(seed)
+        number, classes, folds = int(random.integers(40, 300)), int(random.integers(2, 9)), int(random.integers(2, 6))
+        groups = random.integers(0, number // (1, 3, 8)[seed % 3], number)
+        labels = random.integers(0, classes, number) if seed % 2 else (7 * groups) % classes
+        names = [f"group {group}" for group in groups]
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = [held.tolist() for _, held in splitter.split(names, labels, names)]
+        try:
+            found = [held.tolist() for _, held in folds_of(labels, names, folds=folds, seed=seed)]
+        except DataError:  # a class with a single group
+            continue
+        if len(found) == folds:
+            assert found == expected
+    labels = np.arange(20_000) % 7
+    held_out = [held for _, held in folds_of(labels, [str(place // 2) for place in range(20_000)])]
+    assert sorted(np.concatenate(held_out).tolist()) == list(range(20_000))
+    assert all(abs(len(held) - 4000) <= 8 for held in held_out)
+    assert all(np.ptp(np.bincount(labels[held])) <= 8 for held in held_out)

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kt.data.splits import Splits
+from kt.data.splits import Splits, allocate
 from kt.errors import DataError
 from kt.freeze import NOTHING
 from kt.frozen.cut import Uncut, find_cut
-from kt.frozen.encoder import Activations, Encoder, Examples
+from kt.frozen.encoder import IN_MEMORY, Activations, Encoder, Examples
+from kt.frozen.store import CachedRows
 from kt.heads import Classifier
 from kt.kinds.kind import Kind
 from kt.learnability.features import pooled
@@ -49,15 +50,16 @@ class Features:
         return np.asarray(self.rows[places], np.float32)
 
     def take(self, places: npt.NDArray[np.int64]) -> "Features":
-        """The features of the examples at these places alone, copied to memory."""
-        return Features(self.at(places), self.depths)
+        """The features of the examples at these places alone; those on the disk stay there."""
+        rows = self.rows.chosen(places) if isinstance(self.rows, CachedRows) else self.at(places)
+        return Features(rows, self.depths)
 
     def all(self) -> Floats:
-        """The features of all examples, float32 `[N, D]`, in memory."""
+        """The features of all examples, float32 `[N, D]`, in memory if small, else mapped from a temporary file."""
         return self._collected(self.width, lambda rows: rows)
 
     def top(self) -> Floats:
-        """The features of the network's top alone, float32 `[N, width of the top]`, in memory.
+        """The features of the network's top alone, float32 `[N, width of the top]`, as `all` gives them.
 
         They tell what a picture shows better than those of all depths, which also tell how it was taken.
         """
@@ -65,12 +67,15 @@ class Features:
         return self._collected(width, lambda rows: rows[:, -width:])
 
     def reduced(self, directions: npt.ArrayLike) -> Floats:
-        """The features in other coordinates, `rows @ directions`, float32 `[N, K]`. directions: `[D, K]`."""
+        """The features in other coordinates, `rows @ directions`, float32 `[N, K]`, as `all` gives them.
+
+        directions: `[D, K]`.
+        """
         matrix = np.asarray(directions, np.float32)
         return self._collected(matrix.shape[1], lambda rows: rows @ matrix)
 
     def _collected(self, width: int, of: Callable[[Floats], Floats]) -> Floats:
-        result = np.empty((len(self), width), np.float32)
+        result = allocate(len(self), (width,), "float32", in_memory=IN_MEMORY)
         for start in range(0, len(self), BLOCK):
             part = np.arange(start, min(start + BLOCK, len(self)))
             result[part] = of(self.at(part))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,28 +12,25 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kt.base.console import say, shown, warn
-from kt.checkup.apart import group_findings, held_apart
 from kt.checkup.result import Checkup
-from kt.checkup.things import find_things
 from kt.data.archive import unpacked
 from kt.data.checks import copies, files, folders, shortcuts
 from kt.data.checks.scan import Scan, scan
 from kt.data.fixes import apply_fixes
 from kt.data.items import Item, Listed
 from kt.data.layout import check_folder
-from kt.data.reading import read_pictures
 from kt.data.sources.folder import Folder
 from kt.data.sources.table import Table
-from kt.errors import DataError, WeightsError
+from kt.errors import DataError, EnvironmentProblem, WeightsError
 from kt.findings import Finding, worst_first
 from kt.kinds.pictures.find import LeftOut, find_pictures
 from kt.kinds.pictures.kind import Pictures
 
+if TYPE_CHECKING:
+    from kt.checkup.by_features import ByFeatures
+
 IMAGE_SIZE = (224, 224)
 """The size at which the network sees the pictures, that of a new recipe."""
-
-MOST = 20_000
-"""With more pictures than this, the checks that need a network are left out: it would take an hour."""
 
 
 def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> Checkup:
@@ -52,11 +50,14 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     pictures = pictures.joined(copied)
     findings = [*data.findings, *_by_files(data, looked), *copied, *_by_pixels(pictures, seed=seed)]
     why_not = _why_not_asked(pictures, quick=quick)
+    left_out = [why_not] if why_not else []
     if not why_not:
         try:
-            findings += _by_network(pictures, seed=seed)
-        except WeightsError as error:  # without a network the rest is still worth knowing
-            why_not = f"{_ASKED}: {error}"
+            by_network = _by_network(pictures, seed=seed)
+            findings += by_network.findings
+            left_out += by_network.left_out
+        except (WeightsError, EnvironmentProblem) as error:  # without a network the rest is still worth knowing
+            left_out.append(f"{_ASKED}: {error}")
     return Checkup(
         origin=f"{type(source).__name__.lower()} {shown(_place(source))}",
         pictures=len(data.listed.items),
@@ -64,7 +65,7 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
         splits=_counts(item.split or "" for item in data.listed.items),
         findings=tuple(worst_first(findings)),
         facts=data.listed.facts,
-        left_out=(why_not,) if why_not else (),
+        left_out=tuple(left_out),
         files=dict(zip(looked.names, looked.files, strict=True)),
     )
 
@@ -228,41 +229,38 @@ def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
         return f"{_ASKED}, as --quick asks"
     if len(pictures.classes) < 2:
         return f"{_ASKED}, since there are no two classes"
-    if len(pictures.items) > MOST:
-        return f"{_ASKED}, since there are more than {MOST:,} pictures"
     return ""
 
 
-def _by_network(pictures: _Readable, *, seed: int) -> list[Finding]:
+def _by_network(pictures: _Readable, *, seed: int) -> "ByFeatures":
     """What the features of a frozen network tell."""
-    from kt.checkup.features import features_of, probe_network  # here, since Keras takes seconds to load
-    from kt.checkup.labels import label_errors
-    from kt.checkup.outliers import outliers
-    from kt.checkup.shift import unlike_test
+    from kt.checkup.by_features import Asked  # here, since Keras takes seconds to load
+    from kt.checkup.features import probe_network
+    from kt.checkup.of_files import features_of_files
     from kt.training.probe import shares_of
 
-    read = read_pictures(pictures.items, IMAGE_SIZE)
-    chosen = np.flatnonzero(np.isin(pictures.names, [item.name for item in read.items]))  # files may vanish meanwhile
-    kind = Pictures(IMAGE_SIZE, read.value_range)
-    built = probe_network(kind, classes=len(pictures.classes))
+    looked, rows = pictures.looked, pictures.rows
+    built = probe_network(Pictures(IMAGE_SIZE), classes=len(pictures.classes))
     say(f"features: {built.pretrained.source.in_words()}")
-    (features,) = features_of(built, [read.pixels])
-    labels, names = pictures.labels[chosen], [pictures.names[place] for place in chosen]
-    groups = [pictures.groups[place] for place in chosen]
-    rows = features.all()
-    things = find_things(
-        rows, labels, names=names, times=pictures.looked.taken[pictures.rows[chosen]], groups=groups, seed=seed
+    of_files = features_of_files(
+        built,
+        pictures.items,
+        pictures.of_rows(looked.sha256),
+        image_size=IMAGE_SIZE,
+        deep=(looked.bits[rows] > 8).tolist(),
+        place=looked.place,
     )
-    apart = None
-    one_of_each = list(map(str, things.numbers))
-    splits = [pictures.items[place].split for place in chosen]
-    if things.found:
-        apart = held_apart(
-            rows, labels, things, classes=len(pictures.classes), groups=groups, keep=shares_of(built), seed=seed
-        )
-    return [
-        *label_errors(features, labels, groups, names, classes=pictures.classes, seed=seed),
-        *outliers(features, labels, groups, names, classes=pictures.classes, seed=seed),
-        *unlike_test(features, labels, one_of_each, names, splits, nouns=kind, seed=seed),
-        *group_findings(things, names, apart, nouns=kind),
-    ]
+    chosen, names = of_files.places, pictures.names  # files may vanish meanwhile
+    asked = Asked(
+        of_files.features,
+        pictures.labels[chosen],
+        [pictures.groups[place] for place in chosen],
+        [names[place] for place in chosen],
+        [pictures.items[place].split for place in chosen],
+        looked.taken[rows[chosen]],
+        pictures.classes,
+        shares_of(built),
+        built.nouns,
+        seed,
+    )
+    return asked.answers(asked.key(of_files.key), looked.place)

@@ -82,7 +82,9 @@ def distances(features: Features, labels: Ints, groups: Sequence[str], *, seed: 
     Where a class has at most `NEIGHBOUR` pictures of other groups than a picture's, the farthest of them counts, if
     there are at least two.
     """
-    rows = unit(features.top()).astype(np.float32)
+    rows = features.top()
+    for start in range(0, len(rows), BLOCK):
+        rows[start : start + BLOCK] = unit(rows[start : start + BLOCK])
     _, number = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     values, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
     random = np.random.default_rng(seed)

@@ -246,8 +246,11 @@ def _standardised(rows: Floats, labels: Ints) -> Floats:
     With the means, pictures of a class that is far from the others would all seem to show one thing.
     """
     means = np.zeros((int(labels.max()) + 1, rows.shape[1]))
-    for label in np.unique(labels):
-        means[label] = rows[labels == label].mean(axis=0, dtype=np.float64)
+    for start in range(0, len(rows), 1024):  # rows may be mapped from a file, and a class is most of them
+        part = slice(start, start + 1024)
+        for label in np.unique(labels[part]):
+            means[label] += rows[part][labels[part] == label].sum(axis=0, dtype=np.float64)
+    means /= np.maximum(np.bincount(labels), 1)[:, None]
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MANY)).astype(int))
     scale = scale_of(rows[some] - means[labels[some]])
     narrow = len(rows) > MANY and rows.shape[1] > PROJECTED

@@ -78,10 +78,10 @@ def command(
 
     if data.suffix != ".py":
         check_label_column(label, data)
+    if not quick:
+        from kt.base import backend
 
-    from kt.base import backend
-
-    backend.start(None)
+        backend.start(None)  # takes seconds, and 400 MB
     source = _source(data, label=label, group_by=group_by, applied=applied)
 
     from kt.checkup.main import check_up

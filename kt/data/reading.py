@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from kt.data.items import Item
 from kt.data.splits import Skipped, allocate
 from kt.errors import DataError
 from kt.kinds.pictures import Pixels
-from kt.kinds.pictures.images import contents, read_rgb, resize, values_span
+from kt.kinds.pictures.rgb import contents, read_rgb
+from kt.kinds.pictures.room import Room
 from kt.kinds.pictures.values import Span, ValueRange, range_of
 
 
@@ -37,12 +39,21 @@ class Read:
     value_range: ValueRange | None = None
 
 
-def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
+def read_pictures(
+    items: Sequence[Item],
+    image_size: tuple[int, int],
+    *,
+    value_range: ValueRange | None = None,
+    progress: bool = True,
+) -> Read:
     """Decode and resize every picture, in parallel; one that can't be read is skipped, with a warning.
 
-    Pictures with more than 8 bits are read last, when the values of all of them are known. Raises DataError if no
-    picture can be read.
+    value_range: the range for pictures with more than 8 bits. By default it is that of these pictures, which are then
+    read last, when the values of all of them are known. progress: whether to show a bar. Raises DataError if no picture
+    can be read.
     """
+    from kt.kinds.pictures.images import resize, values_span  # TensorFlow takes seconds to load
+
     pixels = allocate(len(items), (*image_size, 3))
     sizes = np.zeros((len(items), 2), np.int32)
     kept: list[Item] = []
@@ -52,22 +63,27 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
 
     def read_one(item: Item) -> tuple[Pixels | Span, tuple[int, int], str] | Skipped:
         try:
-            data = _encoded(item)
-            if data is None:
-                assert callable(item.source)
-                image = item.source()
-                data = image.tobytes()
-            elif span := values_span(data):
-                return span, (0, 0), hashlib.sha256(data).hexdigest()
-            else:
-                image = read_rgb(data)
-            return resize(image, image_size), (image.shape[0], image.shape[1]), hashlib.sha256(data).hexdigest()
+            with room.asking() as ask:
+                data = _encoded(item)
+                if data is None:
+                    assert callable(item.source)
+                    image = item.source()
+                    data = image.tobytes()
+                elif value_range is None and (span := values_span(data, on_size=ask)):
+                    return span, (0, 0), hashlib.sha256(data).hexdigest()
+                else:
+                    image = read_rgb(data, value_range=value_range, on_size=ask)
+                return resize(image, image_size), (image.shape[0], image.shape[1]), hashlib.sha256(data).hexdigest()
         except DataError as error:
             return Skipped(item.name, str(error))
 
-    with progress_bar("reading pictures", len(items)) as bar, ThreadPoolExecutor(max_workers=4) as pool:
+    room = Room()
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=4))
+        bar = stack.enter_context(progress_bar("reading pictures", len(items))) if progress else None
         for item, result in zip(items, pool.map(read_one, items), strict=True):
-            bar.advance()
+            if bar is not None:
+                bar.advance()
             if isinstance(result, Skipped):
                 skipped.append(result)
                 continue
@@ -78,7 +94,7 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
             sizes[len(kept)] = result[1]
             kept.append(item)
             hashes.append(result[2])
-    value_range = range_of([*spans.values()])
+    value_range = value_range or range_of([*spans.values()])
     bad = _read_deep(pixels, kept, spans, image_size=image_size, value_range=value_range, sizes=sizes)
     skipped += bad.values()
     _tell_skipped(skipped)
@@ -99,6 +115,30 @@ def read_pictures(items: Sequence[Item], image_size: tuple[int, int]) -> Read:
         {row: spans[place] for row, place in enumerate(good) if place in spans},
         value_range,
     )
+
+
+def value_range_among(items: Sequence[Item]) -> ValueRange | None:
+    """The range of the values of all pictures with more than 8 bits; None if there are none. Each of them is decoded.
+
+    Pictures that can't be read don't count.
+    """
+    from kt.kinds.pictures.images import values_span
+
+    room = Room()
+
+    def span_of(item: Item) -> Span | None:
+        try:
+            with room.asking() as ask:
+                return values_span(_encoded(item) or b"", on_size=ask)
+        except DataError:
+            return None
+
+    with progress_bar("reading values", len(items)) as bar, ThreadPoolExecutor(max_workers=4) as pool:
+        spans = []
+        for span in pool.map(span_of, items):
+            bar.advance()
+            spans += [span] if span else []
+    return range_of(spans)
 
 
 def _encoded(item: Item) -> bytes | None:
@@ -124,16 +164,19 @@ def _read_deep(
     Returns those that can't be read, by index, with the reason.
     """
 
+    from kt.kinds.pictures.images import resize
+
     def read_one(place: int) -> Pixels | Skipped:
         try:
-            image = read_rgb(_encoded(items[place]) or b"", value_range=value_range)
-            if sizes is not None:
-                sizes[place] = image.shape[:2]
-            return resize(image, image_size)
+            with room.asking() as ask:
+                image = read_rgb(_encoded(items[place]) or b"", value_range=value_range, on_size=ask)
+                if sizes is not None:
+                    sizes[place] = image.shape[:2]
+                return resize(image, image_size)
         except DataError as error:
             return Skipped(items[place].name, str(error))
 
-    bad = {}
+    bad, room = {}, Room()
     with ThreadPoolExecutor(max_workers=4) as pool:
         for place, result in zip(places, pool.map(read_one, places), strict=True):
             if isinstance(result, Skipped):

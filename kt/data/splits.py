@@ -20,14 +20,17 @@ MEMORY_BUDGET = 2 * 2**30
 """The most bytes of decoded pictures to hold in memory; a larger array is memory-mapped in a temporary file."""
 
 
-def allocate(count: int, shape: tuple[int, ...], dtype: str = "uint8") -> npt.NDArray[Any]:
+def allocate(
+    count: int, shape: tuple[int, ...], dtype: str = "uint8", *, in_memory: int | None = None
+) -> npt.NDArray[Any]:
     """An empty array for `count` examples, `[N, *shape]`: in memory, or mapped in a temporary file if it is large.
 
-    Raises EnvironmentProblem if the disk has too little room for that file.
+    in_memory: up to this many bytes it is in memory; by default `MEMORY_BUDGET`. Raises EnvironmentProblem if the disk
+    has too little room for that file.
     """
     whole, kind = (count, *shape), np.dtype(dtype)
     size = int(np.prod(whole, dtype=np.int64)) * kind.itemsize
-    if size <= MEMORY_BUDGET:
+    if size <= (MEMORY_BUDGET if in_memory is None else in_memory):
         return np.empty(whole, kind)
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if size > free:  # writing to a mapping on a full disk would kill the process without a message

@@ -95,7 +95,7 @@ class Encoder:
                 continue  # a later phase could not find it again
             own = next((known for known in self._stored if key is not None and known.key == key), None)
             if own is None:
-                own = _Stored(cut, _open(cut, key, backbone=str(self._built.backbone.name)), key)
+                own = _Stored(cut, opened_store(cut, key, backbone=str(self._built.backbone.name)), key)
                 self._stored.append(own)
             if own not in stored:
                 stored.append(own)
@@ -185,7 +185,8 @@ def _example(part: Examples, place: int) -> Any:
     return keras.tree.map_structure(lambda array: array[place], part)
 
 
-def _open(cut: Cut, key: str | None, *, backbone: str) -> Store:
+def opened_store(cut: Cut, key: str | None, *, backbone: str) -> Store:
+    """The store of the activations at a cut; in memory if they have no key, or the cache can't be written."""
     about = StoredLayers(backbone, cut.name, cut.width, "float32")
     if key is None:
         return Store(None, about)

@@ -66,6 +66,10 @@ class CachedRows:
             rows[of_file] = self._files[number]["row"][self._place[indices[of_file]]]
         return rows
 
+    def chosen(self, indices: npt.NDArray[np.int64]) -> "CachedRows":
+        """The activations of these examples, without reading them."""
+        return CachedRows(self._files, self._file[indices], self._place[indices])
+
     def in_memory(self) -> npt.NDArray[np.float32]:
         """A copy of all activations, float32 `[N, D]`."""
         copy = np.empty(self.shape, np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from kt.base.console import unwarned
 from kt.errors import DataError
@@ -20,6 +20,9 @@ ENOUGH = 1000
 
 _ATTEMPTS = 20
 """The number of shuffles that are tried: with few groups, a shuffle may hold out all of a class at once."""
+
+_BLOCK = 1024
+_NEARLY = (1e-8, 1e-5)  # two folds are as good as each other within this much, and this share
 
 
 def folds_of(labels: npt.ArrayLike, groups: Sequence[str] | None = None, *, folds: int = FOLDS, seed: int = 0) -> Folds:
@@ -62,13 +65,57 @@ def folds_to_choose_by(labels: Ints, groups: Sequence[str] | None, *, seed: int)
 
 def _split(labels: Ints, names: npt.NDArray[np.str_], *, folds: int, seed: int) -> Folds:
     """Stratified folds of whole groups. Folds whose training part lacks a class are left out."""
-    # If every picture is its own group, the splitter without groups gives the same folds a hundred times faster.
-    alone = len(np.unique(names)) == len(names)
-    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-    with unwarned("The least populated class"):  # it may have fewer pictures than there are folds
-        split = list(splitter.split(np.zeros(len(labels)), labels, None if alone else names))
+    if len(np.unique(names)) == len(names):  # every picture is its own group
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        with unwarned("The least populated class"):  # it may have fewer pictures than there are folds
+            split = list(splitter.split(np.zeros(len(labels)), labels))
+    else:
+        fold = _shared_out(labels, names, folds=folds, seed=seed)
+        split = [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(folds)]
     classes = set(labels.tolist())
     return [(train, held) for train, held in split if len(held) and set(labels[train].tolist()) == classes]
+
+
+def _shared_out(labels: Ints, names: npt.NDArray[np.str_], *, folds: int, seed: int) -> Ints:
+    """The fold of each picture, `[N]`: group by group, where the shares of the classes differ least between the folds.
+
+    The folds are those of scikit-learn 1.9's StratifiedGroupKFold, which takes 2 ms a group: minutes for very many
+    groups. Here only the classes that a group has are looked at anew, and all folds at once.
+    """
+    classes, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    group = np.unique(names, return_inverse=True)[1]
+    order = np.random.RandomState(seed).permutation(int(group.max()) + 1)
+    group = np.argsort(order)[group]
+    # The classes of each group, and how many pictures it has of each.
+    pairs, counts = np.unique(group * len(classes) + label, return_counts=True)
+    owner, column = np.divmod(pairs, len(classes))
+    ends = np.searchsorted(owner, np.arange(len(order) + 1))
+    spread = np.empty(len(order))
+    for start in range(0, len(order), _BLOCK):
+        some = slice(ends[start], ends[min(start + _BLOCK, len(order))])
+        dense = np.zeros((min(_BLOCK, len(order) - start), len(classes)))
+        dense[owner[some] - start, column[some]] = counts[some]
+        spread[start : start + _BLOCK] = dense.std(axis=1)
+    held, uneven, total = np.zeros((folds, len(classes))), np.zeros(len(classes)), [0.0] * folds
+    fold = np.empty(len(order), np.int64)
+    itself = np.arange(folds)
+    for each in np.argsort(-spread, kind="stable").tolist():
+        own = slice(ends[each], ends[each + 1])
+        columns, more = column[own], counts[own]
+        tried = np.repeat(held[None, :, columns], folds, axis=0)
+        tried[itself, itself] += more
+        tried_uneven = np.repeat(uneven[None], folds, axis=0)
+        tried_uneven[:, columns] = (tried / sizes[columns]).std(axis=1)
+        best, least = 0, np.inf
+        for place, value in enumerate(tried_uneven.mean(axis=1).tolist()):
+            alike = abs(value - least) <= _NEARLY[0] + _NEARLY[1] * least
+            if value < least or (alike and total[place] < total[best]):
+                best, least = place, value
+        fold[each] = best
+        held[best, columns] += more
+        total[best] += float(more.sum())
+        uneven = tried_uneven[best]
+    return np.asarray(fold[group])
 
 
 def _names(labels: Ints, groups: Sequence[str] | None) -> npt.NDArray[np.str_]:

@@ -8,8 +8,8 @@ from kt.base.files import replace_text
 from kt.checkup.result import Checkup
 from kt.errors import DataError
 from kt.findings import COLUMNS, SEVERITIES
-from kt.kinds.pictures.images import read_rgb
 from kt.kinds.pictures.kind import Pictures
+from kt.kinds.pictures.rgb import read_rgb
 from kt.report.findings import ShownKind, shown_kinds
 from kt.report.templates import filled
 

@@ -1,7 +1,8 @@
 """Processes that examine files: as fast as the processors allow, and a file that crashes its decoder ends none but its.
 
 Each process gets the paths of a few files at a time, and answers with what `examine` says. Processes of Python's own
-pool would not do: they import the program that uses kt once more, and after a crash all of them end.
+pool would not do: they import the program that uses kt once more, and after a crash all of them end. Before a process
+decodes a large picture it asks for room, so that several of them at once do not take gigabytes.
 """
 
 import json
@@ -20,6 +21,7 @@ import numpy as np
 from kt.errors import EnvironmentProblem
 from kt.kinds.pictures import Pixels
 from kt.kinds.pictures.examine import THUMBNAIL, Facts, examine, state_of
+from kt.kinds.pictures.room import SMALL, Room
 
 _SHAPE = (THUMBNAIL, THUMBNAIL, 3)
 _BYTES = THUMBNAIL * THUMBNAIL * 3
@@ -28,9 +30,10 @@ CRASHES = "makes its decoder crash, or take more memory than it may"
 
 
 class Examiner:
-    """A process that examines files. It is used by one thread at a time."""
+    """A process that examines files. It is used by one thread at a time. room: for large pictures, shared by all."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room()
         self._process = _started()
         self._ready = False
         self._ended = False
@@ -63,7 +66,11 @@ class Examiner:
             )
         self._ready = True
         _send(requests, [str(file) for file in files])
-        told = json.loads(_exactly(answers, int.from_bytes(_exactly(answers, 4), "big")))
+        with self._room.asking() as ask:
+            while isinstance(told := _received(answers), dict):
+                ask(told["pixels"])
+                requests.write(b"!")
+                requests.flush()
         facts = [Facts(**{**each, "border": tuple(each["border"])}) for each in told]
         if len(facts) != len(files):
             raise EOFError
@@ -100,6 +107,10 @@ def _thumbnail(answers: IO[bytes]) -> Pixels:
     return np.frombuffer(_exactly(answers, _BYTES), np.uint8).reshape(_SHAPE)
 
 
+def _received(pipe: IO[bytes]) -> Any:
+    return json.loads(_exactly(pipe, int.from_bytes(_exactly(pipe, 4), "big")))
+
+
 def _exactly(pipe: IO[bytes], size: int) -> bytes:
     data = pipe.read(size)
     if len(data) < size:
@@ -124,8 +135,21 @@ def main() -> None:
     os.dup2(2, 1)  # so that output of a library is never taken for an answer
     answers.write(b"+")
     answers.flush()
+    held = 0
+
+    def on_size(pixels: int) -> None:
+        """Wait for room before a large picture is decoded, and give it back afterwards."""
+        nonlocal held
+        if pixels > SMALL or held:
+            held = pixels
+            _send(answers, {"pixels": pixels})
+            requests.read(1)
+
     while size := requests.read(4):
-        examined = [examine(Path(name)) for name in json.loads(requests.read(int.from_bytes(size, "big")))]
+        examined = []
+        for name in json.loads(requests.read(int.from_bytes(size, "big"))):
+            examined.append(examine(Path(name), on_size=on_size))
+            on_size(0)
         _send(answers, [asdict(facts) for facts, _ in examined])
         answers.write(b"".join(pixels.tobytes() for _, pixels in examined if pixels is not None))
         answers.flush()

@@ -18,6 +18,7 @@ from kt.base.console import progress_bar
 from kt.data.checks.examiners import Examiner
 from kt.data.checks.scan_cache import FileColumns, ScanCache, Writing
 from kt.kinds.pictures import Pixels
+from kt.kinds.pictures.room import Room
 
 Strings = tuple[str, ...]
 Floats = npt.NDArray[np.float64]
@@ -92,7 +93,8 @@ def scan(
 
     names: what to call the files; by default their paths below `root`. root: the folder that the data set is kept
     under in kt's cache; by default the one that holds all files. workers: how many processes; by default one a
-    processor, at most 8. Each takes about 100 MB, and a picture of 100 megapixels another 800 MB while it is read.
+    processor, at most 8. Each takes about 100 MB. Large pictures take 8 bytes a pixel while they are read, of which
+    there are at most 100 million at a time in all processes together.
     Raises EnvironmentProblem if the cache can't be written. If it is interrupted, what was learned is kept.
     """
     paths = tuple(Path(os.path.abspath(file)) for file in files)  # noqa: PTH100 - links must not be resolved
@@ -149,7 +151,8 @@ def _look(
     if not batches:
         return
     waiting, lock = iter(batches), threading.Lock()
-    examiners = [Examiner() for _ in range(min(workers or _processors(), len(batches)))]
+    room = Room()
+    examiners = [Examiner(room) for _ in range(min(workers or _processors(), len(batches)))]
     files = sum(map(len, batches))
     with progress_bar("looking at files", files, unit="files") as bar, ThreadPoolExecutor(len(examiners)) as pool:
 

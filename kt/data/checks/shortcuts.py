@@ -8,6 +8,7 @@ small decision tree, alone. What it gets right on pictures that it has not learn
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from kt.base.metrics import CONFIDENCE
 from kt.errors import DataError
 from kt.findings import Finding
 from kt.kinds.pictures import Pixels
-from kt.linear.folds import folds_of
+from kt.linear.folds import Folds, folds_of
 
 LEAST = 0.1
 """The share of the way from chance to always right that a property must show, at the lower end of its interval.
@@ -52,16 +53,46 @@ class FileProperty:
     genuine: bool = False
     unit: str = ""
 
-    def columns(self) -> Floats:
-        """The values as numbers `[N, d]` for a decision tree; each common text is a column, 1 where it is the value."""
+    def columns(self, places: Ints) -> Floats:
+        """The values of these pictures as numbers `[B, d]` for a decision tree.
+
+        Each text that is common among all pictures is a column, 1 where it is the value.
+        """
         if isinstance(self.values, np.ndarray):
             numbers = np.asarray(self.values, np.float64).reshape(len(self.values), -1)
             # A tree can ask whether a value is known: below all others.
             known = np.isfinite(numbers)
             lowest = np.min(numbers, axis=0, where=known, initial=0.0)
-            return np.asarray(np.where(known, numbers, lowest - 1.0))
+            return np.asarray(np.where(known, numbers, lowest - 1.0)[places])
         common = [text for text, _ in Counter(self.values).most_common(COMMON)]
-        return np.array([[value == text for text in common] for value in self.values], np.float64)
+        texts = [self.values[int(place)] for place in places]
+        return np.array([[text == each for each in common] for text in texts], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """The pictures that every property is judged on. sampled: their places. answers, groups: of each of these.
+
+    folds: over these; none if there is nothing to tell apart, or to hold out.
+    """
+
+    sampled: Ints
+    answers: Ints
+    groups: Sequence[str]
+    folds: Folds
+
+    @classmethod
+    def of(cls, labels: Ints, groups: Sequence[str] | None, *, seed: int) -> "_Asked":
+        sampled = np.flatnonzero(labels >= 0)
+        if len(sampled) > MOST:
+            sampled = np.sort(np.random.default_rng(seed).choice(sampled, MOST, replace=False))
+        present, answers = np.unique(labels[sampled], return_inverse=True)
+        own = [str(place) if groups is None else groups[place] for place in sampled.tolist()]
+        folds: Folds = []
+        if len(present) > 1:
+            with suppress(DataError):  # a class with a single group
+                folds = folds_of(answers, own, seed=seed)
+        return cls(sampled, answers, own, folds)
 
 
 @dataclass(frozen=True)
@@ -120,7 +151,8 @@ def check(
     """
     known = list(_properties(formats, modes, cameras, sizes, lengths, border, colour))
     answers = np.asarray(labels, np.int64)
-    judged = [(each, told) for each in known if (told := judge(each, answers, groups, looks=len(known), seed=seed))]
+    asked = _Asked.of(answers, groups, seed=seed)
+    judged = [(each, told) for each in known if (told := _judged(each, asked, looks=len(known), seed=seed))]
     shown = sorted((pair for pair in judged if pair[1].shown), key=lambda pair: -pair[1].effect)
     return [_finding(each, told, answers, classes, names, looks=len(known)) for each, told in shown]
 
@@ -135,22 +167,22 @@ def judge(
     the variance of the balanced accuracy. That is too few where pictures of one group differ, so the interval is wide
     enough in any case.
     """
+    return _judged(of, _Asked.of(labels, groups, seed=seed), looks=looks, seed=seed)
+
+
+def _judged(of: FileProperty, asked: _Asked, *, looks: int, seed: int) -> Told | None:
+    """As `judge`, of pictures whose folds are known."""
     from sklearn.tree import DecisionTreeClassifier  # takes a second to load
 
-    sampled = np.flatnonzero(labels >= 0)
-    if len(sampled) > MOST:
-        sampled = np.sort(np.random.default_rng(seed).choice(sampled, MOST, replace=False))
-    present, answers = np.unique(labels[sampled], return_inverse=True)
-    columns = of.columns()[sampled]
-    if len(present) < 2 or not np.ptp(columns, axis=0).any():
+    sampled, answers, own = asked.sampled, asked.answers, asked.groups
+    if not asked.folds:
         return None
-    own = [str(place) if groups is None else groups[place] for place in sampled.tolist()]
-    try:
-        folds = folds_of(answers, own, seed=seed)
-    except DataError:  # a class with a single group
+    columns = of.columns(sampled)
+    if not np.ptp(columns, axis=0).any():
         return None
+    present = np.unique(answers)
     right = np.zeros(len(answers), bool)
-    for learned, held_out in folds:
+    for learned, held_out in asked.folds:
         tree = DecisionTreeClassifier(
             max_leaf_nodes=max(8, 2 * len(present)), min_samples_leaf=_LEAF, class_weight="balanced", random_state=seed
         )

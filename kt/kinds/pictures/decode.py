@@ -194,11 +194,11 @@ def what_it_is(data: bytes) -> str:
     return f"{NOT_A_PICTURE}, {_NOR}, but {what}" if what else f"{NOT_A_PICTURE} that can be read, {_NOR}"
 
 
-def _ignore(_: int) -> None:
-    pass
+def ignore(_pixels: int) -> None:
+    """Does nothing with a number of pixels."""
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, on_size: Callable[[int], None] = _ignore) -> Decoded:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, on_size: Callable[[int], None] = ignore) -> Decoded:
     """The picture's values, decoded in this process. Raises DataError with the reason if it can't be decoded.
 
     on_size: called with the number of pixels before they are decoded.

@@ -6,6 +6,7 @@ It reads a file exactly as training does (`kt.kinds.pictures.rgb`), so that what
 import hashlib
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from kt.errors import DataError, one_line
 from kt.kinds.pictures import Pixels, values
 from kt.kinds.pictures.damage import damage_of
-from kt.kinds.pictures.decode import Decoded
+from kt.kinds.pictures.decode import Decoded, ignore
 from kt.kinds.pictures.exif import read_exif
 from kt.kinds.pictures.find import HEAD, kind_of, why_not
 from kt.kinds.pictures.frames import frames_of
@@ -70,10 +71,10 @@ class Facts:
     border_spread: float = math.nan
 
 
-def examine(path: Path) -> tuple[Facts, Pixels | None]:
+def examine(path: Path, *, on_size: Callable[[int], None] = ignore) -> tuple[Facts, Pixels | None]:
     """The facts of a file, and its thumbnail, uint8 `[64, 64, 3]`; None if it can't be read. Raises nothing.
 
-    A file that changes while it is read is read a second time.
+    A file that changes while it is read is read a second time. on_size: as for `kt.kinds.pictures.rgb.decoded_of`.
     """
     for _ in range(2):
         before = state_of(path)
@@ -84,7 +85,7 @@ def examine(path: Path) -> tuple[Facts, Pixels | None]:
         except Exception as error:  # noqa: BLE001 - one odd file must not end a scan of thousands
             return _unread(before, one_line(error)), None
         if before == state_of(path) and before[0] == len(data):
-            return _examined(data, before)
+            return _examined(data, before, on_size)
     return _unread(before, "changes while it is read"), None
 
 
@@ -101,10 +102,12 @@ def state_of(path: Path) -> tuple[int, int]:
     return info.st_size, info.st_mtime_ns
 
 
-def _examined(data: bytes, state: tuple[int, int]) -> tuple[Facts, Pixels | None]:
+def _examined(
+    data: bytes, state: tuple[int, int], on_size: Callable[[int], None]
+) -> tuple[Facts, Pixels | None]:  # fmt: skip
     kind, sha256 = kind_of(data[:HEAD]), hashlib.sha256(data).hexdigest()
     try:
-        decoded = decoded_of(data)
+        decoded = decoded_of(data, on_size=on_size)
         pixels = as_rgb(decoded, _range(decoded))
         return _facts(data, state, kind=kind, sha256=sha256, decoded=decoded, pixels=pixels)
     except DataError as error:

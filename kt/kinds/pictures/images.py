@@ -8,7 +8,7 @@ handle EXIF orientation, CMYK, 16 bits and other formats; for these, `servable_b
 import functools
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,18 @@ _LARGE_BYTES = 75_000_000
 _one_large = threading.RLock()
 
 
-def values_span(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Span | None:
+def values_span(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, on_size: Callable[[int], None] = decode.ignore
+) -> Span | None:
     """The span of the values of a picture with more than 8 bits whose file states no range; None for other pictures.
 
-    Raises DataError if such a picture cannot be read. Pictures that can't have more than 8 bits are not decoded.
+    on_size: as for `kt.kinds.pictures.rgb.decoded_of`. Raises DataError if such a picture cannot be read. Pictures that
+    can't have more than 8 bits are not decoded.
     """
     data = contents(source) if isinstance(source, Path) else source
     if not decode.may_be_deep(data):
         return None
-    decoded = decoded_of(data, max_pixels=max_pixels)
+    decoded = decoded_of(data, max_pixels=max_pixels, on_size=on_size)
     if decoded.own is not None or not (decoded.deep or decoded.shallow):
         return None
     return values.span_of(decoded.values.astype(np.uint16) * 257 if decoded.shallow else decoded.values)

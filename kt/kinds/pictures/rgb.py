@@ -3,6 +3,7 @@
 It does not import TensorFlow, since the processes that look at every file of a data set load it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from kt.errors import DataError
 from kt.kinds.pictures import Pixels, decode, values
 from kt.kinds.pictures.apart import decode_apart
-from kt.kinds.pictures.claims import MAX_PIXELS
-from kt.kinds.pictures.decode import Decoded
+from kt.kinds.pictures.claims import LARGE, MAX_PIXELS
+from kt.kinds.pictures.decode import Decoded, ignore
 from kt.kinds.pictures.find import read_file
 from kt.kinds.pictures.values import FULL, ValueRange
 
@@ -24,23 +25,34 @@ def contents(path: Path) -> bytes:
     return read_file(path, limit=MAX_BYTES)
 
 
-def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> Pixels:
+def read_rgb(
+    source: Path | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    value_range: ValueRange | None = None,
+    on_size: Callable[[int], None] = ignore,
+) -> Pixels:
     """The picture as uint8 `[height, width, 3]` RGB: upright, transparent parts on white, first frame only.
 
     A photo of more than `claims.LARGE` pixels is decoded at a reduced size. value_range: the range of the model, for
-    pictures with more than 8 bits whose file states no range. Raises DataError with the reason if the picture cannot be
-    read, or claims more than `max_pixels`.
+    pictures with more than 8 bits whose file states no range. on_size: as for `decoded_of`. Raises DataError with the
+    reason if the picture cannot be read, or claims more than `max_pixels`.
     """
     data = contents(source) if isinstance(source, Path) else source
-    return as_rgb(decoded_of(data, max_pixels=max_pixels), value_range)
+    return as_rgb(decoded_of(data, max_pixels=max_pixels, on_size=on_size), value_range)
 
 
-def decoded_of(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """The values of a picture, decoded in this process or apart. Raises DataError with the reason if it can't be."""
+def decoded_of(data: bytes, *, max_pixels: int = MAX_PIXELS, on_size: Callable[[int], None] = ignore) -> Decoded:
+    """The values of a picture, decoded in this process or apart. Raises DataError with the reason if it can't be.
+
+    on_size: called with the number of pixels before they are decoded; with `claims.LARGE` for formats that are decoded
+    apart, since only that process knows it.
+    """
     decode.check_decodable(data)
     if decode.apart(data):
+        on_size(LARGE)
         return decode_apart(data, max_pixels=max_pixels)
-    return decode.decode(data, max_pixels=max_pixels)
+    return decode.decode(data, max_pixels=max_pixels, on_size=on_size)
 
 
 def as_rgb(decoded: Decoded, value_range: ValueRange | None) -> Pixels:
