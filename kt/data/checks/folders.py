@@ -328,7 +328,7 @@ def _by_what(names: Iterable[str]) -> str:
 
 
 def check_number(labels: Iterable[str]) -> list[Finding]:
-    """One class alone, of which `kt run` makes no classifier. labels: of each picture; without any, no class is told."""
+    """One class alone, of which `kt run` makes no classifier. labels: of each picture; empty for those without."""
     classes = set(labels)
     if len(classes) != 1:
         return []

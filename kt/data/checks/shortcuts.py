@@ -187,7 +187,7 @@ def _judged(of: FileProperty, asked: _Asked, *, looks: int, seed: int) -> Told |
             max_leaf_nodes=max(8, 2 * len(present)), min_samples_leaf=_LEAF, class_weight="balanced", random_state=seed
         )
         right[held_out] = tree.fit(columns[learned], answers[learned]).predict(columns[held_out]) == answers[held_out]
-    things = [len({own[place] for place in np.flatnonzero(answers == label)}) for label in range(len(present))]
+    things = [len({own[place] for place in np.flatnonzero(answers == label).tolist()}) for label in range(len(present))]
     balanced = float(np.mean([right[answers == label].mean() for label in range(len(present))]))
     independent = len(present) ** 2 / sum(1 / number for number in things)
     tail = (1 - CONFIDENCE) / 2 / looks
