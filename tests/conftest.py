@@ -180,6 +180,18 @@ def kt_ends(monkeypatch, capsys):
     return ends
 
 
+@pytest.fixture
+def kt_here(kt_ends, monkeypatch):
+    """As `kt` above, in this process, which saves the seconds of loading TensorFlow; what other processes may change,
+    such as a backend, needs one of its own."""
+
+    def ended(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        return subprocess.CompletedProcess(arguments, *kt_ends(*arguments))
+
+    return ended
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> list[Path]:
     """Three versions of a tiny model to serve, to be copied."""
