@@ -96,11 +96,11 @@ def test_what_is_no_folder_of_pictures_is_told_before_keras_loads(verb, tmp_path
 
 
 @pytest.mark.slow
-def test_a_table_of_pictures_is_taken_like_a_folder(tmp_path):
+def test_a_table_of_pictures_is_taken_like_a_folder(tmp_path, kt_here):
     make_folder(tmp_path / "photos", {"red": 3, "green": 3})
     rows = [f"photos/{label}/{index:03d}.png,{label}" for label in ("red", "green") for index in range(3)]
     (tmp_path / "my list.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
-    done = kt("show", "my list.csv", "--json", cwd=tmp_path)
+    done = kt_here("show", "my list.csv", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["name"], told["data"]["kind"], told["data"]["file"]) == ("my_list", "Table", "my list.csv")
@@ -163,17 +163,17 @@ def test_the_command_that_kt_new_suggests_works_as_it_stands(name, tmp_path, kt_
 
 
 @pytest.mark.slow
-def test_a_recipe_finds_its_pictures_from_another_folder(tmp_path):
+def test_a_recipe_finds_its_pictures_from_another_folder(tmp_path, kt_here):
     make_folder(tmp_path / "project" / "photos", {"red": 3, "green": 3})
     (tmp_path / "project" / "deeper").mkdir()
-    done = shell("kt new recipes/fruit.py --data photos", cwd=tmp_path / "project")
+    done = kt_here("new", "recipes/fruit.py", "--data", "photos", cwd=tmp_path / "project")
     assert done.returncode == 0, done.stderr
     for here in ("project/recipes", "project/deeper", "."):
         way = os.path.relpath(tmp_path / "project" / "recipes" / "fruit.py", tmp_path / here)
-        shown = shell(f"kt show {way} --json", cwd=tmp_path / here)
+        shown = kt_here("show", way, "--json", cwd=tmp_path / here)
         assert json.loads(shown.stdout)["data"]["root"] == str(tmp_path / "project" / "photos"), shown.stderr
         assert "data: there is no photos here; it is taken from" in shown.stderr
-    here = shell("kt show recipes/fruit.py --json", cwd=tmp_path / "project")
+    here = kt_here("show", "recipes/fruit.py", "--json", cwd=tmp_path / "project")
     assert json.loads(here.stdout)["data"]["root"] == "photos" and "taken from" not in here.stderr
 
 
