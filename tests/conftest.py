@@ -185,12 +185,14 @@ def kt_ends(monkeypatch, capsys):
 
 @pytest.fixture
 def kt_here(kt_ends, monkeypatch):
-    """As `kt` above, in this process, which saves the seconds of loading TensorFlow; what other processes may change,
-    such as a backend, needs one of its own."""
+    """As `kt` above, in this process, which saves the seconds of loading TensorFlow; a backend needs one of its own."""
 
-    def ended(*arguments, cwd):
-        monkeypatch.chdir(cwd)
-        return subprocess.CompletedProcess(arguments, *kt_ends(*arguments))
+    def ended(*arguments, cwd, **environment):
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return subprocess.CompletedProcess(arguments, *kt_ends(*arguments))
 
     return ended
 
@@ -224,10 +226,12 @@ def pytest_configure(config):
     shared = cache_home() / "tfds"
     shared.mkdir(exist_ok=True)
     home = tempfile.TemporaryDirectory(prefix="kt-tests-")
-    (Path(home.name) / "tfds").symlink_to(shared)
-    os.environ["KT_HOME"] = home.name
+    cache = Path(home.name) / "kt"
+    cache.mkdir()
+    (cache / "tfds").symlink_to(shared)
+    os.environ["KT_HOME"] = str(cache)
     config.add_cleanup(home.cleanup)
     # What JAX compiled for one training is at hand for the next that is like it, which takes a third off their time.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(home.name) / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home.name) / "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

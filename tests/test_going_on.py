@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import facts_from, kt, on_backends
+from conftest import facts_from, on_backends
 from resuming import (
     KT,
     chain,
@@ -114,16 +114,16 @@ def copy_of(ended: Path, folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-def test_pictures_that_have_changed_are_told_and_with_force_nothing_is_mixed(ended, tmp_path):
+def test_pictures_that_have_changed_are_told_and_with_force_nothing_is_mixed(ended, tmp_path, kt_here):
     work, run = copy_of(ended, tmp_path / "work")
     (work / "pictures" / "red" / "000.png").unlink()
-    refused = kt("run", "--resume", str(run), cwd=work, KT_HOME=str(work / "home"))
+    refused = kt_here("run", "--resume", str(run), cwd=work, KT_HOME=str(work / "home"))
     assert refused.returncode == 3
     last = refused.stderr.strip().splitlines()[-1]
     assert "have changed since it began: " in last
     assert "1 gone" in last
     assert last.endswith("or give --force: then it does everything again that they change.")
-    done = kt("run", "--resume", str(run), "--force", cwd=work, KT_HOME=str(work / "home"))
+    done = kt_here("run", "--resume", str(run), "--force", cwd=work, KT_HOME=str(work / "home"))
     assert done.returncode == 0, done.stderr
     assert "what was done on the others is done again" in done.stderr
     assert "1-train_head can't be used, and is done again: it was made from other things" in " ".join(
@@ -134,11 +134,11 @@ def test_pictures_that_have_changed_are_told_and_with_force_nothing_is_mixed(end
 
 
 @pytest.mark.slow
-def test_a_damaged_step_is_told_and_done_again(ended, tmp_path):
+def test_a_damaged_step_is_told_and_done_again(ended, tmp_path, kt_here):
     work, run = copy_of(ended, tmp_path / "work")
     (file,) = run.glob("steps/1-train_head/best-*.npz")
     file.write_bytes(file.read_bytes()[:-1])
-    done = kt("run", "tiny.py", "--resume", cwd=tmp_path / "work", KT_HOME=str(work / "home"))
+    done = kt_here("run", "tiny.py", "--resume", cwd=tmp_path / "work", KT_HOME=str(work / "home"))
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stderr.split())
     assert "1-train_head can't be used, and is done again: best-" in said
@@ -146,9 +146,9 @@ def test_a_damaged_step_is_told_and_done_again(ended, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_the_folder_it_was_begun_in_wherever_it_is_called_from(ended, tmp_path):
+def test_a_run_goes_on_in_the_folder_it_was_begun_in_wherever_it_is_called_from(ended, tmp_path, kt_here):
     work, run = copy_of(ended, tmp_path / "work")
-    done = kt("run", "--resume", str(run), cwd=tmp_path, KT_HOME=str(work / "home"))
+    done = kt_here("run", "--resume", str(run), cwd=tmp_path, KT_HOME=str(work / "home"))
     assert done.returncode == 0, done.stderr
     assert "the run goes on in work, where it was begun" in done.stderr
     assert (run / "report.html").is_file()

@@ -221,12 +221,12 @@ def test_the_same_seed_gives_the_same_model_bit_for_bit_and_another_seed_does_no
 
 
 @pytest.mark.slow
-def test_without_the_cache_the_run_comes_to_the_same(ran, tmp_path):
+def test_without_the_cache_the_run_comes_to_the_same(ran, tmp_path, kt_here):
     assert [phase["inputs"] for phase in ran.results["phases"]] == [
         "stored outputs of pool",
         "stored outputs of block_1_relu",
     ]
-    done = kt("run", "tiny.py", "--json", "--seed", "1", "--set", "export=", "--no-cache", "--runs", str(tmp_path),
+    done = kt_here("run", "tiny.py", "--json", "--seed", "1", "--set", "export=", "--no-cache", "--runs", str(tmp_path),
               cwd=ran.folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
