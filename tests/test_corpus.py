@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY_RECIPE, Ran, kt, make_folder
+from conftest import TINY_RECIPE, Ran, make_folder
 from corpus import Made, make_corpus
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -116,16 +116,16 @@ def test_other_verbs_name_the_bad_files(corpus, model: Path, tmp_path: Path, kt_
 
 
 @pytest.mark.slow
-def test_kt_run_trains_on_the_good_files_and_its_findings_name_the_bad(tmp_path: Path) -> None:
+def test_kt_run_trains_on_the_good_files_and_its_findings_name_the_bad(tmp_path: Path, kt_here) -> None:
     root = tmp_path / "photos"
     made = make_corpus(root)
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
     arguments = ("run", "tiny.py", "--data", str(root), "--force")
-    refused = kt(*arguments, cwd=tmp_path)
+    refused = kt_here(*arguments, cwd=tmp_path)
     assert refused.returncode == 3
     assert "A class of photos has no picture: empty class/" in refused.stderr.replace(f"{tmp_path}/", "")
     (root / "empty class").rmdir()
-    done = kt(*arguments, cwd=tmp_path)
+    done = kt_here(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "runs" / "tiny" / "LATEST" / "findings.json").read_text())["findings"]
     kinds = ("unreadable", "not_a_picture")

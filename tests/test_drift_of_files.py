@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import draw, kt
+from conftest import draw
 from PIL import Image
 
 from kt.export.artifact import keep_kind, open_artifact
@@ -270,6 +270,6 @@ def test_shares_that_cannot_be_told_are_refused(kt_ends, model, usual, tmp_path,
     assert kt_ends("predict", *given, "--out", out)[0] == 0  # what was scored before is of use
 
 
-def test_label_shift_needs_a_table():
-    done = kt("predict", "model", "photo.jpg", "--label-shift", cwd=Path.cwd())
+def test_label_shift_needs_a_table(kt_here):
+    done = kt_here("predict", "model", "photo.jpg", "--label-shift", cwd=Path.cwd())
     assert (done.returncode, "go with --out FILE" in done.stderr) == (2, True)

@@ -7,7 +7,7 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
-from conftest import draw, facts_from, kt, on_each_backend
+from conftest import draw, facts_from, on_each_backend
 from PIL import Image
 
 from kt.data.splits import Split, Splits
@@ -427,29 +427,33 @@ def test_a_run_keeps_maps_of_right_and_wrong_pictures_and_its_page_shows_them(ra
     assert all(with_map in page for _, with_map in shown["looks"])
 
 
-def test_kt_explain_of_a_run_writes_a_page_and_says_what_it_shows(ran, tmp_path):
+def test_kt_explain_of_a_run_writes_a_page_and_says_what_it_shows(ran, tmp_path, kt_here):
     draw("red", 500).save(tmp_path / "red.png")
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff not a picture")
     run = the_run(ran)
-    done = kt("explain", str(run), "red.png", "torn.jpg", cwd=tmp_path)
+    done = kt_here("explain", str(run), "red.png", "torn.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     path, label, score, words = done.stdout.splitlines()[0].split("\t")
     assert (path, label) == ("red.png", "red") and 0 <= float(score) <= 1 and words
     assert done.stdout.splitlines()[-1] == "page: explained/index.html"
     assert "torn.jpg" in done.stderr
-    again = kt("explain", str(run), "red.png", cwd=tmp_path)
+    again = kt_here("explain", str(run), "red.png", cwd=tmp_path)
     assert again.returncode == 3 and "explained exists already" in again.stderr
-    as_json = kt("explain", str(run / "artifacts" / "saved_model"), "red.png", "--json", "--out", "b", cwd=tmp_path)
+    as_json = kt_here(
+        "explain", str(run / "artifacts" / "saved_model"), "red.png", "--json", "--out", "b", cwd=tmp_path
+    )
     if as_json.returncode == 0:  # the exports of a released run have moved
         assert json.loads(as_json.stdout)["method"] == "occlusion"
-    version = kt("explain", str(ran.folder / "saved_models" / "tiny"), "red.png", "--json", "--out", "c", cwd=tmp_path)
+    version = kt_here(
+        "explain", str(ran.folder / "saved_models" / "tiny"), "red.png", "--json", "--out", "c", cwd=tmp_path
+    )
     assert version.returncode == 0, version.stderr
     assert json.loads(version.stdout)["method"] == "occlusion"
     assert "has no gradients: only a .keras file gives gradients" in version.stderr
 
 
-def test_without_pictures_kt_explain_takes_those_that_the_report_of_the_run_explains(ran, tmp_path):
-    done = kt("explain", str(the_run(ran)), cwd=tmp_path)
+def test_without_pictures_kt_explain_takes_those_that_the_report_of_the_run_explains(ran, tmp_path, kt_here):
+    done = kt_here("explain", str(the_run(ran)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()[:-1]]
     told = ran.results["explained"]["pictures"]

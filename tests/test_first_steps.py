@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from conftest import REPOSITORY, TINY_RECIPE, kt, make_folder
+from conftest import REPOSITORY, TINY_RECIPE, make_folder
 
 from kt.errors import RecipeError
 from kt.recipe import load
@@ -96,11 +96,11 @@ def test_what_is_no_folder_of_pictures_is_told_before_keras_loads(verb, tmp_path
 
 
 @pytest.mark.slow
-def test_a_table_of_pictures_is_taken_like_a_folder(tmp_path):
+def test_a_table_of_pictures_is_taken_like_a_folder(tmp_path, kt_here):
     make_folder(tmp_path / "photos", {"red": 3, "green": 3})
     rows = [f"photos/{label}/{index:03d}.png,{label}" for label in ("red", "green") for index in range(3)]
     (tmp_path / "my list.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
-    done = kt("show", "my list.csv", "--json", cwd=tmp_path)
+    done = kt_here("show", "my list.csv", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["name"], told["data"]["kind"], told["data"]["file"]) == ("my_list", "Table", "my list.csv")
@@ -121,9 +121,9 @@ def test_pictures_can_not_be_given_twice(tmp_path, kt_ends, monkeypatch):
 
 
 @pytest.mark.slow
-def test_pictures_are_trained_on_without_a_recipe_and_the_run_keeps_the_one_that_was_used(tmp_path):
+def test_pictures_are_trained_on_without_a_recipe_and_the_run_keeps_the_one_that_was_used(tmp_path, kt_here):
     make_folder(tmp_path / "my photos", {"red": 20, "green": 20})
-    done = kt("run", "my photos", *SMALL, "--set", "export=tflite", "--json", cwd=tmp_path)
+    done = kt_here("run", "my photos", *SMALL, "--set", "export=tflite", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     run = tmp_path / "runs" / "my_photos" / "LATEST"
@@ -131,12 +131,12 @@ def test_pictures_are_trained_on_without_a_recipe_and_the_run_keeps_the_one_that
     assert told["released_to"] == "saved_models/my_photos/1"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    again = kt("export", str(run), "--format", "keras", "--json", cwd=elsewhere)
+    again = kt_here("export", str(run), "--format", "keras", "--json", cwd=elsewhere)
     assert again.returncode == 0, again.stderr
     assert (elsewhere / "saved_models" / "my_photos" / "1" / "my_photos.keras").is_file()
     assert "it is taken from" in again.stderr
     # The recipe of the run is one to be run like any other.
-    shown = kt("show", str(run / "recipe.py"), "--json", cwd=tmp_path)
+    shown = kt_here("show", str(run / "recipe.py"), "--json", cwd=tmp_path)
     assert json.loads(shown.stdout)["data"]["root"] == "my photos"
 
 
@@ -163,17 +163,17 @@ def test_the_command_that_kt_new_suggests_works_as_it_stands(name, tmp_path, kt_
 
 
 @pytest.mark.slow
-def test_a_recipe_finds_its_pictures_from_another_folder(tmp_path):
+def test_a_recipe_finds_its_pictures_from_another_folder(tmp_path, kt_here):
     make_folder(tmp_path / "project" / "photos", {"red": 3, "green": 3})
     (tmp_path / "project" / "deeper").mkdir()
-    done = shell("kt new recipes/fruit.py --data photos", cwd=tmp_path / "project")
+    done = kt_here("new", "recipes/fruit.py", "--data", "photos", cwd=tmp_path / "project")
     assert done.returncode == 0, done.stderr
     for here in ("project/recipes", "project/deeper", "."):
         way = os.path.relpath(tmp_path / "project" / "recipes" / "fruit.py", tmp_path / here)
-        shown = shell(f"kt show {way} --json", cwd=tmp_path / here)
+        shown = kt_here("show", way, "--json", cwd=tmp_path / here)
         assert json.loads(shown.stdout)["data"]["root"] == str(tmp_path / "project" / "photos"), shown.stderr
         assert "data: there is no photos here; it is taken from" in shown.stderr
-    here = shell("kt show recipes/fruit.py --json", cwd=tmp_path / "project")
+    here = kt_here("show", "recipes/fruit.py", "--json", cwd=tmp_path / "project")
     assert json.loads(here.stdout)["data"]["root"] == "photos" and "taken from" not in here.stderr
 
 
@@ -191,17 +191,17 @@ def run(recipe, out):
 
 
 @pytest.mark.slow
-def test_a_run_of_one_s_own_releases_under_the_recipe_s_name_and_can_be_exported(tmp_path):
+def test_a_run_of_one_s_own_releases_under_the_recipe_s_name_and_can_be_exported(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     (tmp_path / "mine.py").write_text(TINY_RECIPE + OWN)
     options = ["--set", "export=keras", "--set", "fine_tune.epochs=1", "--saved-models", "out", "--json"]
-    done = kt("run", "mine.py", *options, cwd=tmp_path)
+    done = kt_here("run", "mine.py", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["recipe"]["name"] == "mine" and told["released_to"] == "out/mine/1"
     assert told["recipe"]["settings"] == ["export=keras", "fine_tune.epochs=1"]
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["mine"]
-    again = kt("export", "runs/mine/LATEST", "--saved-models", "out", cwd=tmp_path)
+    again = kt_here("export", "runs/mine/LATEST", "--saved-models", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "mine" / "2").is_dir()
 
@@ -276,7 +276,7 @@ print(json.dumps({{
 
 @pytest.mark.slow
 @pytest.mark.parametrize("export", ["[]", '["saved_model", "tflite"]'])
-def test_kt_train_gives_figures_answers_and_files(export, tmp_path):
+def test_kt_train_gives_figures_answers_and_files(export, tmp_path, kt_here):
     make_folder(tmp_path / "photos", {"red": 20, "green": 20})
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
@@ -298,7 +298,7 @@ def test_kt_train_gives_figures_answers_and_files(export, tmp_path):
         assert told["saved_model"] == "saved_models/fruit/1"
         assert {"saved_model", "tflite_float32"} <= set(told["exports"])
         assert (tmp_path / told["exports"]["tflite_float32"]).is_file()
-        again = kt("export", "runs/fruit/LATEST", "--format", "keras", "--json", cwd=tmp_path)
+        again = kt_here("export", "runs/fruit/LATEST", "--format", "keras", "--json", cwd=tmp_path)
         assert again.returncode == 0, again.stderr
     for noise in ("WARNING", "absl", "oneDNN", "cuInit", "cuda", "retracing", "Traceback"):
         assert noise not in done.stderr

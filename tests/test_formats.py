@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import REPOSITORY, kt, make_folder
+from conftest import REPOSITORY, make_folder
 
 from kt.errors import EnvironmentProblem, RecipeError, ReleaseError
 from kt.export import ArtifactResult, release
@@ -344,8 +344,8 @@ def written(folder: Path) -> Path:
     return folder
 
 
-def test_a_recipe_s_own_format_is_made_opened_by_its_own_runtime_gated_and_released(tmp_path):
-    done = kt("run", "colours.py", "--json", cwd=written(tmp_path))
+def test_a_recipe_s_own_format_is_made_opened_by_its_own_runtime_gated_and_released(tmp_path, kt_here):
+    done = kt_here("run", "colours.py", "--json", cwd=written(tmp_path))
     assert done.returncode == 6, "mixed is for phones, and nothing of that passed"
     report = json.loads((tmp_path / "runs/colours/LATEST/report.json").read_text())
     told = {artifact["format"]: artifact for artifact in report["artifacts"]}
@@ -364,7 +364,7 @@ def test_a_recipe_s_own_format_is_made_opened_by_its_own_runtime_gated_and_relea
     assert "not numbers (NaN)" in reasons["nan"]
 
     for command in (["predict", str(version / "colours.npz")], ["predict", "saved_models/colours"]):
-        asked = kt(*command, "pictures/red", cwd=tmp_path)
+        asked = kt_here(*command, "pictures/red", cwd=tmp_path)
         assert asked.returncode == 6
         assert re.fullmatch(
             r"error: .*colours\.npz is of the format 'npz', which its recipe brought along, and kt can't open it "

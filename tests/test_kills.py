@@ -49,7 +49,7 @@ def check_versions(work: Path) -> None:
         }
 
 
-def test_a_kill_just_after_the_version_appears_leaves_it_with_its_report(work):
+def test_a_kill_just_after_the_version_appears_leaves_it_with_its_report(work, kt_here):
     killed = """
 import os, sys
 from pathlib import Path
@@ -71,13 +71,13 @@ main()
     assert report["version"] == 1
     assert report["released_to"] == str(Path("saved_models/tiny/1"))
     check_versions(work)
-    assert kt("predict", "saved_models/tiny", "pictures/red", cwd=work).returncode == 0
+    assert kt_here("predict", "saved_models/tiny", "pictures/red", cwd=work).returncode == 0
 
 
-def test_what_was_trained_is_kept_where_the_release_fails_and_is_exported_again(work):
+def test_what_was_trained_is_kept_where_the_release_fails_and_is_exported_again(work, kt_here):
     (work / "saved_models").mkdir()
     (work / "saved_models" / "tiny").write_text("in the way")
-    done = kt("run", "tiny.py", cwd=work)
+    done = kt_here("run", "tiny.py", cwd=work)
     assert done.returncode == 7
     last = done.stderr.strip().splitlines()
     assert last[-1].startswith("error: Cannot release into saved_models/tiny: ")
@@ -88,9 +88,9 @@ def test_what_was_trained_is_kept_where_the_release_fails_and_is_exported_again(
     assert "it passed the gate, but the release failed: " in report["artifacts"][0]["reason"]
     assert (run / "report.html").is_file()
     (work / "saved_models" / "tiny").unlink()
-    again = kt("export", str(run.relative_to(work)), cwd=work)
+    again = kt_here("export", str(run.relative_to(work)), cwd=work)
     assert again.returncode == 0, again.stderr
-    assert kt("predict", "saved_models/tiny", "pictures/red", cwd=work).returncode == 0
+    assert kt_here("predict", "saved_models/tiny", "pictures/red", cwd=work).returncode == 0
 
 
 INTERRUPTING = """

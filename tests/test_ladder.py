@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import PHOTOS, REPOSITORY, TINY_RECIPE, kt, make_folder
+from conftest import PHOTOS, REPOSITORY, TINY_RECIPE, make_folder
 
 from kt import LayerwiseDecay
 from kt.base.extras import install
@@ -322,10 +322,10 @@ def test_without_optuna_a_search_names_the_extra(tmp_path, kt_ends, monkeypatch)
     assert (code, err) == (7, f"error: --search needs Optuna: {install('search')}\n")
 
 
-def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path):
+def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt("run", "tiny.py", "--goal", "accuracy=1", "--budget", "1h", "--set", "export=tflite", cwd=tmp_path)
+    done = kt_here("run", "tiny.py", "--goal", "accuracy=1", "--budget", "1h", "--set", "export=tflite", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "runs/tiny/LATEST/report.json").read_text())
     assert [row["name"] for row in results["ladder"]] == ["probe", "top_blocks", "whole_network"]
@@ -338,7 +338,7 @@ def test_a_climb_ends_as_a_run_does_tested_once_exported_and_reported(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_climb_leaves_nothing_half_done(tmp_path):
+def test_an_interrupted_climb_leaves_nothing_half_done(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
     # A shell starts what it puts in the background with SIGINT ignored, and that is inherited, by this test run too.
@@ -357,18 +357,18 @@ def test_an_interrupted_climb_leaves_nothing_half_done(tmp_path):
     assert running.returncode == 130, rest
     assert rest.splitlines()[-1] == "error: interrupted"
     assert not (tmp_path / "saved_models").exists() and not (tmp_path / "runs/tiny/LATEST").exists()
-    again = kt("run", "tiny.py", "--budget", "1s", "--set", "export=", cwd=tmp_path)
+    again = kt_here("run", "tiny.py", "--budget", "1s", "--set", "export=", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "damaged" not in again.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the real photos do not lie beside this checkout")
-def test_on_real_photos_the_ladder_comes_well_above_chance(tmp_path):
+def test_on_real_photos_the_ladder_comes_well_above_chance(tmp_path, kt_here):
     from test_real_photos import every_nth
 
     every_nth("bean_leaves", 6, tmp_path / "beans")
-    done = kt(
+    done = kt_here(
         "run", str(REPOSITORY / "recipes/apples.py"), "--data", "beans", "--budget", "2h", "--json", "--set", "export=",
         "--set", "data.image_size=96x96", "--set", "fine_tune.epochs=2", cwd=tmp_path, KT_OFFLINE="1",
     )  # fmt: skip

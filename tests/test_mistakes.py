@@ -4,7 +4,6 @@
 import re
 
 import pytest
-from conftest import kt as run_kt
 from conftest import make_folder
 
 from kt.cli import cli  # noqa: F401 - the command line loads without Keras
@@ -203,11 +202,11 @@ def test_other_verbs_tell_it_before_they_write_or_read_anything(verb, told, kt_e
 
 
 @pytest.mark.slow
-def test_code_of_one_s_own_that_fails_in_training_is_told_as_one_s_own(tmp_path):
+def test_code_of_one_s_own_that_fails_in_training_is_told_as_one_s_own(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 12, "green": 12})
     own = RECIPE.replace(DATA, 'data=Folder("pictures", image_size=(32, 32), batch_size=8, group=fails)')
     (tmp_path / "mine.py").write_text(own, encoding="utf-8")
-    done = run_kt("run", "mine.py", cwd=tmp_path)
+    done = kt_here("run", "mine.py", cwd=tmp_path)
     assert done.returncode == 2
     assert re.search(
         r"error: mine\.py:\d+, in fails: IndexError: list index out of range \(in your own code", done.stderr

@@ -117,18 +117,18 @@ def check_told(text):
 
 
 @posix_names
-def test_pictures_with_strange_names_are_labelled_and_told_apart(ran, tmp_path):
+def test_pictures_with_strange_names_are_labelled_and_told_apart(ran, tmp_path, kt_here):
     names = rename_some(make_folder(tmp_path / "pic\x1btures", {"red": 6}) / "red")
     model = ran.folder / "saved_models" / "tiny"
-    told = kt("predict", str(model), "pic\x1btures", cwd=tmp_path)
+    told = kt_here("predict", str(model), "pic\x1btures", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     check_told(told.stdout + told.stderr)
     assert [line.count("\t") for line in told.stdout.splitlines()] == [2] * 6
-    as_json = kt("predict", str(model), "pic\x1btures", "--json", cwd=tmp_path)
+    as_json = kt_here("predict", str(model), "pic\x1btures", "--json", cwd=tmp_path)
     check_told(as_json.stdout)
     answers = [json.loads(line) for line in as_json.stdout.splitlines()]
     assert {Path(answer["path"]).name for answer in answers if "label" in answer} == {*names, "005.png"}
-    measured = kt("evaluate", str(model), "--data", "pic\x1btures", "--json", cwd=tmp_path)
+    measured = kt_here("evaluate", str(model), "--data", "pic\x1btures", "--json", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     check_told(measured.stdout + measured.stderr)
     assert json.loads(measured.stdout)["skipped"] == ["pic\x1btures/red/bro\udcffken\n\x1b[2J.jpg"]
@@ -187,10 +187,10 @@ def test_a_recipe_whose_name_can_name_no_model_is_refused_before_data_are_read(n
 
 @posix_names
 @pytest.mark.parametrize("option", ["--runs", "--saved-models"])
-def test_a_folder_that_tensorflow_cannot_write_to_is_told_before_training(option, tmp_path):
+def test_a_folder_that_tensorflow_cannot_write_to_is_told_before_training(option, tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 4, "green": 4})
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt("run", "tiny.py", option, os.fsdecode(b"out\xff"), cwd=tmp_path)
+    done = kt_here("run", "tiny.py", option, os.fsdecode(b"out\xff"), cwd=tmp_path)
     assert done.returncode == 7
     assert "its name is not UTF-8; name another folder" in done.stderr
     assert "out\\xff" in done.stderr
@@ -199,11 +199,11 @@ def test_a_folder_that_tensorflow_cannot_write_to_is_told_before_training(option
 
 @posix_names
 @pytest.mark.parametrize("name", [LATIN1, FORGED, "a\x1bb"])
-def test_a_strange_name_of_a_class_is_refused_before_training(name, tmp_path):
+def test_a_strange_name_of_a_class_is_refused_before_training(name, tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 8, "green": 8})
     (tmp_path / "pictures" / "red").rename(tmp_path / "pictures" / name)
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt("run", "tiny.py", cwd=tmp_path)
+    done = kt_here("run", "tiny.py", cwd=tmp_path)
     assert done.returncode == 3
     check_told(done.stderr)
     assert "rename it" in done.stderr.splitlines()[-1]

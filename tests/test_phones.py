@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import PHOTOS, REPOSITORY, kt
+from conftest import PHOTOS, REPOSITORY
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
@@ -413,19 +413,19 @@ def test_mediapipe_and_kt_agree_on_mobilenet_v2_with_its_thousand_classes(tmp_pa
         (["--score-threshold", "50"], "A score threshold is above 0 and at most 1, such as 0.5, not 50.0."),
     ],
 )
-def test_kt_export_refuses_what_cannot_be_told_before_it_reads_a_picture(arguments, message, ran):
+def test_kt_export_refuses_what_cannot_be_told_before_it_reads_a_picture(arguments, message, ran, kt_here):
     (ran.folder / "pictures.txt").write_text("rot\ngrün\n", encoding="utf-8")
-    done = kt("export", "runs/tiny/LATEST", *arguments, cwd=ran.folder)
+    done = kt_here("export", "runs/tiny/LATEST", *arguments, cwd=ran.folder)
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith("error: ") and done.stderr.endswith(f"{message}\n") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_kt_export_tells_what_its_options_say_and_the_recipe_else(ran, tmp_path):
+def test_kt_export_tells_what_its_options_say_and_the_recipe_else(ran, tmp_path, kt_here):
     (tmp_path / "de.txt").write_text("blau\ngrün\nrot\n", encoding="utf-8")
     options = ["--labels", f"de={tmp_path / 'de.txt'}", "--author", "Me", "--score-threshold", "0.4"]
     saved = ["--saved-models", str(tmp_path), "--format", "tflite"]
-    done = kt("export", "runs/tiny/LATEST", *options, *saved, cwd=ran.folder)
+    done = kt_here("export", "runs/tiny/LATEST", *options, *saved, cwd=ran.folder)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(tmp_path / "tiny" / "1" / "tiny_float32.tflite") as archive:
         assert archive.read("labels_de.txt").decode() == "blau\ngrün\nrot\n"

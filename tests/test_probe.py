@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import TINY_RECIPE, kt, make_folder
+from conftest import TINY_RECIPE, make_folder
 from test_train import HEAD, SPLITS, part, recipe_of, trained
 
 from kt import Classifier, LinearProbe, Phase, Recipe, Views, freeze, graph, linear, training
@@ -219,13 +219,13 @@ def test_a_head_that_a_probe_cannot_fill_is_found_before_any_training():
         training.check_phases(recipe, built_of(recipe))
 
 
-def test_the_command_line_trains_and_releases_a_probe(tmp_path):
+def test_the_command_line_trains_and_releases_a_probe(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     recipe = TINY_RECIPE.replace('Phase("train_head", trainable=frozen, epochs=4, lr=3e-2)', "LinearProbe()")
     recipe = recipe.replace("Phase, Recipe", "LinearProbe, Phase, Recipe").replace("frozen, ", "")
     (tmp_path / "tiny.py").write_text(recipe, encoding="utf-8")
 
-    done = kt("run", "tiny.py", "--set", "probe.C=0.01", "--set", "probe.features=all", cwd=tmp_path)
+    done = kt_here("run", "tiny.py", "--set", "probe.C=0.01", "--set", "probe.features=all", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "linear classifier (softmax)" in done.stderr

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import PHOTOS, REPOSITORY, kt
+from conftest import PHOTOS, REPOSITORY
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,9 +22,9 @@ def every_nth(name, step, target):
     return target
 
 
-def run(name, step, folder, *options):
+def run(kt_here, name, step, folder, *options):
     every_nth(name, step, folder / name)
-    done = kt(
+    done = kt_here(
         "run", str(REPOSITORY / "recipes/apples.py"), "--data", name, "--json", "--set", "fine_tune.epochs=2", *options,
         cwd=folder,
     )  # fmt: skip
@@ -32,15 +32,15 @@ def run(name, step, folder, *options):
     return json.loads(done.stdout)
 
 
-def test_good_and_bad_apples_are_told_apart_on_apples_never_seen(tmp_path):
-    results = run("apples", 8, tmp_path)
+def test_good_and_bad_apples_are_told_apart_on_apples_never_seen(tmp_path, kt_here):
+    results = run(kt_here, "apples", 8, tmp_path)
     assert results["test"]["balanced_accuracy"] > 0.65
     assert results["test"]["groups"] == 8, "the test split holds eight apples, and no frame of them is in train"
     check_artifacts(results)
 
 
-def test_apple_leaves_are_told_apart(tmp_path):
-    results = run("apple_leaves", 8, tmp_path)
+def test_apple_leaves_are_told_apart(tmp_path, kt_here):
+    results = run(kt_here, "apple_leaves", 8, tmp_path)
     assert results["test"]["balanced_accuracy"] > 0.85
     check_artifacts(results)
 

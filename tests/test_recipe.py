@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from conftest import REPOSITORY, kt, make_folder
+from conftest import REPOSITORY, make_folder
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -738,7 +738,7 @@ def test_the_documented_schedule_data_head_and_augmentation_work():
 
 
 @pytest.mark.slow
-def test_the_documented_backbone_head_exporter_and_run_do_whole_jobs(tmp_path):
+def test_the_documented_backbone_head_exporter_and_run_do_whole_jobs(tmp_path, kt_here):
     make_folder(tmp_path / "pictures", {"red": 20, "green": 20})
     parts = [block for block in BLOCKS if re.search(r"^(def small|class Focal|def dynamic_range)", block, re.MULTILINE)]
     assert len(parts) == 3
@@ -754,11 +754,11 @@ def test_the_documented_backbone_head_exporter_and_run_do_whole_jobs(tmp_path):
     own = next(block for block in BLOCKS if "def run(" in block)
     (tmp_path / "usual.py").write_text(usual, encoding="utf-8")
     (tmp_path / "seeds.py").write_text(f"{usual}\n{own}", encoding="utf-8")
-    done = kt("run", "usual.py", "--json", cwd=tmp_path)
+    done = kt_here("run", "usual.py", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     artifacts = {artifact["name"]: artifact for artifact in json.loads(done.stdout)["artifacts"]}
     assert artifacts["dynamic_range.tflite"]["released"], artifacts["dynamic_range.tflite"]["reason"]
-    done = kt("run", "seeds.py", "--json", cwd=tmp_path)
+    done = kt_here("run", "seeds.py", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert list(found) == ["seed 0", "seed 1", "seed 2"]

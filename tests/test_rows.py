@@ -280,7 +280,7 @@ def test_a_run_of_rows_never_speaks_of_pictures(ran_rows):
 
 
 @pytest.mark.slow
-def test_a_recipe_of_rows_runs_from_the_table_to_answers(ran_rows):
+def test_a_recipe_of_rows_runs_from_the_table_to_answers(ran_rows, kt_here):
     tmp_path, report = ran_rows.folder, ran_rows.results
     assert report["data"]["kind"] == "rows" and report["data"]["image_size"] is None
     assert report["test"]["balanced_accuracy"] > 0.9
@@ -298,26 +298,26 @@ def test_a_recipe_of_rows_runs_from_the_table_to_answers(ran_rows):
         assert [str(answer.path).rpartition(":")[2] for answer in answers] == ["1", "2", "3"]
         assert answers[0].label == report["data"]["classes"][1] or answers[0].label == report["data"]["classes"][0]
         assert answers[2].error == "column 'width' is to hold a number, not 'wide'"
-    done = kt("predict", "saved_models/apples", "new.csv", cwd=tmp_path)
+    done = kt_here("predict", "saved_models/apples", "new.csv", cwd=tmp_path)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 2
     assert "new.csv:3" in done.stderr
     for words in ("predict M apples.py", "predict M apples.py --out t.csv", "evaluate M --data new.csv --label x"):
-        done = kt(*words.replace(" M ", " saved_models/apples ").split(), cwd=tmp_path)
+        done = kt_here(*words.replace(" M ", " saved_models/apples ").split(), cwd=tmp_path)
         assert done.returncode != 0 and len(done.stderr.splitlines()) == 1, done.stderr
-    done = kt("predict", "saved_models/apples", "new.csv", "--out", "table.csv", cwd=tmp_path)
+    done = kt_here("predict", "saved_models/apples", "new.csv", "--out", "table.csv", cwd=tmp_path)
     assert done.returncode == 0 and "3 rows, 1 of them can't be read" in done.stdout
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as table:
         assert [(row["path"], bool(row["label"])) for row in csv.DictReader(table)] == [
             ("new.csv:1", True), ("new.csv:2", True), ("new.csv:3", False),
         ]  # fmt: skip
-    done = kt("evaluate", "saved_models/apples", "--data", "apples.csv", "--json", cwd=tmp_path)
+    done = kt_here("evaluate", "saved_models/apples", "--data", "apples.csv", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 120 and json.loads(done.stdout)["balanced_accuracy"] > 0.9
     page = Path(tmp_path / "runs" / "apples" / "LATEST" / "report.html")
     page.unlink()
-    assert kt("report", "runs/apples/LATEST", cwd=tmp_path).returncode == 0
+    assert kt_here("report", "runs/apples/LATEST", cwd=tmp_path).returncode == 0
     assert "On the test rows" in page.read_text(encoding="utf-8")
     (tmp_path / "apples.csv").unlink()
-    done = kt("export", "runs/apples/LATEST", "--format", "tflite", "--json", cwd=tmp_path)
+    done = kt_here("export", "runs/apples/LATEST", "--format", "tflite", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "that the run kept" in done.stderr

@@ -107,11 +107,11 @@ def test_formats_of_recipes_are_those_that_export_can_make():
     assert set(EXPORTS) == set(NAMES)
 
 
-def test_predict_labels_files_and_folders_and_names_what_it_cannot_read(ran, tmp_path):
+def test_predict_labels_files_and_folders_and_names_what_it_cannot_read(ran, tmp_path, kt_here):
     make_folder(tmp_path / "new", {"red": 3})
     draw("green", 99).save(tmp_path / "one.jpg", quality=95)
     (tmp_path / "new" / "bad.png").write_bytes(b"no")
-    done = kt("predict", str(ran.folder / "saved_models/tiny"), "one.jpg", "new", "--json", cwd=tmp_path)
+    done = kt_here("predict", str(ran.folder / "saved_models/tiny"), "one.jpg", "new", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["path"] for row in rows] == ["one.jpg", "new/bad.png", *(f"new/red/00{i}.png" for i in range(3))]
@@ -122,40 +122,40 @@ def test_predict_labels_files_and_folders_and_names_what_it_cannot_read(ran, tmp
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_saved_model_and_tflite_predict_the_same(ran):
+def test_saved_model_and_tflite_predict_the_same(ran, kt_here):
     place = ran.folder / "saved_models/tiny"
     answers = []
     for model in (place, place / "1/tiny_float32.tflite"):
-        done = kt("predict", str(model), "pictures/red", "--json", cwd=ran.folder)
+        done = kt_here("predict", str(model), "pictures/red", "--json", cwd=ran.folder)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         answers.append([list(row["scores"].values()) for row in rows if "scores" in row])
     assert np.abs(np.array(answers[0]) - np.array(answers[1])).max() < 1e-4
 
 
-def test_evaluate_on_the_tests_own_pictures_gives_the_reports_figures(ran, tmp_path):
+def test_evaluate_on_the_tests_own_pictures_gives_the_reports_figures(ran, tmp_path, kt_here):
     with (ran.folder / "runs/tiny/LATEST/splits.csv").open() as file:
         for row in csv.DictReader(file):
             if row["split"] == "test":
                 (tmp_path / "held" / row["label"]).mkdir(parents=True, exist_ok=True)
                 shutil.copy(ran.folder / "pictures" / row["name"], tmp_path / "held" / row["name"])
-    done = kt("evaluate", str(ran.folder / "saved_models/tiny"), "--data", "held", "--json", cwd=tmp_path)
+    done = kt_here("evaluate", str(ran.folder / "saved_models/tiny"), "--data", "held", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
     assert measured["accuracy"] == ran.results["test"]["accuracy"]
     assert measured["log_loss"] == pytest.approx(ran.results["test"]["log_loss"], abs=1e-4)
 
 
-def test_evaluate_refuses_a_class_that_the_model_does_not_know(ran, tmp_path):
+def test_evaluate_refuses_a_class_that_the_model_does_not_know(ran, tmp_path, kt_here):
     make_folder(tmp_path / "held", {"red": 1})
     (tmp_path / "held/red").rename(tmp_path / "held/purple")
-    done = kt("evaluate", str(ran.folder / "saved_models/tiny"), "--data", "held", cwd=tmp_path)
+    done = kt_here("evaluate", str(ran.folder / "saved_models/tiny"), "--data", "held", cwd=tmp_path)
     assert done.returncode == 3
     assert "knows no class 'purple'" in done.stderr
 
 
 @pytest.mark.slow
-def test_export_makes_the_next_version_from_a_finished_run(ran):
-    done = kt("export", "runs/tiny/LATEST", "--format", "tflite", "--json", cwd=ran.folder)
+def test_export_makes_the_next_version_from_a_finished_run(ran, kt_here):
+    done = kt_here("export", "runs/tiny/LATEST", "--format", "tflite", "--json", cwd=ran.folder)
     assert done.returncode == 0, done.stderr
     released = ran.folder / json.loads(done.stdout)["released_to"]
     assert sorted(path.name for path in released.iterdir()) == [
@@ -167,22 +167,22 @@ def test_export_makes_the_next_version_from_a_finished_run(ran):
 
 
 @pytest.mark.slow
-def test_export_refuses_when_the_pictures_have_changed(ran, tmp_path):
+def test_export_refuses_when_the_pictures_have_changed(ran, tmp_path, kt_here):
     shutil.copytree(ran.folder, tmp_path / "moved", symlinks=True)
     report = tmp_path / "moved/runs/tiny/LATEST/report.json"
     report.write_text(report.read_text().replace(str(ran.folder / "pictures"), str(tmp_path / "moved/pictures")))
     draw("red", 1000).save(tmp_path / "moved/pictures/red/001.png")
-    done = kt("export", "runs/tiny/LATEST", cwd=tmp_path / "moved")
+    done = kt_here("export", "runs/tiny/LATEST", cwd=tmp_path / "moved")
     assert done.returncode == 3
     assert "are not those of" in done.stderr
 
 
 @pytest.mark.slow
-def test_export_judges_by_the_pictures_that_the_run_kept_where_its_own_are_gone(ran, tmp_path):
+def test_export_judges_by_the_pictures_that_the_run_kept_where_its_own_are_gone(ran, tmp_path, kt_here):
     shutil.copytree(ran.folder / "runs", tmp_path / "runs", symlinks=True)
     report = tmp_path / "runs/tiny/LATEST/report.json"
     report.write_text(report.read_text().replace(str(ran.folder / "pictures"), "/gone/pictures"))
-    done = kt("export", "runs/tiny/LATEST", "--json", cwd=tmp_path)
+    done = kt_here("export", "runs/tiny/LATEST", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = [one for one in done.stderr.splitlines() if "kept" in one and "tries" not in one and "  " not in one]
     assert "are not there; tried: /gone/pictures" in line
@@ -196,7 +196,7 @@ def test_export_judges_by_the_pictures_that_the_run_kept_where_its_own_are_gone(
     assert card["classes"] == ["blue", "green", "red"]
     assert not list((tmp_path / "runs/tiny/LATEST").resolve().glob(".work-*"))
     shutil.rmtree((tmp_path / "runs/tiny/LATEST").resolve() / "sample")
-    refused = kt("export", "runs/tiny/LATEST", cwd=tmp_path)
+    refused = kt_here("export", "runs/tiny/LATEST", cwd=tmp_path)
     assert refused.returncode == 3
     assert "are not there; tried: /gone/pictures" in refused.stderr
 
@@ -221,12 +221,12 @@ def test_the_same_seed_gives_the_same_model_bit_for_bit_and_another_seed_does_no
 
 
 @pytest.mark.slow
-def test_without_the_cache_the_run_comes_to_the_same(ran, tmp_path):
+def test_without_the_cache_the_run_comes_to_the_same(ran, tmp_path, kt_here):
     assert [phase["inputs"] for phase in ran.results["phases"]] == [
         "stored outputs of pool",
         "stored outputs of block_1_relu",
     ]
-    done = kt("run", "tiny.py", "--json", "--seed", "1", "--set", "export=", "--no-cache", "--runs", str(tmp_path),
+    done = kt_here("run", "tiny.py", "--json", "--seed", "1", "--set", "export=", "--no-cache", "--runs", str(tmp_path),
               cwd=ran.folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)

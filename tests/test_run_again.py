@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY_RECIPE, draw, kt, make_folder
+from conftest import TINY_RECIPE, draw, make_folder
 
 from kt.cli.run_again import recipe_again
 from kt.data import Folder, Table
@@ -102,17 +102,17 @@ def test_a_run_says_where_it_read_its_pictures_and_keeps_the_command_as_it_was_g
 
 
 @pytest.mark.slow
-def test_a_run_on_a_relative_path_is_exported_from_another_folder_with_another_folder_of_that_name(tmp_path):
+def test_a_run_on_a_relative_path_is_exported_from_another_folder_with_another_folder_of_that_name(tmp_path, kt_here):
     make_folder(tmp_path / "project" / "mine", {"red": 20, "green": 20})
     (tmp_path / "project" / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
     options = ["--data", "mine", "--runs", "../runs", "--set", "export=[]", "--set", "fine_tune.epochs=1", "--json"]
-    done = kt("run", "tiny.py", *options, cwd=tmp_path / "project")
+    done = kt_here("run", "tiny.py", *options, cwd=tmp_path / "project")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["recipe"]["data"] == "mine"
     elsewhere = tmp_path / "elsewhere"
     make_folder(elsewhere / "mine", {"red": 2, "green": 2})
     draw("red", 7).save(elsewhere / "mine/red/more.png")
     asked = ["export", "../runs/tiny/LATEST", "--format", "keras", "--force"]
-    again = kt(*asked, cwd=elsewhere)
+    again = kt_here(*asked, cwd=elsewhere)
     assert again.returncode == 0, again.stderr
     assert (elsewhere / "saved_models/tiny/1/tiny.keras").is_file()

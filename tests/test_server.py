@@ -22,7 +22,7 @@ from PIL import Image
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 httpx = pytest.importorskip("httpx")
 
-from conftest import Ran, draw, kt  # noqa: E402
+from conftest import Ran, draw  # noqa: E402
 from serving import (  # noqa: E402
     CLASSES,
     PREDICT,
@@ -540,17 +540,17 @@ def test_litert_answers_within_what_the_gate_allows_and_refuses_what_it_did_not_
         serve([tmp_path / "plain"], Settings(port=free_port(), grpc_port=0, engine="litert"))
 
 
-def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path) -> None:
+def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path, kt_here) -> None:
     (tmp_path / "empty.key").touch()
     for arguments, code, message in (
         (["--port", "0", "--grpc-port", "0"], 2, "Nothing to listen on"),
         (["--api-key-file", "empty.key"], 7, "empty.key holds no API key; write it into the first line."),
         (["--api-key-file", "no.key"], 7, "The API key cannot be read from no.key"),
     ):
-        done = kt("serve", "tiny", *arguments, cwd=tmp_path)
+        done = kt_here("serve", "tiny", *arguments, cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
         assert message in done.stderr
-    assert "KT_API_KEY is empty" in kt("serve", "tiny", cwd=tmp_path, KT_API_KEY=" ").stderr
+    assert "KT_API_KEY is empty" in kt_here("serve", "tiny", cwd=tmp_path, KT_API_KEY=" ").stderr
 
 
 def malformed(server: Running, index: int) -> int:

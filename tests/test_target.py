@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import TINY_RECIPE, kt, make_folder
+from conftest import TINY_RECIPE, make_folder
 from resuming import DIES_IN_A_WRITE
 from test_domains import mirror
 
@@ -174,14 +174,14 @@ def test_relative_targets_of_a_recipe_are_sought_above_its_file(work, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_run_with_a_target_goes_on_after_a_kill_and_is_exported_from_another_folder(work):
+def test_a_run_with_a_target_goes_on_after_a_kill_and_is_exported_from_another_folder(work, kt_here):
     options = ["--target", "field", "--target-labels", "--set", "export=[]", "--set", "train_head.epochs=1"]
     killed = subprocess.run(
         [sys.executable, "-c", DIES_IN_A_WRITE, "12", "run", "tiny.py", *options], cwd=work, capture_output=True,
         check=False,
     )  # fmt: skip
     assert killed.returncode == 9
-    done = kt("run", "--resume", "--json", cwd=work)
+    done = kt_here("run", "--resume", "--json", cwd=work)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["recipe"]["target"], report["recipe"]["target_labels"]) == ("field", True)
@@ -191,6 +191,6 @@ def test_a_run_with_a_target_goes_on_after_a_kill_and_is_exported_from_another_f
     assert "the test split is the target's" in " ".join(report["data"]["notes"])
     assert "no step of the recipe takes the target's examples" in " ".join(done.stderr.split())
     (work / "away").mkdir()
-    again = kt("export", "../runs/tiny/LATEST", "--format", "keras", "--force", cwd=work / "away")
+    again = kt_here("export", "../runs/tiny/LATEST", "--format", "keras", "--force", cwd=work / "away")
     assert again.returncode == 0, again.stderr
     assert (work / "away" / "saved_models" / "tiny" / "1" / "tiny.keras").is_file()

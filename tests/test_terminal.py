@@ -14,6 +14,8 @@ from kt.base.progress import EpochLines
 
 NOISE = re.compile(r"absl|oneDNN|cuInit|CUDA|cuda|retracing|WARNING|[IWE]0000|Traceback|[a-z]Warning:")
 
+TIME = r"(?:\d+ min )?\d+(?:\.\d)? s"
+
 SLOW = '''
 import tensorflow as tf
 
@@ -50,11 +52,11 @@ def test_a_run_says_a_line_an_epoch_and_nothing_of_the_libraries_below(tmp_path)
     assert done.returncode == 0, done.stderr
     assert not NOISE.search(done.stderr), done.stderr
     lines = re.findall(
-        r"^phase train_head, epoch (\d)/4: validation accuracy \d\.\d{3}, loss \d\.\d{4}; \d+(?:\.\d)? s(.*)$",
+        rf"^phase train_head, epoch (\d)/4: validation accuracy \d\.\d{{3}}, loss \d\.\d{{4}}; {TIME}(.*)$",
         done.stderr, re.MULTILINE,
     )  # fmt: skip
     assert [epoch for epoch, _ in lines] == ["1", "2", "3", "4"]
-    assert all(re.fullmatch(r", about \d+(\.\d)? s left", left) for _, left in lines[:3]) and lines[3][1] == ""
+    assert all(re.fullmatch(rf", about {TIME} left", left) for _, left in lines[:3]) and lines[3][1] == ""
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
-from conftest import kt
 from scipy import stats
 from test_phones import answer, classifier, in_order, metadata
 from unmoved import CLASSES, PARTS, SIZE, built_for, carried_by, pictures, reloaded
@@ -395,10 +394,10 @@ def test_kt_predict_takes_the_faster_file_if_it_says_as_much_as_the_saved_model(
 
 
 @pytest.mark.slow
-def test_kt_export_makes_files_of_one_output_where_asked(ran, tmp_path):
+def test_kt_export_makes_files_of_one_output_where_asked(ran, tmp_path, kt_here):
     saved = ["--saved-models", str(tmp_path), "--format", "tflite"]
     for number, options in enumerate(([], ["--one-output"]), start=1):
-        done = kt("export", "runs/tiny/LATEST", *options, *saved, cwd=ran.folder)
+        done = kt_here("export", "runs/tiny/LATEST", *options, *saved, cwd=ran.folder)
         assert done.returncode == 0, done.stderr
         told = limit_in(tmp_path / "tiny" / str(number) / "tiny_float32.tflite")
         assert (told is None) == bool(options)

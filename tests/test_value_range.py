@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY_RECIPE, kt
+from conftest import TINY_RECIPE
 from PIL import Image
 
 from kt.data import Folder
@@ -232,12 +232,12 @@ def test_dicom_without_a_picture_or_packed_in_a_strange_way_is_named_with_the_re
 
 
 @pytest.mark.slow
-def test_a_model_of_12_bits_answers_files_by_its_range_wherever_they_are_asked(tmp_path):
+def test_a_model_of_12_bits_answers_files_by_its_range_wherever_they_are_asked(tmp_path, kt_here):
     from kt.export.artifact import open_artifact
 
     folder_of(tmp_path / "pictures", lambda picture: encoded((picture * 4095).astype(np.uint16)), each=24)
     (tmp_path / "tiny.py").write_text(TINY_RECIPE, encoding="utf-8")
-    done = kt("run", "tiny.py", "--json", cwd=tmp_path)
+    done = kt_here("run", "tiny.py", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "hold values 0 to 4095" in done.stderr
     version = tmp_path / "saved_models/tiny/1"
@@ -249,10 +249,10 @@ def test_a_model_of_12_bits_answers_files_by_its_range_wherever_they_are_asked(t
     one = tmp_path / "pictures/bright/0.png"
     scores = []
     for model in (str(version), str(version / "tiny_float32.tflite")):
-        told = kt("predict", model, str(one), "--json", cwd=tmp_path)
+        told = kt_here("predict", model, str(one), "--json", cwd=tmp_path)
         scores.append(json.loads(told.stdout)["scores"])
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
     same = encoded(read_rgb(one, value_range=ValueRange(0, 4095)))
     (tmp_path / "same.png").write_bytes(same)
-    told = kt("predict", str(version), "same.png", "--json", cwd=tmp_path)
+    told = kt_here("predict", str(version), "same.png", "--json", cwd=tmp_path)
     assert json.loads(told.stdout)["scores"] == pytest.approx(scores[0], abs=1e-5)
