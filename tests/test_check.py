@@ -12,11 +12,13 @@ from conftest import make_folder
 from PIL import Image
 
 from kt.checkup.result import Checkup
+from kt.cli.check import _sentence
 from kt.data import Folder
 from kt.errors import WeightsError
 from kt.findings import KINDS, Finding, Fix
 from kt.report.checked import page_of
 from kt.report.findings import CARDS, for_report, shown_kinds
+from kt.runs.found import _summary
 
 
 @pytest.fixture
@@ -216,3 +218,24 @@ def test_one_class_alone_is_an_error_since_kt_run_refuses_it(tmp_path: Path, kt_
     (found,) = kinds_of(out)["layout"]
     assert found["severity"] == "error"
     assert "one class, 'blue', and kt run needs at least two" in found["words"]
+
+
+def test_proposed_groups_are_counted_without_the_sentence_that_sums_them_up() -> None:
+    whole = Finding("group", "note", ("a.png",), "Cross-validation gives 0.99.", "Look at the groups.")
+    group = Finding(
+        "group", "note", ("a.png", "b.png"), "These 2 seem to show one thing.", "Accept it.",
+        fixes=(Fix("a.png", "group", "thing-1"), Fix("b.png", "group", "thing-1")),
+    )  # fmt: skip
+    assert _sentence([whole, group, group]) == (
+        "2 groups of pictures that seem to show one thing. Cross-validation gives 0.99."
+    )
+    (kind,) = shown_kinds([whole, group, group], lambda name: "")
+    assert kind.count == 2
+
+
+def test_a_run_points_to_decisions_only_where_there_are_some() -> None:
+    few = Finding("few_things", "warning", (), "Few.", "Take more.")
+    copy = Finding("copy", "warning", ("a.png", "b.png"), "A copy.", "Keep one.", fixes=(Fix("b.png", "leave_out"),))
+    assert _summary([few]).endswith("the report shows it")
+    assert _summary([few, copy]).endswith("and kt check DATA --fix fixes.csv proposes what to do")
+    assert _summary([Finding("dark", "note", ("a.png",), "Dark.", "Look at it.")]) == ""

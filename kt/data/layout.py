@@ -201,9 +201,7 @@ def _unwrapped(node: _Node, facts: list[str]) -> _Node:
     while (only := _inside(inner)) is not None:
         inner = only
     if inner is not node:
-        facts.append(
-            f"{inner.path.relative_to(node.path).as_posix()}/ is read, for {node.path} holds no other pictures"
-        )
+        facts.append(f"{inner.path.relative_to(node.path).as_posix()}/ is read, since no pictures lie beside it")
     return inner
 
 
