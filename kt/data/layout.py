@@ -113,7 +113,8 @@ def check_folder(root: Path) -> None:
         return
     if root.suffix.lower() in OTHERS and root.exists():
         raise DataError(f"Cannot read pictures from {root}: kt unpacks .zip alone; unpack it, and give the folder.")
-    why = "it is a file" if root.exists() else "no such folder"
+    damaged = "it is no zip, or a damaged one" if root.suffix.lower() == ".zip" else "it is a file"
+    why = damaged if root.exists() else "no such folder"
     raise DataError(f"Cannot read pictures from {root}: {why}; expected a folder with one sub-folder a class.")
 
 

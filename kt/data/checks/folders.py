@@ -28,6 +28,8 @@ FEWEST = 3
 
 _SHOWN = 20
 
+_NAMED = 4
+
 
 # ------------------------------------------------------------------------------------------------------- a whole folder
 
@@ -343,9 +345,22 @@ def _by_what(names: Iterable[str]) -> str:
     return "case" if len(set(folded.values())) == 1 else "case and the form of their Unicode"
 
 
-def check_number(labels: Iterable[str]) -> list[Finding]:
-    """One class alone, of which `kt run` makes no classifier. labels: of each picture that has one."""
-    classes = set(labels)
+def check_number(labels: Iterable[str], seen: Iterable[str]) -> list[Finding]:
+    """Classes without a picture that can be read, and one class alone: `kt run` makes no classifier of them.
+
+    labels: of each picture that has one. seen: those of the pictures that can be read.
+    """
+    classes, known = set(labels), set(seen)
+    if lost := sorted(classes - known):
+        return [
+            Finding(
+                "layout",
+                "error",
+                (),
+                f"{_listed_classes(lost)} no picture that can be read, so kt run can't train on the data.",
+                "Get the files from where they came from again, or remove the class from the data.",
+            )
+        ]
     if len(classes) != 1:
         return []
     return [
@@ -357,6 +372,11 @@ def check_number(labels: Iterable[str]) -> list[Finding]:
             "Add a folder with pictures that are not of this class, such as of what else will be photographed.",
         )
     ]
+
+
+def _listed_classes(labels: Sequence[str]) -> str:
+    named = ", ".join(map(_shown, labels[:_NAMED])) + (f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED))
+    return f"The class {named} has" if len(labels) == 1 else f"The classes {named} have"
 
 
 def check_classes(
@@ -415,8 +435,12 @@ def _few_things(
                 "few_things",
                 "error" if len(shown) < least else "warning",
                 tuple([*shown.values()][:_SHOWN]),
-                f"The class {label} shows only {_count(len(shown), what)}{where}{of}, and {enough} are the fewest that "
-                "figures can rest on.",
+                f"The class {label} shows only {_count(len(shown), what)}{where}{of}, and "
+                + (
+                    f"kt run needs {least}, one for each split."
+                    if len(shown) < least
+                    else f"{enough} are the fewest that figures can rest on."
+                ),
                 "Take pictures of more things of this class: more pictures of the same ones do not help.",
                 figures={"things": float(len(shown)), "pictures": float(pictures[label, split])},
             )
