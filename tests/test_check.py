@@ -12,11 +12,13 @@ from conftest import make_folder
 from PIL import Image
 
 from kt.checkup.result import Checkup
+from kt.cli.check import _sentence
 from kt.data import Folder
 from kt.errors import WeightsError
 from kt.findings import KINDS, Finding, Fix
 from kt.report.checked import page_of
 from kt.report.findings import CARDS, for_report, shown_kinds
+from kt.runs.found import _summary
 
 
 @pytest.fixture
@@ -218,3 +220,58 @@ def test_one_class_alone_is_an_error_since_kt_run_refuses_it(tmp_path: Path, kt_
     (found,) = kinds_of(out)["layout"]
     assert found["severity"] == "error"
     assert "one class, 'blue', and kt run needs at least two" in found["words"]
+
+
+def test_proposed_groups_are_counted_without_the_sentence_that_sums_them_up() -> None:
+    whole = Finding("group", "note", ("a.png",), "Cross-validation gives 0.99.", "Look at the groups.")
+    group = Finding(
+        "group", "note", ("a.png", "b.png"), "These 2 seem to show one thing.", "Accept it.",
+        fixes=(Fix("a.png", "group", "thing-1"), Fix("b.png", "group", "thing-1")),
+    )  # fmt: skip
+    assert _sentence([whole, group, group]) == (
+        "2 groups of pictures that seem to show one thing. Cross-validation gives 0.99."
+    )
+    (kind,) = shown_kinds([whole, group, group], lambda name: "")
+    assert kind.count == 2
+
+
+def test_a_run_points_to_decisions_only_where_there_are_some() -> None:
+    few = Finding("few_things", "warning", (), "Few.", "Take more.")
+    copy = Finding("copy", "warning", ("a.png", "b.png"), "A copy.", "Keep one.", fixes=(Fix("b.png", "leave_out"),))
+    assert _summary([few]).endswith("the report shows it")
+    assert _summary([few, copy]).endswith("and kt check DATA --fix fixes.csv proposes what to do")
+    assert _summary([Finding("dark", "note", ("a.png",), "Dark.", "Look at it.")]) == ""
+
+
+def test_a_class_of_which_no_picture_can_be_read_is_an_error_and_its_files_count_for_nothing(
+    photos: Path, kt_ends
+) -> None:
+    (photos / "green").mkdir()
+    for number in range(40):
+        (photos / "green" / f"{number}.png").write_bytes(b"")
+    code, out, err = kt_ends("check", photos, "--quick", "--json")
+    assert code == 0, err
+    found = kinds_of(out)
+    assert [each["words"] for each in found["layout"]] == [
+        "The class 'green' has no picture that can be read, so kt run can't train on the data."
+    ]
+    assert not any("green" in each["words"] for each in found["few_things"])
+    for file in photos.rglob("*.png"):
+        file.write_bytes(b"")
+    code, out, err = kt_ends("check", photos, "--json")
+    assert code == 0, err
+    assert "The classes 'blue', 'green', 'red' have no picture" in kinds_of(out)["layout"][0]["words"]
+
+
+def test_a_class_that_can_not_be_divided_says_how_many_pictures_are_needed(tmp_path: Path, kt_ends) -> None:
+    make_folder(tmp_path / "photos", {"blue": 12, "red": 2})
+    _, out, _ = kt_ends("check", tmp_path / "photos", "--quick", "--json")
+    (error,) = [each for each in kinds_of(out)["few_things"] if each["severity"] == "error"]
+    assert error["words"] == "The class red shows only 2 independent pictures, and kt run needs 3, one for each split."
+
+
+def test_a_file_that_only_ends_like_a_zip_is_called_that(tmp_path: Path, kt_ends) -> None:
+    (tmp_path / "photos.zip").write_text("no zip")
+    code, _, err = kt_ends("check", tmp_path / "photos.zip")
+    assert code == 3
+    assert "it is no zip, or a damaged one" in err

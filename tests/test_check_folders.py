@@ -98,6 +98,14 @@ def test_folders_in_a_class_are_a_note_and_say_that_their_pictures_count(root):
     assert "the pictures count for the class" in finding[0].words
 
 
+def test_folders_that_kt_takes_for_things_are_not_asked_about_again(tmp_path):
+    for label in ("green", "red"):
+        for number in range(4):
+            for view in ("front", "side"):
+                put(tmp_path / label / f"plant_{number}" / f"{view}.png")
+    assert check_folders(tmp_path) == []
+
+
 def test_a_folder_in_a_class_with_the_name_of_another_class_is_a_warning(root):
     put(root / "green" / "Red" / "a.png")
     put(root / "green" / "Red" / "b.png")
@@ -140,6 +148,12 @@ def test_files_whose_names_differ_by_case_or_unicode_alone_are_found(root):
         "case alone.",
         "the form of their Unicode alone.",
     ]
+
+
+def test_names_that_differ_by_case_and_unicode_say_both_and_escape_only_what_is_not_plain():
+    composed, decomposed = unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "É.png")
+    (finding,) = check_names([f"豆/{composed}", f"豆/{decomposed}"])
+    assert finding.words == f"'豆/{composed}' and '豆/E\\u0301.png' differ by case and the form of their Unicode alone."
 
 
 def test_a_clash_of_folders_is_told_once_and_not_for_each_file():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from kt.data.splits import Split, Splits
 from kt.errors import DataError, ReleaseError
-from kt.explain.curves import curves, removed
+from kt.explain.curves import Removed, curves, removed
 from kt.explain.drawing import overlay
 from kt.explain.files import explain_files
 from kt.explain.maps import Map, explained, grad_cam, layer_cam, occlusion
@@ -175,6 +175,11 @@ def test_a_uniform_picture_gives_no_false_certainty(network, method, level):
     assert without is None or without.in_words() == f"but the score stays {without.whole:.2f} without it"
     if method == "occlusion":
         assert drawn.half is None and drawn.in_words() == "no place speaks for it"
+
+
+def test_a_score_that_rises_without_the_places_is_not_said_to_stay():
+    assert Removed(whole=0.53, score=0.83, elsewhere=0.5).in_words() == "but the score rises to 0.83 without it"
+    assert Removed(whole=0.53, score=0.53, elsewhere=0.5).in_words() == "but the score stays 0.53 without it"
 
 
 def test_a_map_says_how_much_of_the_picture_it_needs_and_where_that_lies():

@@ -184,7 +184,7 @@ def test_wrappers_are_gone_through_and_told(tmp_path: Path) -> None:
     (tmp_path / "licence.txt").touch()
     splits = load(tmp_path)
     assert splits.classes == ("cat", "dog")
-    assert f"dataset/dataset/ is read, for {tmp_path} holds no other pictures" in facts(splits)
+    assert "dataset/dataset/ is read, since no pictures lie beside it" in facts(splits)
     assert "1 .txt (licence.txt)" in notes(splits)
     assert count_pictures(tmp_path) == {"cat": 5, "dog": 5}
 

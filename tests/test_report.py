@@ -367,6 +367,19 @@ def test_rendered_pictures_are_marked_and_photos_are_not(tmp_path):
     assert badge not in visible(page_of(*made_up(), tmp_path))
 
 
+def test_errors_of_the_data_are_a_step_with_the_command_that_proposes_decisions(tmp_path):
+    results, splits, scores = made_up()
+    leak = Finding("leak", "error", ("a.jpg", "b.jpg"), "The same.", "Leave it out.", (Fix("b.jpg", "leave_out"),))
+    dark = Finding("dark", "note", ("c.jpg",), "Dark.", "Look at it.")
+    results |= for_report([dark])
+    assert "kt check" not in visible(page_of(results, splits, scores, tmp_path)).partition("What it is for")[0]
+    results |= for_report([leak, dark])
+    results["recipe"]["places"] = {"root": "/photos of mine", "fixes": "f.csv"}
+    text = visible(page_of(results, splits, scores, tmp_path))
+    assert "Look at what is wrong with the data, further below: copies across splits (1)." in text
+    assert "kt check '/photos of mine' --fix fixes.csv" in text
+
+
 def test_the_page_holds_what_is_needed_to_run_it_again(tmp_path):
     text = visible(page_of(*made_up(), tmp_path))
     for fact in ("kt run recipes/apples.py --set fine_tune.lr=1e-5", "4242", "d1" * 32, "keras 3.15.1", "3e" * 32):

@@ -174,15 +174,15 @@ def _by_files(data: _Data, looked: Scan) -> list[Finding]:
     """What the files, their names and their number tell."""
     items = {item.name: item for item in data.listed.items}
     labels = [items[name].label for name in looked.names]
-    labelled = [items[name] for name in looked.names if items[name].label]
+    seen = [items[name] for name, good in zip(looked.names, looked.readable, strict=True) if good and items[name].label]
     return [
-        *folders.check_number([item.label for item in labelled]),
+        *folders.check_number([label for label in labels if label], [item.label for item in seen]),
         *files.check_files(looked, labels=labels if all(labels) else None),
         *folders.check_classes(
-            [item.name for item in labelled],
-            [item.label for item in labelled],
-            [item.group for item in labelled],
-            splits=[item.split for item in labelled],
+            [item.name for item in seen],
+            [item.label for item in seen],
+            [item.group for item in seen],
+            splits=[item.split for item in seen],
         ),
     ]
 

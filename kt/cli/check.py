@@ -179,7 +179,8 @@ def _sentence(of_kind: "list[Finding]") -> str:
     first = of_kind[0]
     if len(of_kind) == 1:
         return printable(first.words)
-    return printable(f"{len(of_kind):,} {KINDS[first.kind]}, such as: {first.words}")
+    told = f"{sum(not finding.sums_up for finding in of_kind):,} {KINDS[first.kind]}"
+    return printable(f"{told}. {first.words}" if first.sums_up else f"{told}, such as: {first.words}")
 
 
 def _in_words(file: Path, counted: int, waiting: int, *, applied_by: str) -> str:

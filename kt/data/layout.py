@@ -113,7 +113,8 @@ def check_folder(root: Path) -> None:
         return
     if root.suffix.lower() in OTHERS and root.exists():
         raise DataError(f"Cannot read pictures from {root}: kt unpacks .zip alone; unpack it, and give the folder.")
-    why = "it is a file" if root.exists() else "no such folder"
+    damaged = "it is no zip, or a damaged one" if root.suffix.lower() == ".zip" else "it is a file"
+    why = damaged if root.exists() else "no such folder"
     raise DataError(f"Cannot read pictures from {root}: {why}; expected a folder with one sub-folder a class.")
 
 
@@ -201,9 +202,7 @@ def _unwrapped(node: _Node, facts: list[str]) -> _Node:
     while (only := _inside(inner)) is not None:
         inner = only
     if inner is not node:
-        facts.append(
-            f"{inner.path.relative_to(node.path).as_posix()}/ is read, for {node.path} holds no other pictures"
-        )
+        facts.append(f"{inner.path.relative_to(node.path).as_posix()}/ is read, since no pictures lie beside it")
     return inner
 
 

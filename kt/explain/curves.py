@@ -154,7 +154,8 @@ class Removed:
     def in_words(self) -> str:
         """What that says of the map, for a person; it follows the map's own words."""
         if self.whole - self.score <= _FALL:
-            return f"but the score stays {self.score:.2f} without it"
+            rises = self.score - self.whole > _FALL
+            return f"but the score {'rises to' if rises else 'stays'} {self.score:.2f} without it"
         both = f"without it the score is {self.score:.2f}, without as much elsewhere {self.elsewhere:.2f}"
         return both if self.decides else f"but {both}: other places decide as much"
 

@@ -76,7 +76,8 @@ class Map:
             return "no place speaks for it"
         if not self.points:
             return "spread over the whole picture: it points at no place"
-        return f"half of what speaks for it lies on {self.half:.0%} of the picture, {self.place}"
+        share = f"{self.half:.0%}" if self.half >= 0.005 else "less than 1%"
+        return f"half of what speaks for it lies on {share} of the picture, {self.place}"
 
 
 def layer_cam(model: Explainable, pixels: Pixels, labels: Sequence[int] | None = None) -> list[Map]:

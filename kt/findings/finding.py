@@ -69,6 +69,11 @@ class Finding:
         """Whether its fixes count at once; otherwise they are proposals, which a person accepts first."""
         return self.kind == "copy" or (self.kind in _CERTAIN and self.severity == "error")
 
+    @property
+    def sums_up(self) -> bool:
+        """Whether it says what the other findings of its kind come to, and is none to be counted with them."""
+        return self.kind == "group" and not self.fixes
+
     def to_json(self) -> dict[str, Any]:
         """The entry of findings.json."""
         return {
@@ -122,7 +127,7 @@ KINDS: Mapping[str, str] = {
     "leak": "copies across splits",
     "label_conflict": "copies with different labels",
     "imbalance": "classes of very different size",
-    "few_things": "classes with few independent pictures",
+    "few_things": "classes, or their parts in a split, with few independent pictures",
     "layout": "folders that can't be understood",
     "empty_folder": "empty folders",
     "stray_file": "files outside of any class",
@@ -134,7 +139,7 @@ KINDS: Mapping[str, str] = {
     "label_error": "likely wrong labels",
     "outlier": "pictures unlike the others",
     "unlike_test": "test pictures that look otherwise than those of train",
-    "group": "pictures that seem to show the same thing",
+    "group": "groups of pictures that seem to show one thing",
 }
 """Each kind of finding, and what a person calls several of them."""
 

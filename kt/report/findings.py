@@ -90,7 +90,7 @@ def _kind(kind: str, findings: Sequence[Finding], picture: Callable[[str], Shown
         title=KINDS[kind],
         severity=findings[0].severity,
         advice=findings[0].advice,
-        count=len(findings) + others,
+        count=sum(not finding.sums_up for finding in findings) + others,
         pictures=len({item for finding in findings for item in finding.items}),
         findings=tuple(
             ShownFinding(

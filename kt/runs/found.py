@@ -53,11 +53,14 @@ def keep_findings(out: Path, splits: Splits, more: Sequence[Finding] = ()) -> Fo
 
 def _summary(findings: Sequence[Finding]) -> str:
     """One line on what is more than worth knowing; empty if nothing is."""
-    counts = Counter(finding.kind for finding in findings if finding.severity != "note")
-    if not counts:
+    named = [finding for finding in findings if finding.severity != "note"]
+    if not named:
         return ""
+    counts = Counter(finding.kind for finding in named)
     told = ", ".join(f"{KINDS[kind]} ({count:,})" for kind, count in counts.items())
-    return f"the data may be wrong: {told}; the report shows them, and kt check --fix proposes what to do"
+    fixed = any(finding.fixes for finding in named)
+    rest = ", and kt check DATA --fix fixes.csv proposes what to do" if fixed else ""
+    return f"something may be wrong with the data: {told}; the report shows it{rest}"
 
 
 def find_by_features(sample: ProbedSample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:

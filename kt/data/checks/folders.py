@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from kt.base.few import FEW, FEW_BEFORE_SPLITTING, FEW_THINGS
 from kt.data.archive import unpacked
+from kt.data.groups import find_groups
 from kt.data.labels import key_of, one_class
 from kt.data.layout import EXPECTED, Layout, check_folder, read_layout
 from kt.errors import DataError
@@ -26,6 +27,8 @@ FEWEST = 3
 """A class with fewer independent pictures can't be in train, validation and test."""
 
 _SHOWN = 20
+
+_NAMED = 4
 
 
 # ------------------------------------------------------------------------------------------------------- a whole folder
@@ -51,7 +54,7 @@ def check_folders(root: Path, *, decided: bool = False) -> list[Finding]:
     findings += _empty_folders(tree, base)
     if layout is not None:
         findings += _stray_files(tree, base, {placed.file for placed in layout.pictures})
-        findings += _nested_folders(layout)
+        findings += _nested_folders(layout, sorted_out=decided or _grouped(layout))
         findings += _classes_that_merge(layout)
     findings += _other_media(tree, base)
     told = {item for finding in findings if finding.kind == "name_clash" for item in finding.items}
@@ -178,7 +181,17 @@ def _stray_files(tree: _Folder, base: Path, taken: set[Path]) -> list[Finding]:
     return findings
 
 
-def _nested_folders(layout: Layout) -> list[Finding]:
+def _grouped(layout: Layout) -> bool:
+    """Whether folders within the classes are taken for things, as the listing of the pictures says."""
+    missing = sum(name not in layout.splits for name in ("validation", "test"))
+    found = find_groups(layout.places(), missing=missing)
+    return bool(found.fact) and any(
+        thing and placed.folders for thing, placed in zip(found.things, layout.pictures, strict=True)
+    )
+
+
+def _nested_folders(layout: Layout, *, sorted_out: bool) -> list[Finding]:
+    """sorted_out: whether it is known what the folders within the classes are."""
     keys = {key_of(label): label for label in layout.counts()}
     plain: dict[str, None] = {}
     alike: dict[str, tuple[str, str, int]] = {}
@@ -202,7 +215,7 @@ def _nested_folders(layout: Layout) -> list[Finding]:
         )
         for folder, (label, other, count) in alike.items()
     ]
-    if plain:
+    if plain and not sorted_out:
         first = next(iter(plain))
         findings.append(
             Finding(
@@ -245,8 +258,9 @@ def _one_class(label: str, spellings: Iterable[str], items: tuple[str, ...]) -> 
 
 
 def _shown(name: str) -> str:
-    """The name, quoted; with escapes if it is not in NFC, as it may look the same as another one."""
-    return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
+    """The path, quoted; a part that is not in NFC with escapes, as it may look the same as another one."""
+    parts = [part if unicodedata.is_normalized("NFC", part) else ascii(part)[1:-1] for part in name.split("/")]
+    return f"'{'/'.join(parts)}'"
 
 
 def _other_media(tree: _Folder, base: Path) -> list[Finding]:
@@ -324,12 +338,29 @@ def _folded(name: str) -> str:
 
 
 def _by_what(names: Iterable[str]) -> str:
-    return "case" if len({unicodedata.normalize("NFC", name) for name in names}) > 1 else "the form of their Unicode"
+    names = list(names)
+    if len({unicodedata.normalize("NFC", name) for name in names}) == 1:
+        return "the form of their Unicode"
+    folded = {unicodedata.normalize("NFC", name): name.casefold() for name in names}
+    return "case" if len(set(folded.values())) == 1 else "case and the form of their Unicode"
 
 
-def check_number(labels: Iterable[str]) -> list[Finding]:
-    """One class alone, of which `kt run` makes no classifier. labels: of each picture; empty for those without."""
-    classes = set(labels)
+def check_number(labels: Iterable[str], seen: Iterable[str]) -> list[Finding]:
+    """Classes without a picture that can be read, and one class alone: `kt run` makes no classifier of them.
+
+    labels: of each picture that has one. seen: those of the pictures that can be read.
+    """
+    classes, known = set(labels), set(seen)
+    if lost := sorted(classes - known):
+        return [
+            Finding(
+                "layout",
+                "error",
+                (),
+                f"{_listed_classes(lost)} no picture that can be read, so kt run can't train on the data.",
+                "Get the files from where they came from again, or remove the class from the data.",
+            )
+        ]
     if len(classes) != 1:
         return []
     return [
@@ -341,6 +372,11 @@ def check_number(labels: Iterable[str]) -> list[Finding]:
             "Add a folder with pictures that are not of this class, such as of what else will be photographed.",
         )
     ]
+
+
+def _listed_classes(labels: Sequence[str]) -> str:
+    named = ", ".join(map(_shown, labels[:_NAMED])) + (f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED))
+    return f"The class {named} has" if len(labels) == 1 else f"The classes {named} have"
 
 
 def check_classes(
@@ -399,8 +435,12 @@ def _few_things(
                 "few_things",
                 "error" if len(shown) < least else "warning",
                 tuple([*shown.values()][:_SHOWN]),
-                f"The class {label} shows only {_count(len(shown), what)}{where}{of}, and {enough} are the fewest that "
-                "figures can rest on.",
+                f"The class {label} shows only {_count(len(shown), what)}{where}{of}, and "
+                + (
+                    f"kt run needs {least}, one for each split."
+                    if len(shown) < least
+                    else f"{enough} are the fewest that figures can rest on."
+                ),
                 "Take pictures of more things of this class: more pictures of the same ones do not help.",
                 figures={"things": float(len(shown)), "pictures": float(pictures[label, split])},
             )

@@ -108,14 +108,14 @@ def _of_classes(test: Entry, nouns: Nouns) -> Iterator[str]:
     rows = [(row["label"].name(), row["support"].count(), row["recall"].share_or_none()) for row in test["per_class"]]
     absent = [label for label, support, _ in rows if not support]
     few = [label for label, support, _ in rows if 0 < support < FEW]
-    weak = sorted((recall, label) for label, _, recall in rows if recall is not None and recall < _WEAK)
+    weak = sorted((recall, label, support) for label, support, recall in rows if recall is not None and recall < _WEAK)
     if absent:
         yield f"There is no test {nouns.one} of {_list(absent)}: nothing is known of how it does on them."
     if few:
         yield f"There are fewer than {FEW} test {nouns.many} of {_list(few)}: their figures are uncertain."
     if weak:
-        named = [f"{label} ({percent(recall)})" for recall, label in weak]
-        yield f"It finds too few of {_list(named)}: in brackets the share of the test {nouns.many} that were right."
+        named = [f"{label} ({count(round(recall * support))} of {count(support)})" for recall, label, support in weak]
+        yield f"Of these classes it found few test {nouns.many}: {_list(named)}."
 
 
 def _confidence(test: Entry) -> str:
@@ -127,8 +127,9 @@ def _confidence(test: Entry) -> str:
     confidence, accuracy = (
         sum(number * each[key].share() for number, each in bins if number) / total for key in ("confidence", "accuracy")
     )
-    if abs(confidence - accuracy) < _SURE:
-        return ""
+    low, high = test["intervals"]["accuracy"].interval_or_none() or (confidence, confidence)
+    if low <= confidence <= high or abs(confidence - accuracy) < _SURE:
+        return ""  # as far as the test can tell; a few pictures are right more or less often by chance
     how = "too sure of itself" if confidence > accuracy else "less sure than it could be"
     return (
         f"It is {how}: on test its top score is {figure(confidence)} on average, and {percent(accuracy)} of its "

@@ -11,7 +11,7 @@ from kt.base.console import shown
 from kt.base.numbers import count, percent
 from kt.kinds.kind import Nouns
 from kt.report.reported import ReportedRun
-from kt.report.sections import confusion
+from kt.report.sections import confusion, findings
 from kt.report.templates import filled
 
 _BELOW = 0.9
@@ -44,6 +44,8 @@ def _steps(run: ReportedRun) -> Iterator[NextStep]:
     model = shlex.quote(shown(Path(released_to).parent)) if released_to else ""
     if report["warnings"] or report["few_pictures"]:
         yield NextStep("Deal with the warnings above first: they say why the figures may not hold.")
+    if wrong := _errors_of_data(run):
+        yield wrong
     if model:
         yield NextStep(
             f"Try it on {nouns.many} of your own that it has never seen:", f"kt predict {model} {nouns.file}"
@@ -60,6 +62,23 @@ def _steps(run: ReportedRun) -> Iterator[NextStep]:
     if model:
         yield NextStep(f"When new {nouns.many} come, ask whether they are still like those of this test:",
                    f"kt drift {model} NEW_{nouns.many.upper()}")  # fmt: skip
+
+
+def _errors_of_data(run: ReportedRun) -> NextStep | None:
+    """What is surely wrong with the data, and the command that proposes decisions; None if nothing is."""
+    known = findings.gather(run)
+    errors = [kind for kind in known.kinds if kind.severity == "error"] if known else []
+    if not errors:
+        return None
+    named = ", ".join(f"{kind.title} ({count(kind.count)})" for kind in errors)
+    words = f"Look at what is wrong with the data, further below: {named}."
+    places = [place.text() for name, place in run.report["recipe"]["places"].items() if name in ("root", "file")]
+    if not places or not any(kind.lines for kind in errors):
+        return NextStep(words)
+    return NextStep(
+        f"{words} This looks for more, and writes decisions that you can edit:",
+        f"kt check {shlex.quote(shown(Path(places[0])))} --fix fixes.csv",
+    )
 
 
 def _run(run: ReportedRun) -> str:
