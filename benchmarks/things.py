@@ -105,7 +105,8 @@ def exposed(picture, random, *, crop=0.0, turn=0):
     lamp = 1 + random.uniform(0, 0.35) * (across * np.cos(angle) + down * np.sin(angle))
     lit = random.uniform(0.5, 1.3) * level ** random.uniform(0.7, 1.4) * lamp + random.normal(0, 0.015, level.shape)
     stored = io.BytesIO()
-    Image.fromarray((np.clip(lit, 0, 1) * 255).astype(np.uint8)).save(stored, "JPEG", quality=int(random.integers(70, 95)))
+    grey = Image.fromarray((np.clip(lit, 0, 1) * 255).astype(np.uint8))
+    grey.save(stored, "JPEG", quality=int(random.integers(70, 95)))
     return Image.open(stored)
 
 
@@ -114,7 +115,8 @@ def surface(label, random):
     side, places = SIZE, np.arange(SIZE)
     field = np.zeros((side, side))
     angle, long = random.uniform(0, np.pi), random.uniform(1, 6)
-    for scale, weight in ((random.uniform(0.8, 2.5), 0.05), (random.uniform(6, 12), 0.06), (random.uniform(25, 50), 0.08)):
+    scales = random.uniform(0.8, 2.5), random.uniform(6, 12), random.uniform(25, 50)
+    for scale, weight in zip(scales, (0.05, 0.06, 0.08), strict=True):
         across, down = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))
         along, aside = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
         blur = np.exp(-2 * (np.pi * scale) ** 2 * (long * along**2 + aside**2))
@@ -158,7 +160,9 @@ MADE = {
     "surfaces": ("", 1, 4, lambda picture, _, random: exposed(picture, random)),
     "surfaces_moved": ("", 1, 5, lambda picture, _, random: exposed(picture, random, crop=0.2, turn=10)),
     "cloth": ("clothing", 1, 6, lambda picture, _, random: exposed(middle(picture), random, crop=0.1, turn=4)),
-    "leaf_tissue": ("bean_leaves", 1, 7, lambda picture, _, random: exposed(middle(picture), random, crop=0.2, turn=10)),
+    "leaf_tissue": (
+        "bean_leaves", 1, 7, lambda picture, _, random: exposed(middle(picture), random, crop=0.2, turn=10),
+    ),
 }  # fmt: skip
 """The set that each is made from, which photos (every first, second, third), the seed, and how a shot is made. Surfaces
 are made from nothing."""
