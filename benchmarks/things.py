@@ -92,6 +92,64 @@ def adjacent(picture, place, random):
     return shot(picture.crop(box), random, crop=0.02)
 
 
+def exposed(picture, random, *, crop=0.0, turn=0):
+    """The same surface under other light, in grey: exposure, gamma, a lamp on one side, noise, JPEG."""
+    width, height = picture.size
+    grey = picture.convert("L").rotate(random.uniform(-turn, turn), Image.BILINEAR)
+    share = 1 - crop * random.uniform(0.5, 1.5)
+    left, top = random.uniform(0, width * (1 - share)), random.uniform(0, height * (1 - share))
+    box = (left, top, left + share * width, top + share * height)
+    level = np.asarray(grey.transform((width, height), Image.EXTENT, box, Image.BILINEAR), np.float32) / 255
+    across, down = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    angle = random.uniform(0, 2 * np.pi)
+    lamp = 1 + random.uniform(0, 0.35) * (across * np.cos(angle) + down * np.sin(angle))
+    lit = random.uniform(0.5, 1.3) * level ** random.uniform(0.7, 1.4) * lamp + random.normal(0, 0.015, level.shape)
+    stored = io.BytesIO()
+    grey = Image.fromarray((np.clip(lit, 0, 1) * 255).astype(np.uint8))
+    grey.save(stored, "JPEG", quality=int(random.integers(70, 95)))
+    return Image.open(stored)
+
+
+def surface(label, random):
+    """A ground surface with grain, stains and direction of its own; a faint defect is all that the class shows."""
+    side, places = SIZE, np.arange(SIZE)
+    field = np.zeros((side, side))
+    angle, long = random.uniform(0, np.pi), random.uniform(1, 6)
+    scales = random.uniform(0.8, 2.5), random.uniform(6, 12), random.uniform(25, 50)
+    for scale, weight in zip(scales, (0.05, 0.06, 0.08), strict=True):
+        across, down = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))
+        along, aside = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
+        blur = np.exp(-2 * (np.pi * scale) ** 2 * (long * along**2 + aside**2))
+        grain = np.fft.ifft2(np.fft.fft2(random.normal(size=(side, side))) * blur).real
+        field += weight * random.uniform(0.4, 1.6) * grain / grain.std()
+    field += random.uniform(0.35, 0.65)
+    across, down = np.meshgrid(places, places)
+    x, y = random.uniform(0.2, 0.8, 2) * side
+    away = np.hypot(across - x, down - y)
+    if label == "hole":
+        field -= random.uniform(0.1, 0.25) * np.exp(-((away / random.uniform(3, 7)) ** 2))
+    if label == "crack":
+        turned, bend = random.uniform(0, np.pi), random.normal(0, 1.5, 4)
+        along, aside = ((across - x) * np.cos(turned) + (down - y) * np.sin(turned),
+                        (down - y) * np.cos(turned) - (across - x) * np.sin(turned))  # fmt: skip
+        aside = aside + sum(each * np.sin(along / 12 * (n + 1)) for n, each in enumerate(bend))
+        inside = np.exp(-((along / random.uniform(25, 45)) ** 4))
+        field -= random.uniform(0.1, 0.25) * np.exp(-((aside / random.uniform(1, 2)) ** 2)) * inside
+    if label == "uneven":
+        field += random.choice([-1, 1]) * random.uniform(0.06, 0.14) / (1 + np.exp((away - random.uniform(25, 45)) / 4))
+    return Image.fromarray((np.clip(field, 0, 1) * 255).astype(np.uint8))
+
+
+MIDDLE, SURFACES, DEFECTS = 0.45, 620, ("none", "none", "crack", "hole", "uneven")
+
+
+def middle(picture):
+    """The middle of a photo, which shows hardly more than the texture of a thing."""
+    width, height = picture.size
+    left, top = (1 - MIDDLE) / 2 * width, (1 - MIDDLE) / 2 * height
+    return picture.crop((left, top, width - left, height - top))
+
+
 MADE = {
     "bursts": ("clothing", 1, 1, lambda picture, _, random: shot(picture, random)),
     "hard_bursts": (
@@ -99,18 +157,37 @@ MADE = {
     ),
     "tiles_overlapping": ("bean_leaves", 2, 3, overlapping),
     "tiles_adjacent": ("bean_leaves", 2, 3, adjacent),
+    "surfaces": ("", 1, 4, lambda picture, _, random: exposed(picture, random)),
+    "surfaces_moved": ("", 1, 5, lambda picture, _, random: exposed(picture, random, crop=0.2, turn=10)),
+    "cloth": ("clothing", 1, 6, lambda picture, _, random: exposed(middle(picture), random, crop=0.1, turn=4)),
+    "leaf_tissue": (
+        "bean_leaves", 1, 7, lambda picture, _, random: exposed(middle(picture), random, crop=0.2, turn=10),
+    ),
 }  # fmt: skip
-"""The set that each is made from, which photos (every first, second, third), the seed, and how a shot is made."""
+"""The set that each is made from, which photos (every first, second, third), the seed, and how a shot is made. Surfaces
+are made from nothing."""
+
+
+def scenes(root, name):
+    """Class and picture of each thing of a set that is made."""
+    source, every, seed, _ = MADE[name]
+    if source:
+        for _, label, file in files(root / source, every):
+            yield label, Image.open(file).convert("RGB")
+    else:
+        random = np.random.default_rng(seed)
+        for number in range(SURFACES):
+            label = DEFECTS[number % len(DEFECTS)]
+            yield label, surface(label, random)
 
 
 def pictures_of(root, name):
     """Picture, name, class and thing of each example."""
     if name in MADE:
-        source, every, seed, make = MADE[name]
+        _, _, seed, make = MADE[name]
         random = np.random.default_rng(seed)
-        for number, (_, label, file) in enumerate(files(root / source, every)):
+        for number, (label, picture) in enumerate(scenes(root, name)):
             for place in range(6):
-                picture = Image.open(file).convert("RGB")
                 yield make(picture, place, random), f"{number}_{place}", label, str(number)
     else:
         for part, label, file in files(root / name):

@@ -1,9 +1,11 @@
 """kt.checkup.things and kt.checkup.apart: pictures of one thing under names that don't tell, and honest figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kt.checkup.apart import LARGE, group_findings, held_apart, unaccepted
+from kt.checkup.apart import LARGE, group_findings, held_apart, told_apart, unaccepted
 from kt.checkup.order import neighbours_in_order, numbered
 from kt.checkup.things import ENOUGH, Things, find_things, share_with_partner
 from kt.findings import ACTIONS, Finding
@@ -69,8 +71,9 @@ def test_a_part_of_the_things_photographed_several_times_is_enough():
     once, more, alone = photographed(things=150, shots=1, seed=2)
     found = find_things(np.concatenate([several, once]), np.concatenate([labels, more]))
     truth = np.concatenate([thing, 1000 + alone])
-    assert (same(found.numbers) == same(truth)).all()
-    assert found.share == pytest.approx(90 / 240)
+    assert (same(found.numbers) >= same(truth)).all(), "all shots of one thing are found"
+    assert len(set(found.numbers)) > 0.95 * 180, "and few other things are joined"
+    assert found.share == pytest.approx(90 / 240, abs=0.05)
 
 
 def test_few_wrong_labels_do_not_hide_the_other_shots():
@@ -224,10 +227,49 @@ def test_findings_name_each_group_once_with_a_decision_for_each_picture():
     assert group_findings(Things(np.arange(5), 0.0, ()), names[:5], None, nouns=NOUNS) == []
 
 
-def test_a_run_warns_only_if_enough_pictures_have_a_partner():
-    assert unaccepted(ENOUGH / 2, NOUNS) == ""
-    assert unaccepted(0.4, NOUNS).startswith("at least 40% of the pictures to learn from seem to show the same thing")
-    assert "kt check" in unaccepted(0.4, NOUNS)
+def test_a_run_warns_with_the_figure_that_is_left_and_only_if_enough_pictures_have_a_partner():
+    rows, labels, thing = photographed(things=150, shots=4, seed=7, signal=0.25)
+    names = [f"{place}.png" for place in range(len(labels))]
+    found = told_apart(rows, labels, names, names, classes=3, nouns=NOUNS)
+    assert found is not None and found.kind == "group" and found.severity == "error" and not found.fixes
+    assert found.figures["split"] > 0.9 and found.figures["fall"] > LARGE
+    warning = unaccepted(found)
+    assert warning.startswith("at least 100% of the pictures to learn from seem to show the same thing as another one")
+    assert f"but {found.figures['whole']:.2f} (" in warning and warning.endswith("kt check proposes groups")
+    assert told_apart(rows, labels, [*map(str, thing)], names, classes=3, nouns=NOUNS) is None, "the groups are told"
+    first = np.unique(thing, return_index=True)[1]
+    alone = [names[place] for place in first]
+    assert told_apart(rows[first], labels[first], alone, alone, classes=3, nouns=NOUNS) is None
+    assert unaccepted(None) == ""
+
+
+def test_the_cautious_figure_holds_out_all_that_is_alike():
+    rows, labels, thing = photographed(things=150, shots=4, seed=7, signal=0.25)
+    several = Things(np.arange(600), 1.0, ("features",), alike=thing)
+    apart = held_apart(rows, labels, several, classes=3)
+    true = held_apart(rows, labels, Things(thing, 1.0, ("features",)), classes=3)
+    assert apart.whole.value > 0.9, "shots that were not found are known by heart"
+    assert apart.cautious == pytest.approx(true.whole.value, abs=0.03) and true.cautious is None
+    half = Things(thing * 2 + np.arange(600) % 2, 1.0, ("features",), alike=np.where(labels == 0, 0, thing + 1))
+    assert held_apart(rows, labels, half, classes=3).cautious is None, "in a class all is alike"
+    said = replace(true, cautious=0.41).in_words(NOUNS)
+    assert "on things that the model has not seen, or even 0.41 if all that is alike shows one thing: 600" in said
+    finding = group_findings(several, [*map(str, range(600))], replace(true, cautious=0.41), nouns=NOUNS)[0]
+    assert finding.figures["cautious"] == 0.41
+
+
+def test_groups_are_judged_by_the_groups_around_them():
+    # Kinds within the classes: things of a kind are much more like each other than things of other classes are.
+    random = np.random.default_rng(11)
+    kinds = random.normal(0, 0.5, (12, WIDTH))
+    kind = np.repeat(np.arange(12), 12)
+    looks = kinds[kind] + random.normal(0, 0.7, (144, WIDTH))
+    thing = np.repeat(np.arange(144), 5)
+    rows = (looks[thing] + random.normal(0, 0.35, (720, WIDTH))).astype(np.float32)
+    found = find_things(rows, kind[thing] % 3)
+    pairs, true = same(found.numbers), same(thing)
+    assert (pairs & true).sum() / true.sum() > 0.95 and (pairs & true).sum() / pairs.sum() > 0.9
+    assert len(set(found.alike)) < len(set(found.numbers))
 
 
 def test_the_probes_choice_of_strength_and_its_figures_heed_accepted_groups():
@@ -277,7 +319,8 @@ def test_many_pictures_are_compared_in_fewer_coordinates_with_the_same_result(mo
     monkeypatch.setattr("kt.checkup.things.MANY", 100)
     monkeypatch.setattr("kt.checkup.things.PROJECTED", 55)
     monkeypatch.setattr("kt.checkup.things._BLOCK", 1000)
-    assert (same(find_things(rows, labels).numbers) == same(thing)).all()
+    numbers = find_things(rows, labels).numbers
+    assert (same(numbers) >= same(thing)).all() and len(set(numbers)) > 0.9 * 60
 
 
 def test_advice_warns_of_the_same_unless_groups_say_so():
@@ -301,5 +344,5 @@ def test_advice_warns_of_the_same_unless_groups_say_so():
         return Splits(**parts, classes=("a", "b", "c"), batch_size=8, origin="here", digest="")
 
     depths = [DepthFeatures("top", 1.0, rows)]
-    assert "kt check" in _several_times(depths, splits([str(place) for place in range(120)]))
-    assert _several_times(depths, splits([f"thing {number}" for number in thing])) == ""
+    assert "kt check" in _several_times(depths, splits([str(place) for place in range(120)]), seed=0)
+    assert _several_times(depths, splits([f"thing {number}" for number in thing]), seed=0) == ""

@@ -1,7 +1,8 @@
 """How much too good figures are if pictures of one thing lie on both sides of a split, and what to do about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from kt import linear
 from kt.base.few import FEW
 from kt.base.metrics import CONFIDENCE
-from kt.checkup.things import ENOUGH, Things
+from kt.checkup.things import ENOUGH, Things, find_things, share_with_partner
 from kt.errors import DataError
 from kt.findings import Finding, Fix
 from kt.heads.classification.measure import clusters_of, draw
@@ -54,7 +55,9 @@ class HeldApart:
     thing is held out with all its pictures, which is what counts for things that the model has not seen. fall: split
     less whole; both answer the same pictures, so it is firmer than either. All intervals resample things, within the
     classes. pictures, things: how many there are. groups: how many things have several pictures. fewest: the number of
-    things in the class that has fewest.
+    things in the class that has fewest. measured: how many pictures were asked about. cautious: as whole, with
+    everything held out together that is only alike (`Things.alike`), so that shots that were not found do no harm, and
+    some other things are missed in learning; None if that can't be done.
     """
 
     split: HeldOutFigure
@@ -65,6 +68,7 @@ class HeldApart:
     groups: int
     fewest: int
     measured: int
+    cautious: float | None = None
 
     @property
     def matters(self) -> bool:
@@ -84,9 +88,12 @@ class HeldApart:
                 f"cross-validation gives a balanced accuracy of {self.whole.in_words()} if {nouns.many} of one thing "
                 f"are held out together, and {self.split.value:.2f} if they are not: that is hardly a difference{few}"
             )
+        lower = ""
+        if self.cautious is not None and self.whole.value - self.cautious >= MATTERS:
+            lower = f", or even {self.cautious:.2f} if all that is alike shows one thing"
         return (
             f"cross-validation gives a balanced accuracy of {self.split.value:.2f}, but {self.whole.in_words()} on "
-            f"things that the model has not seen: {self.pictures:,} {nouns.many} seem to show {self.things:,} "
+            f"things that the model has not seen{lower}: {self.pictures:,} {nouns.many} seem to show {self.things:,} "
             f"things{few}"
         )
 
@@ -112,14 +119,20 @@ def held_apart(
     features, truth = np.asarray(rows)[some].astype(np.float64), everything[some]
     known = [str(place) if groups is None else groups[place] for place in some]
     found = [str(number) for number in things.numbers[some]]
+
+    def right_with(own: Sequence[str]) -> npt.NDArray[np.bool_]:
+        answers = _answers(features, truth, own, classes=classes, keep=keep, balanced=balanced, seed=seed)
+        return np.asarray(answers == truth)
+
     try:
-        answers = [
-            _answers(features, truth, own, classes=classes, keep=keep, balanced=balanced, seed=seed)
-            for own in (known, found)
-        ]
+        right = np.stack([right_with(known), right_with(found)]).astype(np.float64)
     except DataError:
         return None
-    right = np.stack([answer == truth for answer in answers]).astype(np.float64)
+    cautious = None
+    if things.alike is not None and (things.alike[some] != things.numbers[some]).any():
+        with suppress(DataError):  # all that is alike in a class may be one
+            told = right_with([str(number) for number in things.alike[some]])
+            cautious = float(np.mean([told[truth == label].mean() for label in np.unique(truth)]))
     clusters = clusters_of(truth, found)
     weights = draw(clusters, RESAMPLES, np.random.default_rng(seed))
     drawn = np.mean([_mean(right[:, places], weights[places]) for places, _, _ in clusters], axis=0)
@@ -133,6 +146,7 @@ def held_apart(
         groups=len(things.groups()),
         fewest=min(number for _, _, number in clusters_of(everything, [str(number) for number in things.numbers])),
         measured=len(truth),
+        cautious=cautious,
     )
 
 
@@ -236,6 +250,8 @@ def _summary(
             "fall_high": apart.fall.interval[1],
             "things": float(apart.things),
         }
+        if apart.cautious is not None:
+            figures["cautious"] = apart.cautious
     advice = (
         "Look at the proposed groups and accept those that are right: splits, cross-validation and intervals then "
         "respect them."
@@ -250,15 +266,41 @@ def _evidence(by: Sequence[str]) -> str:
     return ", or ".join(words[each] for each in by)
 
 
-def unaccepted(share: float, nouns: Nouns) -> str:
-    """What `kt run` says if pictures seem to show one thing and no group says so; "" if too few do.
+def told_apart(
+    rows: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    groups: Sequence[str],
+    names: Sequence[str],
+    *,
+    classes: int,
+    nouns: Nouns,
+    seed: int = 0,
+) -> Finding | None:
+    """The finding on the whole of some pictures whose features `[N, D]` are there anyway; None if nothing was found.
 
-    share: as by `kt.checkup.things.share_with_partner`.
+    labels: `[N]`. groups: what is known already. names: relative paths. A quick look comes first, so that a set without
+    such pictures costs a fraction of a second. No groups are proposed, since these pictures are only a part of the set.
     """
-    if share < ENOUGH:
-        return ""
-    return (
-        f"at least {share:.0%} of the {nouns.many} to learn from seem to show the same thing as another one, and no "
-        "group says so: figures may be far too good for things that the model has not seen. kt check proposes groups "
-        "and says how far the figures fall"
+    known = list(groups)
+    if (share := share_with_partner(rows, labels, known)) < ENOUGH:
+        return None
+    things = find_things(rows, labels, groups=known, seed=seed)
+    if not things.found:
+        return None
+    apart = held_apart(rows, labels, things, classes=classes, groups=known, seed=seed)
+    summary = group_findings(things, names, apart, nouns=nouns)[0]
+    said = summary.words.removesuffix(".")
+    return replace(
+        summary,
+        words=f"At least {share:.0%} of the {nouns.many} to learn from seem to show the same thing as another one, and "
+        f"no group says so. {said}.",
+        advice="Run kt check --fix, which proposes groups; with those that are right, figures become honest.",
     )
+
+
+def unaccepted(finding: Finding | None) -> str:
+    """What `kt run` and `kt advise` say if pictures seem to show one thing and no group says so; "" if none do."""
+    if finding is None:
+        return ""
+    said = finding.words.removesuffix(".")
+    return f"{said[0].lower()}{said[1:]}. kt check proposes groups"

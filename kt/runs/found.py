@@ -8,10 +8,9 @@ from typing import Any
 
 from kt.base.console import warn
 from kt.base.run_folder import FINDINGS
-from kt.checkup.apart import unaccepted
+from kt.checkup.apart import told_apart, unaccepted
 from kt.checkup.features import Features
 from kt.checkup.labels import label_errors
-from kt.checkup.things import share_with_partner
 from kt.data.splits import Splits
 from kt.errors import DataError
 from kt.findings import KINDS, Finding, worst_first, write_findings
@@ -64,20 +63,23 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 
 def find_by_features(sample: ProbedSample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
-    """What the frozen features of the pictures that a run probes say of its data: likely wrong labels.
+    """What the frozen features of the pictures that a run probes say of its data: likely wrong labels, and groups.
 
-    A set that seems to show things several times under names that do not tell is warned of. Nothing is said if nothing
-    was probed.
+    A set that seems to show things several times under names that do not tell is warned of, with the figure that is
+    left for things not seen. Nothing is said if nothing was probed.
     """
     if sample is None:
         return ()
     known = sample.known
-    if warning := unaccepted(share_with_partner(known.features, known.labels, known.groups.tolist()), splits.kind):
+    groups, classes = known.groups.tolist(), len(splits.classes)
+    several = told_apart(
+        known.features, known.labels, groups, sample.names, classes=classes, nouns=splits.kind, seed=seed
+    )
+    if warning := unaccepted(several):
         warn(warning)
     features = Features(known.features, sample.depths)
-    return tuple(
-        label_errors(features, known.labels, known.groups.tolist(), sample.names, classes=splits.classes, seed=seed)
-    )
+    errors = label_errors(features, known.labels, groups, sample.names, classes=splits.classes, seed=seed)
+    return (*errors, *([several] if several else []))
 
 
 def _of_file(file: Path | None) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kt.base.console import progress_bar, say, warn
-from kt.checkup.apart import unaccepted
-from kt.checkup.things import share_with_partner
+from kt.checkup.apart import told_apart, unaccepted
 from kt.data.splits import Splits, kind_of_pictures
 from kt.recipe import TOP
 from kt.strategy.advise.advice import Advice, place
@@ -38,7 +37,7 @@ def advise(splits: Splits, candidates: Mapping[str, Candidate], *, seed: int = 0
         say(f"{name}: frozen features of {len(labels):,} pictures at {kind.in_words()}, none of them of test")
         probes = [pixels]
         depths = depth_features(candidate, own, seed=seed)
-        if not measured and (warning := _several_times(depths, sample)):
+        if not measured and (warning := _several_times(depths, sample, seed=seed)):
             warn(warning)
             splits = replace(splits, notes=(*splits.notes, warning))
         with progress_bar("probing", len(depths), unit="depths") as bar:
@@ -49,8 +48,10 @@ def advise(splits: Splits, candidates: Mapping[str, Candidate], *, seed: int = 0
     return place(with_gains(measured, labels, groups, seed=seed), splits, measured_pictures=len(labels), seed=seed)
 
 
-def _several_times(depths: Sequence[DepthFeatures], sample: Splits) -> str:
+def _several_times(depths: Sequence[DepthFeatures], sample: Splits, *, seed: int) -> str:
     """A warning if pictures seem to show the same thing and no group says so; else ""."""
     labels, groups = to_learn(sample)
     top = next(depth.rows for depth in depths if depth.name == TOP)
-    return unaccepted(share_with_partner(top, labels, groups), sample.kind)
+    return unaccepted(
+        told_apart(top, labels, groups, groups, classes=len(sample.classes), nouns=sample.kind, seed=seed)
+    )
