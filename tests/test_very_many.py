@@ -79,6 +79,17 @@ def test_they_are_those_of_the_pixels_and_the_next_time_no_picture_is_decoded(ne
     assert asked_of(network, renamed, tmp_path / "known").key == found.key != again.key
 
 
+def test_those_of_very_many_pictures_lie_apart_from_those_of_other_sets(network, files, tmp_path, monkeypatch):
+    asked_of(network, files[:5], tmp_path / "few")
+    monkeypatch.setattr(of_files, "MANY", 10)
+    asked_of(network, files, tmp_path / "many")
+    monkeypatch.setattr(of_files, "read_pictures", no_reading)
+    assert len(asked_of(network, files, tmp_path / "many").places) == 22
+    folders = sorted((tmp_path / "cache" / "features").iterdir())
+    assert [folder.name[40:] for folder in folders] == ["", "-many"]
+    assert [sum(len(np.load(file)) for file in folder.glob("*.npy")) for folder in folders] == [5, 22]
+
+
 def test_what_was_done_before_an_interruption_is_kept(network, files, tmp_path, monkeypatch):
     read: list[str] = []
 
