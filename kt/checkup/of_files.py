@@ -245,13 +245,14 @@ class _Work:
                 raise
             finally:
                 flush()
+        of_all = f"of {len(self.items):,} {self.built.nouns.many}"
         if not fresh:
-            say(f"features: of {len(self.items):,} {self.built.nouns.many} at hand")
+            say(f"features: {of_all} at hand")
             return
         seconds, unit = time.perf_counter() - started, self.built.nouns.unit
         say(
-            f"features: computed for {fresh:,} of {len(self.items):,} {self.built.nouns.many} by {by}, {seconds:.0f} s, "
-            f"{fresh / seconds:.0f} {unit}s/s, {size_of(fresh * self.cut.width * 4)}"
+            f"features: computed for {fresh:,} {of_all} by {by}, {seconds:.0f} s, {fresh / seconds:.0f} {unit}s/s, "
+            f"{size_of(fresh * self.cut.width * 4)}"
         )
 
     def _read(self, part: Sequence[int]) -> "_Part":
