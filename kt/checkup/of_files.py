@@ -1,7 +1,8 @@
 """Features of pictures in files, as many as there are: some at a time, and none computed twice.
 
 Which features belong to which file is kept by the SHA-256 of the file's content. So the next time nothing is decoded,
-whatever the files are called. The features themselves lie where `kt run` keeps those of frozen layers, by the pixels.
+whatever the files are called. The features themselves lie where `kt run` keeps those of frozen layers, by the pixels,
+unless they are of very many pictures.
 """
 
 import errno
@@ -36,6 +37,9 @@ from kt.network.model import Built
 
 AT_ONCE = 128
 """The number of pictures that are decoded at once; those of the next part are read while the network sees one part."""
+
+MANY = 20_000
+"""Features of more pictures than this lie apart, since all that lies in a folder is read and verified at each use."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -110,7 +114,8 @@ def features_of_files(
         raise DataError(f"The features of {built.nouns.many} can't be had: {cut.reason}.")
     model = encoder(built, [cut])
     computed = fingerprint(model)
-    store = opened_store(cut, computed, backbone=str(built.backbone.name))
+    own = "" if place is None or len(items) <= MANY else place.name[:8]
+    store = opened_store(cut, computed, backbone=str(built.backbone.name), own=own)
     value_range = _range(items, contents, deep, place)
     scale = None if value_range is None else value_range.to_json()
     wanted = [bytes.fromhex(content) for content in contents]
@@ -240,10 +245,14 @@ class _Work:
                 raise
             finally:
                 flush()
-        seconds = time.perf_counter() - started
+        of_all = f"of {len(self.items):,} {self.built.nouns.many}"
+        if not fresh:
+            say(f"features: {of_all} at hand")
+            return
+        seconds, unit = time.perf_counter() - started, self.built.nouns.unit
         say(
-            f"features: computed for {fresh:,} {self.built.nouns.many}{f' by {by}' if by else ''}, {seconds:.0f} s, "
-            f"{len(numbers) / seconds:.0f} {self.built.nouns.unit}s/s, {size_of(fresh * self.cut.width * 4)}"
+            f"features: computed for {fresh:,} {of_all} by {by}, {seconds:.0f} s, {fresh / seconds:.0f} {unit}s/s, "
+            f"{size_of(fresh * self.cut.width * 4)}"
         )
 
     def _read(self, part: Sequence[int]) -> "_Part":

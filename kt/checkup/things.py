@@ -269,7 +269,12 @@ def _standardised(rows: Floats, labels: Ints) -> Floats:
             means[label] += rows[part][labels[part] == label].sum(axis=0, dtype=np.float64)
     means /= np.maximum(np.bincount(labels), 1)[:, None]
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MANY)).astype(int))
-    scale = scale_of(rows[some] - means[labels[some]])
+    apart = means[labels[some]]
+    for start in range(0, len(some), 1024):  # in place, since these are hundreds of megabytes
+        part = slice(start, start + 1024)
+        apart[part] = rows[some[part]] - apart[part]
+    scale = scale_of(apart)
+    del apart
     narrow = len(rows) > MANY and rows.shape[1] > PROJECTED
     width = PROJECTED if narrow else rows.shape[1]
     projection = np.random.default_rng(0).normal(0, 1, (rows.shape[1] if narrow else 0, PROJECTED)).astype(np.float32)

@@ -185,13 +185,16 @@ def _example(part: Examples, place: int) -> Any:
     return keras.tree.map_structure(lambda array: array[place], part)
 
 
-def opened_store(cut: Cut, key: str | None, *, backbone: str) -> Store:
-    """The store of the activations at a cut; in memory if they have no key, or the cache can't be written."""
+def opened_store(cut: Cut, key: str | None, *, backbone: str, own: str = "") -> Store:
+    """The store of the activations at a cut; in memory if they have no key, or the cache can't be written.
+
+    own: the name of a set of examples whose activations lie apart from those of others.
+    """
     about = StoredLayers(backbone, cut.name, cut.width, "float32")
     if key is None:
         return Store(None, about)
     try:
-        return Store(features_home() / key[:40], about)
+        return Store(features_home() / (f"{key[:40]}-{own}" if own else key[:40]), about)
     except EnvironmentProblem as error:
         warn(f"frozen outputs are not kept for the next run: {error}")
         return Store(None, about)

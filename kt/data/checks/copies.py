@@ -30,7 +30,7 @@ DOUBT = 0.1
 So it is if one camera took all pictures from one place, or if classes differ in what a mirror changes.
 """
 
-FOUND_BY = 1
+FOUND_BY = 2
 """Increased when `kt.data.duplicates` finds other copies, so that what was found before is not used."""
 
 _NAMED = 4

@@ -43,8 +43,11 @@ Pixels that were cut off at white leave traces in cells that are not white.
 FAINT = 0.5
 """Rounding changes a plain area by this many levels, so that much is always near."""
 
-CROWD = 50
-"""With more near pairs than this for each picture, the pictures are too similar for the measure to mean anything."""
+CROWD = 100
+"""If most pictures have more near ones than this, they are too similar for the measure to mean anything.
+
+A film of thousands of frames among many other pictures does not make these similar.
+"""
 
 
 _SAME_LIGHT = 1.07
@@ -91,17 +94,17 @@ class Coarse:
         return np.asarray(OF_SPREAD * np.minimum(self.usual[one], self.usual[other]), np.float32)
 
     def crowded(self) -> bool:
-        """Whether there are more than `CROWD` near pairs for each picture, by a sample of the pictures."""
+        """Whether most pictures have more than `CROWD` near ones, by a sample of the pictures."""
         count = len(self.offsets)
         near = np.minimum(np.clip(OF_CONTRAST * self.contrast, FAINT, NEAR), OF_SPREAD * self.usual)
         asked = np.sort(np.random.default_rng(0).permutation(count)[:_ASKED])
-        found = 0
+        found = np.zeros(len(asked), np.int64)
         for start in range(0, count, 4096):
             rows = np.arange(start, min(start + 4096, count))
             close = squared(self.offsets, self.deviation, asked, rows)
             close = close < np.minimum(near[asked, None], near[None, rows]) ** 2
-            found += int(np.count_nonzero(close & (asked[:, None] != rows[None, :])))
-        return found > 2 * CROWD * len(asked)
+            found += np.count_nonzero(close & (asked[:, None] != rows[None, :]), axis=1)
+        return float(np.median(found)) > CROWD
 
 
 def judge(aligned: Aligned, limits: Floats) -> Floats:

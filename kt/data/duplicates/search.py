@@ -30,6 +30,9 @@ _CELLS, _PROBES, _BLOCK = 2048, 8, 8192
 _HELD = 4_000_000
 """So many hits are held before only the best are kept, which bounds the memory."""
 
+_OF_CELL = 128
+"""So many hits of a form of a picture count in a cell: of thousands of frames alike each would hit all others."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -168,7 +171,11 @@ def _hits(
         for start in range(0, len(who), max(1, 2**22 // len(members))):
             some = who[start : start + max(1, 2**22 // len(members))]
             likeness = asking[some].astype(np.float32) @ stored.T
-            one, other = np.nonzero(likeness > least)
+            near = likeness > least
+            many = np.flatnonzero(near.sum(axis=1) > _OF_CELL)
+            if len(many):
+                near[many] &= likeness[many] >= np.partition(likeness[many], -_OF_CELL, axis=1)[:, -_OF_CELL, None]
+            one, other = np.nonzero(near)
             part, turn = np.divmod(some[one].astype(np.int64), TURNS)
             picture, window = np.divmod(members[other], len(WINDOWS))
             whole = rows[picture]
