@@ -111,6 +111,23 @@ def test_a_model_that_is_too_sure_is_said_to_be(folder, confidence, said):
     assert ("sure of" in text or "less sure" in text) == bool(said)
 
 
+def test_what_says_that_a_picture_is_unfamiliar_is_named_only_if_it_was_released(folder):
+    report = report_of(folder)
+    report["unfamiliar"] = {**(report["unfamiliar"] or {}), "rate": 0.05}
+    saved = {**report["artifacts"][0], "name": "saved_model", "released": True, "mobile": False}
+    report["artifacts"] = [saved]
+    assert "Its SavedModel says which pictures are unlike anything" in card_of(report)
+    phone = {**saved, "name": "a.tflite", "mobile": True, "unfamiliarity_difference": 0.001}
+    report["artifacts"] = [saved, phone]
+    assert "Its SavedModel, a.tflite say which" in card_of(report)
+    report["artifacts"] = [{**saved, "released": False}, phone]
+    assert "a.tflite says which" in card_of(report)
+    report["artifacts"] = []
+    text = card_of(report)
+    assert "Its SavedModel" not in text
+    assert "Exported as a SavedModel or for phones, it says which pictures are unlike anything" in text
+
+
 def test_the_card_is_made_again_from_the_folder_and_a_damaged_report_leaves_it(folder):
     before = card(folder)
     (folder / "MODEL_CARD.md").unlink()

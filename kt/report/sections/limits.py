@@ -93,14 +93,17 @@ def _unfamiliar(run: ReportedRun) -> str:
 
 
 def _which_say_it(run: ReportedRun) -> str:
-    on_phones = [
+    """The beginning of a sentence on the released artefacts that say it; if there are none, on what would."""
+    released = [artifact for artifact in run.report["artifacts"] if artifact["released"].flag()]
+    say_it = ["Its SavedModel"] if any(artifact["name"].text() == "saved_model" for artifact in released) else []
+    say_it += [
         artifact["name"].text()
-        for artifact in run.report["artifacts"]
-        if artifact["released"].flag()
-        and artifact["mobile"].flag()
-        and artifact["unfamiliarity_difference"].number_or_none() is not None
+        for artifact in released
+        if artifact["mobile"].flag() and artifact["unfamiliarity_difference"].number_or_none() is not None
     ]
-    return f"Its SavedModel, {_list(on_phones)} say" if on_phones else "Its SavedModel says"
+    if not say_it:
+        return "Exported as a SavedModel or for phones, it says"
+    return f"{_list(say_it)} {'says' if len(say_it) == 1 else 'say'}"
 
 
 def _of_classes(test: Entry, nouns: Nouns) -> Iterator[str]:
