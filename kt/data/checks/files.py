@@ -180,7 +180,7 @@ def _unusual_modes(scan: Scan) -> list[Finding]:
         (
             "note",
             readable & (scan.bits > 8),
-            "with more than 8 bits a value, which kt scales to 8 by the range that the training pictures have",
+            "stored with more than 8 bits a value, which kt scales to 8 by the range that the training pictures have",
             "Look at a few as kt reads them (kt explain shows pictures); the range is kept with the model.",
         ),
         (
