@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kt.checkup import by_features, of_files
-from kt.checkup.by_features import RUN, Asked, ByFeatures, runs_of
+from kt.checkup.by_features import RUN, ByFeatures, SeenByNetwork, runs_of
 from kt.checkup.features import Features, features_of, probe_network
 from kt.checkup.of_files import features_of_files
 from kt.checkup.things import find_things
@@ -160,7 +160,7 @@ def test_pictures_of_16_bits_are_scaled_by_the_range_of_all_of_them(network, fil
 # ------------------------------------------------------------------------------------------------------------- answers
 
 
-def a_set(number: int, *, seed: int = 0) -> Asked:
+def a_set(number: int, *, seed: int = 0) -> SeenByNetwork:
     """Features of three classes, in which each picture has a twin that follows it by name; one label in 50 is wrong."""
     random = np.random.default_rng(seed)
     labels = (np.arange(number) // 2) % 3
@@ -170,7 +170,7 @@ def a_set(number: int, *, seed: int = 0) -> Asked:
     given = labels.copy()
     given[::50] = (given[::50] + 1) % 3
     names = [f"{place:05d}.jpg" for place in range(number)]
-    return Asked(
+    return SeenByNetwork(
         Features(rows, (("all", 30), ("top", 10))),
         given,
         [str(place) for place in range(number)],

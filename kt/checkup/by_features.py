@@ -56,7 +56,7 @@ class ByFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class SeenByNetwork:
     """N pictures by their features. keep: the shares of features that a probe chooses between."""
 
     features: Features

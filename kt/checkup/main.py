@@ -234,7 +234,7 @@ def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
 
 def _by_network(pictures: _Readable, *, seed: int) -> "ByFeatures":
     """What the features of a frozen network tell."""
-    from kt.checkup.by_features import Asked  # here, since Keras takes seconds to load
+    from kt.checkup.by_features import SeenByNetwork  # here, since Keras takes seconds to load
     from kt.checkup.features import probe_network
     from kt.checkup.of_files import features_of_files
     from kt.training.probe import shares_of
@@ -251,7 +251,7 @@ def _by_network(pictures: _Readable, *, seed: int) -> "ByFeatures":
         place=looked.place,
     )
     chosen, names = of_files.places, pictures.names  # files may vanish meanwhile
-    asked = Asked(
+    asked = SeenByNetwork(
         of_files.features,
         pictures.labels[chosen],
         [pictures.groups[place] for place in chosen],
