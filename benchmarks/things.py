@@ -341,9 +341,9 @@ def scab_row(data):
                "precision": precision, "recall": recall}  # fmt: skip
 
 
-def alarms(root, kept):
+def alarms(root, kept, sets=("clothing", "bean_leaves", *MADE)):
     """Sets in which each picture shows a thing of its own: how many of them are said to have groups."""
-    for name in ("clothing", "bean_leaves", *MADE):
+    for name in sets:
         data = features_of(root, name, kept)
         labels = np.unique(data["labels"], return_inverse=True)[1]
         alone = np.array([int(each.split("_")[1]) == 0 for each in data["names"]]) if name in MADE else labels >= 0
@@ -416,7 +416,11 @@ def main():
                 {"made_of": "apple_leaves", **row}
                 for row in scab_row(features_of(given.root, "apple_leaves", given.features))
             ]
-        told["alarms"] = list(alarms(given.root, given.features))
+        alone = [
+            name for name in (*given.sets, "clothing", "bean_leaves") if name in ("clothing", "bean_leaves", *MADE)
+        ]
+        told["alarms"] = [row for row in told["alarms"] if row["set"] not in alone]
+        told["alarms"] += alarms(given.root, given.features, alone)
         given.out.write_text(json.dumps(told, indent=1) + "\n")
     table(told)
 
