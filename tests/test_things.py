@@ -76,6 +76,17 @@ def test_a_part_of_the_things_photographed_several_times_is_enough():
     assert found.share == pytest.approx(90 / 240, abs=0.05)
 
 
+def test_pictures_that_are_as_near_to_other_classes_are_no_evidence():
+    rows, labels, _ = photographed(things=240, shots=1, signal=0.0)
+    dark = np.arange(240) % 8 == 0
+    rows[dark] = 0.2 * rows[dark] + 3.0  # as pictures at night: nearly the same, whatever they show
+    labels = np.random.default_rng(2).permutation(labels)
+    assert share_with_partner(rows, labels) == 0 and not find_things(rows, labels).found
+    once = labels.copy()
+    once[dark] = 0
+    assert share_with_partner(rows, once) >= ENOUGH, "in one class alone they are"
+
+
 def test_few_wrong_labels_do_not_hide_the_other_shots():
     rows, labels, thing = photographed(things=60, shots=6)
     wrong = np.random.default_rng(4).permutation(len(labels))[:18]

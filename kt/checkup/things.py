@@ -6,11 +6,12 @@ figures are too good. Two kinds of evidence count, and neither needs a threshold
 * **Features**, less the mean of their class. A picture's nearest neighbours of its own class are compared with its
   nearest neighbours of other classes, which can't show the same thing. Photographs of different things are about as far
   from each other in both cases, since features have many dimensions; shots of one thing are far nearer. If `ENOUGH`
-  pictures have a partner that is nearer than `FAR_NEARER` times that distance, the set shows things several times. Then
-  the differences within such pairs teach how shots of one thing differ in this set (light, crop, angle: the
-  within-class covariance of linear discriminant analysis), and distances that ignore these differences find further
-  partners, which teach more. What is near is judged by the groups around: a picture joins a group that is much nearer
-  than the next few groups are. So a class with kinds of its own, whose things are all alike, is not one thing.
+  pictures have a partner that is nearer than `FAR_NEARER` times that distance, and clearly fewer have one in another
+  class, the set shows things several times. Then the differences within such pairs teach how shots of one thing differ
+  in this set (light, crop, angle: the within-class covariance of linear discriminant analysis), and distances that
+  ignore these differences find further partners, which teach more. What is near is judged by the groups around: a
+  picture joins a group that is much nearer than the next few groups are. So a class with kinds of its own, whose things
+  are all alike, is not one thing.
 * **Order.** Running numbers in file names, and times, say which pictures were taken one after the other. This counts
   only if it is proven on the data: neighbours in order must be nearer in features than other pairs of their class.
   Where it is proven, it alone joins the pictures that it orders.
@@ -46,6 +47,9 @@ ENOUGH = 0.04
 `benchmarks/things.py`: of independent photographs 0 to 0.02 have such a partner, of bursts nearly all, and of shots
 with other light, crop and angle 0.08 to 0.3.
 """
+
+CLEARLY = 2.0
+"""How many standard errors there must be between the shares with a partner in the own class and in another one."""
 
 NEAR = 0.66
 """If a set shows things several times, pictures of a class show one thing below this times the usual distance."""
@@ -142,7 +146,7 @@ def find_things(
         by: list[str] = []
         links: list[Ints] = []
         alike: list[Ints] = []
-        if space.share(space.links(FAR_NEARER)) >= ENOUGH:
+        if space.partnered() >= ENOUGH:
             by.append("features")
             near = space.links(NEAR)
             further, coarser = _looked_again(features, space, near, seed=seed)
@@ -166,12 +170,12 @@ def share_with_partner(rows: npt.ArrayLike, labels: npt.ArrayLike, groups: Seque
 
     rows: `[N, D]`. labels: `[N]`. groups: what is known already; a partner of the same group does not count. The set
     seems to show things several times if the result is at least `ENOUGH`. If the pictures are a sample of a set, fewer
-    of them have a partner. 0 if there is a single class.
+    of them have a partner. 0 if there is a single class, or if about as many have such a picture in another class.
     """
     features, classes = np.asarray(rows, np.float32), np.asarray(labels, np.int64)
     with one_thread():
         space = _Space.of(features, classes, _numbered(groups, len(classes)))
-        return 0.0 if space is None else space.share(space.links(FAR_NEARER))
+        return 0.0 if space is None else space.partnered()
 
 
 # --------------------------------------------------------------------------------------------------------- first look
@@ -183,7 +187,8 @@ class _Space:
 
     unit: standardised features of length 1, float32 `[N, D]`. labels, known: int64 `[N]`. usual: float32 `[N]`, the
     distance to pictures of other classes. nearest, distances: `[N, AMONG]`, the nearest pictures of the same class and
-    another known group; infinitely far where there are fewer.
+    another known group; infinitely far where there are fewer. elsewhere, away: `[N]`, the nearest picture of another
+    class, and its distance.
     """
 
     unit: Floats
@@ -192,6 +197,8 @@ class _Space:
     usual: Floats
     nearest: Ints
     distances: Floats
+    elsewhere: Ints
+    away: Floats
 
     @classmethod
     def of(cls, rows: Floats, labels: Ints, known: Ints) -> "_Space | None":
@@ -208,17 +215,20 @@ class _Space:
         among = min(AMONG, number)
         nearest, distances = np.empty((number, among), np.int64), np.empty((number, among), np.float32)
         others = np.empty((number, min(2 * OTHERS, number)), np.float32)
+        nearest_elsewhere = np.empty(number, np.int64)
         step = max(16, _BLOCK // number)
         for start in range(0, number, step):
             part = slice(start, start + step)
             apart = np.sqrt(np.maximum(0, 2 - 2 * (unit[part] @ unit.T)))
             own = labels[part, None] == labels[None]
             elsewhere = np.where(own, np.inf, apart)
+            nearest_elsewhere[part] = elsewhere.argmin(axis=1)
             others[part] = np.sort(np.partition(elsewhere, others.shape[1] - 1, axis=1)[:, : others.shape[1]], axis=1)
             apart[~own | (known[part, None] == known[None])] = np.inf
             places = np.argpartition(apart, among - 1, axis=1)[:, :among]
             nearest[part], distances[part] = places, np.take_along_axis(apart, places, axis=1)
-        return cls(unit, labels, known, np.maximum(_usual(others, labels), 1e-6), nearest, distances)
+        usual = np.maximum(_usual(others, labels), 1e-6)
+        return cls(unit, labels, known, usual, nearest, distances, nearest_elsewhere, others[:, 0])
 
     def links(self, limit: float) -> Ints:
         """Pairs `[P, 2]` of the same class and of different known groups, nearer than `limit` times what is usual."""
@@ -226,6 +236,17 @@ class _Space:
         other = self.nearest[one, place]
         near = self.distances[one, place] < limit * np.sqrt(self.usual[one] * self.usual[other])
         return np.stack([one[near], other[near]], axis=1)
+
+    def partnered(self) -> float:
+        """The share of pictures with a partner that is far nearer than usual; 0 if that may be chance.
+
+        Pictures of other classes show how often different things are that near, as in a set of dark pictures. There
+        must be more partners than these by twice the standard error of the difference.
+        """
+        share = self.share(self.links(FAR_NEARER))
+        by_chance = float(np.mean(self.away < FAR_NEARER * np.sqrt(self.usual * self.usual[self.elsewhere])))
+        error = float(np.sqrt((share + by_chance) / len(self.labels)))
+        return share if share - by_chance >= CLEARLY * error else 0.0
 
     def relative(self, pairs: Ints) -> Floats:
         """The distance of each pair `[P, 2]`, as a share of what is usual."""
