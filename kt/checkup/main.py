@@ -232,6 +232,12 @@ def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
     return ""
 
 
+def _with_groups(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[Finding]:
+    """All findings; of two groups of the same pictures only the one by the network, which is the larger."""
+    grouped = {fix.path for finding in asked for fix in finding.fixes if fix.action == "group"}
+    return [finding for finding in findings if finding.kind != "group" or grouped.isdisjoint(finding.items)] + [*asked]
+
+
 def _by_network(pictures: _Readable, *, seed: int) -> "ByFeatures":
     """What the features of a frozen network tell."""
     from kt.checkup.by_features import Asked  # here, since Keras takes seconds to load

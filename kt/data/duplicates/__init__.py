@@ -9,8 +9,8 @@ made lighter or darker. Candidates are found by short descriptions (`search`). T
 * Is the difference spread evenly, as after saving again or from sensor noise, or is it in one place, such as a lamp, a
   needle or a tick?
 
-Near-duplicates belong in one split, whether they are one photograph or two shots of one thing, such as frames of a film.
-Which of both they are is a third question (`shots`), since only a copy of a photograph is one too many.
+Near-duplicates belong in one split, whether they are one photograph or two shots of one thing, such as frames of a
+film. Which of both they are is a third question (`shots`), since only a copy of a photograph is one too many.
 
 A cluster has one central picture, and every other picture in it is near to that one; two pictures are never joined
 through a third.

@@ -1,8 +1,11 @@
 """What a change of light does to levels: curves that bring one picture under the light of another.
 
-A program that makes a picture lighter, or gives it more contrast, cuts off what would be above white. So the curve leads
-from the picture that is cut off less to the one that is cut off more, where it becomes flat; the other way there is none.
+A program that makes a picture lighter, or gives it more contrast, cuts off what would be above white. So the curve
+leads from the picture that is cut off less to the one that is cut off more, where it becomes flat; the other way there
+is none.
 """
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +18,11 @@ _WHITE, _BLACK = 250.0, 4.0
 _HIGH = 215.0
 """Where a mean is below this level, hardly a pixel was cut off."""
 
-_BENDS = (0.35, 0.65, 0.85)
-"""Where a curve may bend, as shares of white: more often near white, where it gets flat."""
+_BENDS = (0.15, 0.35, 0.65, 0.85)
+"""Where a curve may bend, as shares of white: more often near white, where it gets flat, and near black, where
+a gamma bends most."""
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 _STIFF = 1e-3
 """A bend has to explain this share of the squares at least; a picture with few levels gets a straight line."""
@@ -24,7 +30,19 @@ _STIFF = 1e-3
 
 def cut_off(pictures: Floats) -> Floats:
     """Where colours `[..., 3]` may have been cut off at white or black: 1, else 0."""
-    return np.asarray((pictures.max(axis=-1) >= _WHITE) | (pictures.min(axis=-1) <= _BLACK), np.float32)
+    red, green, blue = pictures[..., 0], pictures[..., 1], pictures[..., 2]
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return np.asarray((most >= _WHITE) | (least <= _BLACK), np.float32)
+
+
+def brightness(pictures: Floats) -> Floats:
+    """The mean of the colours of `[..., 3]`."""
+    return np.asarray((pictures[..., 0] + pictures[..., 1] + pictures[..., 2]) / np.float32(3), np.float32)
+
+
+def flat(pictures: Floats) -> Floats:
+    """Each of the pictures `[P, ...]` as a row; also if there are none."""
+    return pictures.reshape(len(pictures), math.prod(pictures.shape[1:]))
 
 
 def curved(levels: Floats, target: Floats) -> Floats:
@@ -36,24 +54,21 @@ def curved(levels: Floats, target: Floats) -> Floats:
 def recoloured(colours: Floats, target: Floats, weight: Floats, *, apply: Floats) -> Floats:
     """`apply` `[P, H, W, 3]` by curves that bring `colours` `[P, h, w, 3]` nearest to the target, one for each colour.
 
-    A curve takes into account the mean of the colours too, which a change of saturation mixes in. weight: `[P, h, w]`.
+    A curve takes luminance into account too, which a change of saturation mixes in. weight: `[P, h, w]`.
     """
     out = np.empty_like(apply)
-    count = len(colours)
-    weights = np.sqrt(weight.reshape(count, -1)) + np.float32(1e-3)
+    weights = np.sqrt(flat(weight)) + np.float32(1e-3)
     for colour in range(3):
         design = _design_of_colour(colours, colour)
-        curve = _fitted(design, target[..., colour].reshape(count, -1), weights)
+        curve = _fitted(design, flat(target[..., colour]), weights)
         every = _design_of_colour(apply, colour)
         out[..., colour] = _applied(every, curve).reshape(apply.shape[:-1])
     return out
 
 
 def _design_of_colour(colours: Floats, colour: int) -> Floats:
-    count = len(colours)
-    shares = colours.reshape(count, -1, 3) / np.float32(255)
-    design = _design(shares[..., colour])
-    return np.concatenate([design, (shares.mean(axis=-1) - shares[..., colour])[..., None]], axis=-1)
+    own, luminance = flat(colours[..., colour]) / np.float32(255), flat(colours @ _LUMINANCE) / np.float32(255)
+    return np.concatenate([_design(own), (luminance - own)[..., None]], axis=-1)
 
 
 def _design(shares: Floats) -> Floats:
@@ -92,8 +107,8 @@ def slope(seen: Floats, target: Floats, cut: Floats) -> Floats:
 
 def lighter(seen: Floats, target: Floats, *, seen_cut: Floats, target_cut: Floats) -> npt.NDArray[np.bool_]:
     """Whether each target `[P, K]` is cut off more than what is seen; if neither is, whether it is lighter."""
-    more = target_cut.reshape(len(target), -1).mean(axis=1) - seen_cut.reshape(len(seen), -1).mean(axis=1)
-    higher = target.reshape(len(target), -1).mean(axis=1) > seen.reshape(len(seen), -1).mean(axis=1)
+    more = flat(target_cut).mean(axis=1) - flat(seen_cut).mean(axis=1)
+    higher = flat(target).mean(axis=1) > flat(seen).mean(axis=1)
     return np.asarray(np.where(np.abs(more) > _SHARE, more > 0, higher))
 
 

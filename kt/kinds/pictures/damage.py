@@ -1,9 +1,9 @@
 """Damage to a picture's file that its decoder does not mind, so that some of the pixels are wrong.
 
 A PNG has checksums. A JPEG has none, and after a wrong byte libjpeg decodes on, a little out of step, without a word.
-But then its codes break rules that hold in every picture (`huffman`), of which the plainest is that its pixels need just
-the bytes that there are. Where a walk through the codes would take too long, this one alone is tried, by decoding with
-another end: the pixels may not change if something is added, and have to if the last bytes are altered.
+But then its codes break rules that hold in every picture (`huffman`), of which the plainest is that its pixels need
+just the bytes that there are. Where a walk through the codes would take too long, this one alone is tried, by decoding
+with another end: the pixels may not change if something is added, and have to if the last bytes are altered.
 """
 
 import io
@@ -78,7 +78,7 @@ def _of_jpeg(data: bytes, decoded: Decoded) -> str:
     if marker != _END[1] and marker not in _BETWEEN_SCANS:
         return _WRONG_BYTES
     if sequential and end - at <= MOST_CODES and (wrong := wrong_codes(data, at, end)) is not None:
-        return _WRONG_BYTES if wrong else ""
+        return _WRONG_BYTES if wrong or (plain and data.find(_ZEROS, at, end) >= 0) else ""
     if not sequential or marker != _END[1]:
         return ""
     if plain and data.find(_ZEROS, at, end) >= 0:

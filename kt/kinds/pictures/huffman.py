@@ -1,9 +1,9 @@
 """Walks through the Huffman codes of a sequential JPEG and looks whether a picture can have these numbers.
 
-libjpeg decodes wrong bytes without a word: after a few blocks it is back in step. But what it read in between breaks rules
-that every encoder keeps: a block has 64 coefficients, the last bits of a scan belong to its last block, and no block of
-pixels from 0 to 255 has more energy than one that is white or black all over (Parseval). A mean (DC) is written as the
-difference to the one before, so one wrong difference moves all that follow, and most leave the range within a row or two.
+libjpeg decodes wrong bytes without a word: after a few blocks it is back in step. But what it read in between breaks
+rules that every encoder keeps: a block has 64 coefficients, the last bits of a scan belong to its last block, and no
+block of pixels from 0 to 255 has more energy than one that is white or black all over (Parseval). A mean (DC) is
+written as the difference to the one before, so one wrong difference moves all that follow, and often out of the range.
 
 The codes are looked up at every bit at once; then only steps from one code to the next are left to do one by one.
 """
@@ -23,11 +23,15 @@ _SEQUENTIAL, _CODES, _STEPS, _RESTARTS, _SCAN = (0xC0, 0xC1), 0xC4, 0xDB, 0xDD, 
 _END_OF_BLOCK, _WRONG = 100, 200
 """Steps in a block of 64 that tell its end, and a code that there is none of."""
 
-_MOST = 1024.0 * 1.05
-"""The root of the energy of a block that is black or white all over, and 5% for an encoder's own rounding."""
+_MOST = 1024.0 * 1.25
+"""The root of the energy of a block that is black or white all over, and a quarter: some encoders (mozjpeg) let pixels
+be whiter than white, against ringing at the edges of letters."""
+
+_LARGEST_SIZE = 11
+"""A difference of two means has at most this many bits."""
 
 _SLACK = 64
-"""Bits behind the end that may be looked at: a code and what follows it have at most 32."""
+"""Bits behind the end that can be looked at: a code and what follows it have at most 32."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def wrong_codes(data: bytes, start: int, end: int) -> bool | None:
     try:
         frame, scan = _read(data)
         units, components = _scan(frame, scan)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, ArithmeticError):
         return None
     if not frame.colours or not units:
         return None
@@ -76,6 +80,8 @@ def wrong_codes(data: bytes, start: int, end: int) -> bool | None:
         else:
             here = left
         left -= here
+        if not here and not bits.body:
+            continue  # a mark behind the last interval
         if not here or _wrong(bits.body, here, components):
             return True
     return left > 0
@@ -193,28 +199,29 @@ def _wrong(body: bytes, units: int, components: list[_Component]) -> bool:
     steps = {name: _detail_steps(table, words) for name, table in details.items()}
     order = [each for each in components for _ in range(each.blocks)]
     tables = [(lengths[id(each.means)], *steps[id(each.details)]) for each in order]
-    at, most = 0, 8 * len(body) + _SLACK
+    at = 0
     blocks, places, ends = [], [], []
-    for _ in range(units):
-        for mean, length, forward in tables:
-            blocks.append(at)
-            if not mean[at]:
-                return True
-            at += mean[at]
-            place = 1
-            while place < 64:
-                places.append(at)
-                place += forward[at]
-                at += length[at]
-            ends.append(place)
-            if at > most - 40:
-                return True
+    try:
+        for _ in range(units):
+            for mean, length, forward in tables:
+                blocks.append(at)
+                if not mean[at]:
+                    return True
+                at += mean[at]
+                place = 1
+                while place < 64:
+                    places.append(at)
+                    place += forward[at]
+                    at += length[at]
+                ends.append(place)
+    except IndexError:
+        return True  # there are not as many bytes
     last = np.array(ends)
     if ((last > 64) & (last < _END_OF_BLOCK)).any() or (last >= _WRONG).any():
         return True
     if not _ends(body, at):
         return True
-    return _too_strong(words, np.array(blocks), np.array(places), last, units, order)
+    return _too_strong(words, np.array(blocks), np.array(places), units, order)
 
 
 def _ends(body: bytes, at: int) -> bool:
@@ -228,18 +235,19 @@ def _ends(body: bytes, at: int) -> bool:
 def _words(body: bytes) -> npt.NDArray[np.uint32]:
     """The 32 bits from each byte on."""
     filled = np.frombuffer(body + bytes([255]) * (_SLACK // 8 + 4), np.uint8).astype(np.uint32)
-    return filled[:-3] << 24 | filled[1:-2] << 16 | filled[2:-1] << 8 | filled[3:]
+    return np.asarray(filled[:-3] << 24 | filled[1:-2] << 16 | filled[2:-1] << 8 | filled[3:], np.uint32)
 
 
 def _windows(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """The 16 bits from each bit on, of the words of each byte."""
-    return ((words[:, None] >> (16 - np.arange(8, dtype=np.uint32))) & 0xFFFF).ravel()
+    return np.asarray((words[:, None] >> (16 - np.arange(8, dtype=np.uint32))) & 0xFFFF, np.uint32).ravel()
 
 
 def _lengths(table: npt.NDArray[np.int32], words: npt.NDArray[np.uint32]) -> bytes:
     """The length of a mean's code and value from each bit on; 0 where there is no such code."""
     sizes = table & 255
-    return ((table >> 8) + np.where(table > 0, sizes, 0)).astype(np.uint8)[_windows(words)].tobytes()
+    lengths = np.where((table > 0) & (sizes <= _LARGEST_SIZE), (table >> 8) + sizes, 0)
+    return lengths.astype(np.uint8)[_windows(words)].tobytes()
 
 
 def _detail_steps(table: npt.NDArray[np.int32], words: npt.NDArray[np.uint32]) -> tuple[bytes, bytes]:
@@ -252,12 +260,9 @@ def _detail_steps(table: npt.NDArray[np.int32], words: npt.NDArray[np.uint32]) -
 
 
 def _too_strong(
-    words: npt.NDArray[np.uint32], blocks: Integers, places: Integers, ends: Integers, units: int, order: list[_Component]
+    words: npt.NDArray[np.uint32], blocks: Integers, places: Integers, units: int, order: list[_Component]
 ) -> bool:
-    """Whether any block has more energy than pixels can have. blocks: the bit of each mean. places: of each detail.
-
-    ends: what the steps within each block add up to, with one for its mean.
-    """
+    """Whether any block has more energy than pixels can have. blocks: the bit of each mean. places: of each detail."""
     which = np.tile(np.arange(len(order)), units)
     numbers = {id(each): number for number, each in enumerate(order)}
     component = np.array([numbers[id(each)] for each in order])[which]
@@ -267,12 +272,12 @@ def _too_strong(
     for number in np.unique(component):
         one = order[number]
         mine = np.flatnonzero(component == number)
-        lengths, values = _values(words, blocks[mine], one.means, all_size=True)
+        values = _values(words, blocks[mine], one.means, all_of_it=True)
         size = np.maximum(np.abs(np.cumsum(values)) * one.steps[0] - one.steps[0] / 2, 0)
         energy[mine] += size**2
         details = np.flatnonzero(component[owner] == number)
         symbols = one.details[_at(words, places[details], 16)] & 255
-        _, values = _values(words, places[details], one.details, all_size=False)
+        values = _values(words, places[details], one.details, all_of_it=False)
         forward = np.where(symbols & 15, (symbols >> 4) + 1, np.where(symbols == 0xF0, 16, 0))
         total = np.cumsum(forward)
         first = np.flatnonzero(np.diff(owner[details], prepend=-1))
@@ -287,16 +292,19 @@ def _too_strong(
 
 def _at(words: npt.NDArray[np.uint32], places: Integers, count: int) -> npt.NDArray[np.uint32]:
     """The first `count` bits, at most 16, from each place on."""
-    return (words[places >> 3] >> (32 - (places & 7) - count).astype(np.uint32)) & np.uint32((1 << count) - 1)
+    shifted = words[places >> 3] >> (32 - (places & 7) - count).astype(np.uint32)
+    return np.asarray(shifted & np.uint32((1 << count) - 1), np.uint32)
 
 
 def _values(
-    words: npt.NDArray[np.uint32], places: Integers, table: npt.NDArray[np.int32], *, all_size: bool
-) -> tuple[Integers, Integers]:
-    """The lengths of the codes at these places, and the numbers that follow them."""
+    words: npt.NDArray[np.uint32], places: Integers, table: npt.NDArray[np.int32], *, all_of_it: bool
+) -> Integers:
+    """The numbers behind the codes at these places. all_of_it: whether a whole symbol is their size, or its half."""
     found = table[_at(words, places, 16)]
     lengths = (found >> 8).astype(np.int64)
-    sizes = (found & (255 if all_size else 15)).astype(np.int64)
+    sizes = (found & (255 if all_of_it else 15)).astype(np.int64)
     behind = places + lengths
     bits = _at(words, behind, 16).astype(np.int64) >> (16 - np.minimum(sizes, 16))
-    return lengths, np.where((sizes > 0) & (bits < 1 << np.maximum(sizes - 1, 0)), bits - (1 << sizes) + 1, bits)
+    return np.asarray(
+        np.where((sizes > 0) & (bits < 1 << np.maximum(sizes - 1, 0)), bits - (1 << sizes) + 1, bits), np.int64
+    )
