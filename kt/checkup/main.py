@@ -54,7 +54,7 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     if not why_not:
         try:
             by_network = _by_network(pictures, seed=seed)
-            findings += by_network.findings
+            findings = _with_groups(findings, by_network.findings)
             left_out += by_network.left_out
         except (WeightsError, EnvironmentProblem) as error:  # without a network the rest is still worth knowing
             left_out.append(f"{_ASKED}: {error}")
