@@ -44,6 +44,11 @@ def lighter(image: Image.Image, factor: float) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
+def warmer(image: Image.Image) -> Image.Image:
+    red, green, blue = image.split()
+    return Image.merge("RGB", (red.point(lambda each: 1.2 * each), green, blue.point(lambda each: 0.8 * each)))
+
+
 WAYS: dict[str, Change] = {
     "smaller": lambda image: image.resize((70, 60)),
     "larger": lambda image: image.resize((300, 260)),
@@ -62,6 +67,12 @@ WAYS: dict[str, Change] = {
     "20% brighter": lambda image: lighter(image, 1.2),
     "20% darker": lambda image: lighter(image, 0.8),
     "40% darker": lambda image: lighter(image, 0.6),
+    "40% brighter": lambda image: lighter(image, 1.4),
+    "brighter by 50 levels": lambda image: image.point([min(255, level + 50) for level in range(256)] * 3),
+    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.5),
+    "gamma": lambda image: image.point([round(255 * (level / 255) ** 0.8) for level in range(256)] * 3),
+    "paler": lambda image: ImageEnhance.Color(image).enhance(0.8),
+    "warmer": warmer,
     "mirrored and cropped": lambda image: cropped(image.transpose(Turn.FLIP_LEFT_RIGHT), left=0.2, top=0),
     "cropped and brighter": lambda image: lighter(cropped(image, left=0, top=0.2), 1.2),
     "turned and darker": lambda image: lighter(image.transpose(Turn.ROTATE_90), 0.7),
@@ -117,6 +128,8 @@ def test_a_photograph_altered_in_a_usual_way_is_found_and_nothing_else(way: str)
     assert {tuple(pair) for pair in copies.pairs.tolist()} == {(index, count + index) for index in range(20)}
     assert (copies.near[:20] == copies.near[count:]).all()
     assert len(set(copies.near.tolist())) == count
+    assert copies.ways.same.mean() >= 0.9
+    assert len(copies.photographs_alone().pairs) == copies.ways.same.sum()
 
 
 def test_pictures_of_any_size_are_compared_by_equal_areas() -> None:
@@ -183,6 +196,31 @@ def test_many_copies_of_one_picture_are_one_cluster() -> None:
     assert len(set(copies.near.tolist())) == 200
 
 
+def another_shot(image: Image.Image, by: float) -> Image.Image:
+    """The picture, whose middle has turned like a ball by this share of the side. All around it stays."""
+    pixels = np.asarray(image, np.float32)
+    side = len(pixels)
+    down, across = (np.mgrid[:side, :side] + 0.5) / side - 0.5
+    from_column = np.mgrid[:side, :side][1] + by * side * np.sqrt(np.maximum(0, 1 - (down**2 + across**2) / 0.16))
+    left = np.clip(from_column.astype(int), 0, side - 2)
+    share = np.clip(from_column - left, 0, 1)[..., None]
+    rows = np.arange(side)[:, None]
+    return Image.fromarray(((1 - share) * pixels[rows, left] + share * pixels[rows, left + 1]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("by", [0.01, 0.015])
+def test_two_shots_are_near_and_are_no_copies(by: float) -> None:
+    first = [scene(seed) for seed in range(40)]
+    again = [Image.open(io.BytesIO(jpeg(another_shot(image, by), 90))).convert("RGB") for image in first[:10]]
+    copies = find_copies(thumbnails([*first, *again]), np.zeros(50, np.int64))
+    assert {tuple(pair) for pair in copies.pairs.tolist()} == {(index, 40 + index) for index in range(10)}
+    assert not copies.ways.same.any()
+    assert len(set(copies.near.tolist())) == 40, "one split for both"
+    photographs = copies.photographs_alone()
+    assert len(set(photographs.near.tolist())) == 50
+    assert not len(photographs.pairs)
+
+
 def test_pictures_that_share_a_colour_and_nothing_else_are_no_copies() -> None:
     random = np.random.default_rng(0)
     leaves = [np.clip(random.normal((60, 140, 50), 3, (64, 64, 3)), 0, 255).astype(np.uint8) for _ in range(30)]
@@ -232,6 +270,32 @@ def test_a_near_copy_is_named_with_what_was_done_to_it(tmp_path: Path, way: str,
     assert [fix.path for fix in found.fixes] == ["a/new.jpg"]
     assert 0 < (found.score or 0) < 1
     assert found.figures["pictures"] == 2
+
+
+def test_two_shots_are_proposed_as_a_group_and_none_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    others(root)
+    put(root, "a/later.jpg", another_shot(scene(2), 0.015))
+    put(root, "a/later_again.jpg", jpeg(another_shot(scene(2), 0.015), 60))
+    copy, group = findings(root)
+    assert (copy.kind, copy.items) == ("near_copy", ("a/later.jpg", "a/later_again.jpg"))
+    assert (group.kind, group.severity) == ("group", "note")
+    assert group.words == (
+        "a/02.jpg, a/later.jpg and a/later_again.jpg seem to be shots of one thing, taken from nearly the same place."
+    )
+    assert {(fix.path, fix.action, fix.value) for fix in group.fixes} == {
+        (name, "group", "shots-1") for name in ("a/02.jpg", "a/later.jpg", "a/later_again.jpg")
+    }
+    assert not group.certain
+
+
+def test_two_shots_in_two_splits_are_a_warning_and_no_leak(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    others(root, below="train/")
+    put(root, "test/a/later.jpg", another_shot(scene(2), 0.015))
+    (found,) = findings(root, split=True)
+    assert (found.kind, found.severity) == ("group", "warning")
+    assert "and lie in train and test" in found.words
 
 
 def test_a_picture_saved_again_is_said_to_be(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from kt.data.checks.scan import Scan, scan
 from kt.errors import DataError, EnvironmentProblem
 from kt.kinds.pictures.damage import damage_of
 from kt.kinds.pictures.examine import examine
+from kt.kinds.pictures.huffman import wrong_codes
 from kt.kinds.pictures.properties import properties
 from kt.kinds.pictures.rgb import contents, decoded_of, read_rgb
 
@@ -348,6 +349,53 @@ def test_wrong_bytes_in_a_jpeg_are_seen_in_nearly_all_files_that_can_still_be_re
         seen += found == "has wrong bytes among its pixels"
     assert readable > 10
     assert seen >= 0.9 * readable
+
+
+def test_most_jpegs_with_three_wrong_bytes_are_seen_although_they_get_back_into_step():
+    seen, readable = 0, 0
+    for seed in range(60):
+        data = corrupted(saved(photo(200), "JPEG", quality=85), share=0, seed=seed)
+        data = corrupted(corrupted(data, share=0, seed=seed + 100), share=0, seed=seed + 200)
+        try:
+            found = damage(data)
+        except DataError:
+            continue
+        readable += 1
+        seen += found == "has wrong bytes among its pixels"
+    assert readable > 40
+    assert seen >= 0.75 * readable
+
+
+def pixels_of(data: bytes) -> tuple[int, int]:
+    """Where the codes of a JPEG by Pillow begin and end."""
+    at = data.index(b"\xff\xda")
+    return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"), len(data) - 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimize": True}, {"subsampling": 0}, {"quality": 5}, {"quality": 100}])
+def test_codes_of_a_whole_jpeg_are_right_and_those_with_less_or_more_at_the_end_are_wrong(settings):
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.integers(0, 2, (67, 93, 3), np.uint8) * 255)
+    for image in (photo(), noise, noise.convert("L")):
+        data = saved(image, "JPEG", **settings)
+        start, end = pixels_of(data)
+        assert wrong_codes(data, start, end) is False
+        assert wrong_codes(data, start, end - 6) is True
+        more = data[:end] + bytes(random.integers(1, 255, 6, np.uint8)) + data[end:]
+        assert wrong_codes(more, start, end + 6) is True
+
+
+def test_a_jpeg_with_a_part_between_two_marks_missing_has_wrong_codes():
+    data = saved(photo(), "JPEG", restart_marker_blocks=4)
+    start, end = pixels_of(data)
+    assert wrong_codes(data, start, end) is False
+    first, second = data.index(b"\xff\xd1"), data.index(b"\xff\xd2")
+    assert wrong_codes(data[:first] + data[second:], start, end - second + first) is True
+
+
+def test_of_a_progressive_jpeg_nothing_is_told():
+    data = saved(photo(), "JPEG", progressive=True)
+    assert wrong_codes(data, *pixels_of(data)) is None
 
 
 def test_a_jpeg_whose_end_is_zeros_is_damaged():

@@ -54,7 +54,7 @@ def check_up(source: Folder | Table, *, seed: int = 0, quick: bool = False) -> C
     if not why_not:
         try:
             by_network = _by_network(pictures, seed=seed)
-            findings += by_network.findings
+            findings = _with_groups(findings, by_network.findings)
             left_out += by_network.left_out
         except (WeightsError, EnvironmentProblem) as error:  # without a network the rest is still worth knowing
             left_out.append(f"{_ASKED}: {error}")
@@ -230,6 +230,12 @@ def _why_not_asked(pictures: _Readable, *, quick: bool) -> str:
     if len(pictures.classes) < 2:
         return f"{_ASKED}, since there are no two classes"
     return ""
+
+
+def _with_groups(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[Finding]:
+    """All findings; of two groups of the same pictures only the one by the network, which is the larger."""
+    grouped = {fix.path for finding in asked for fix in finding.fixes if fix.action == "group"}
+    return [finding for finding in findings if finding.kind != "group" or grouped.isdisjoint(finding.items)] + [*asked]
 
 
 def _by_network(pictures: _Readable, *, seed: int) -> "ByFeatures":

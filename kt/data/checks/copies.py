@@ -3,6 +3,7 @@
 Files are copies if their bytes or their pixels are equal; near copies are found by `kt.data.duplicates`. One finding is
 one cluster, with the picture to keep in front: the largest one, then the first by name. A cluster with two labels is a
 conflict, since kt can't know which label is right; one in two splits is a leak, since the test would measure memory.
+Two shots of one thing, such as frames of a film, are no copies: they are proposed as a group, which stays in one split.
 """
 
 import shutil
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kt.base.stages import Stage, key_of
 from kt.data.checks.scan import Scan
@@ -71,7 +74,7 @@ def copies_among(
     """The same of pictures that were read for a run, whose copies are known. hashes: SHA-256 of each file."""
     pixels = [str(number) for number in copies.exact.tolist()]
     pictures = _Pictures(names, labels, splits, bytes=hashes, pixels=pixels, sizes=sizes.astype(np.int64))
-    return _found(pictures, copies.near, copies)
+    return _found(pictures, copies.photographs_alone().near, copies)
 
 
 def _found(pictures: "_Pictures", numbers: Numbers, copies: Copies) -> list[Finding]:
@@ -84,6 +87,8 @@ def _found(pictures: "_Pictures", numbers: Numbers, copies: Copies) -> list[Find
     for cluster in found:
         kept[[row for row in cluster.rows if cluster.left_out(row, pictures)]] = False
     for row, (one, other) in enumerate(copies.pairs.tolist()):
+        if not copies.ways.same[row]:
+            continue
         # A picture between two clusters is near to both: if all of a pair would stay, it is a cluster of its own.
         if numbers[one] != numbers[other] and kept[one] and kept[other]:
             cluster = _Cluster.of([one, other], pictures)
@@ -94,6 +99,7 @@ def _found(pictures: "_Pictures", numbers: Numbers, copies: Copies) -> list[Find
     return [
         *_crowd(copies, pictures),
         *(_finding(cluster, pictures, copies.ways, ways, doubtful=doubtful) for cluster in found),
+        *_shots(numbers, copies, pictures),
     ]
 
 
@@ -164,7 +170,7 @@ def _numbers(
     )
     # Numbers of clusters by thumbnails come after those by pixels, so that none is taken twice.
     joined = np.arange(len(firsts))
-    joined[numbers[rows]] = len(firsts) + copies.near
+    joined[numbers[rows]] = len(firsts) + copies.photographs_alone().near
     pairs = rows[copies.pairs].reshape(-1, 2)
     return joined[numbers], Copies(numbers, joined[numbers], pairs, copies.crowded, copies.ways)
 
@@ -288,6 +294,36 @@ def _said(cluster: _Cluster, pictures: _Pictures, hows: Sequence[str]) -> tuple[
         f"{_listed(told)} {are} nearly the same picture as {pictures.names[first]}.",
         "Keep the largest, unless you want each of them.",
         "note",
+    )
+
+
+def _shots(numbers: Numbers, copies: Copies, pictures: _Pictures) -> list[Finding]:
+    """A finding for each thing that several photographs show. numbers: the number of each picture's cluster."""
+    two = numbers[copies.pairs[~copies.ways.same]]
+    two = two[two[:, 0] != two[:, 1]]
+    count = int(numbers.max(initial=-1)) + 1
+    things = connected_components(coo_array((np.ones(len(two), bool), two.T), shape=(count, count)), directed=False)[1]
+    found = [rows for rows in _members(things[numbers]) if len(np.unique(numbers[rows])) > 1]
+    digits = len(str(len(found)))
+    return [_shot(rows, pictures, value=f"shots-{place:0{digits}}") for place, rows in enumerate(found, 1)]
+
+
+def _shot(rows: Sequence[int], pictures: _Pictures, *, value: str) -> Finding:
+    rows = sorted(rows, key=lambda row: pictures.names[row])
+    names = [pictures.names[row] for row in rows]
+    splits = sorted({str(pictures.splits[row]) for row in rows if pictures.splits[row]}, key=_place)
+    labels = sorted({pictures.labels[row] for row in rows})
+    where = [f" lie in {_listed(splits)}"] if len(splits) > 1 else []
+    where += [f" have the labels {_listed(labels)}"] if len(labels) > 1 else []
+    return Finding(
+        kind="group",
+        severity="warning" if where else "note",
+        items=tuple(names),
+        words=f"{_listed(names)} seem to be shots of one thing, taken from nearly the same place"
+        f"{''.join(f', and{each}' for each in where)}.",
+        advice="If they are, accept the group: it stays in one split and counts as one thing; none need be left out.",
+        fixes=tuple(Fix(name, "group", value, why=f"a shot of what {names[0]} shows") for name in names),
+        figures={"pictures": len(names)},
     )
 
 

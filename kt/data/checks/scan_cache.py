@@ -33,7 +33,7 @@ LIMIT = 20 * 2**30
 SHAPE = (THUMBNAIL, THUMBNAIL, 3)
 _BYTES = THUMBNAIL * THUMBNAIL * 3
 
-_FORMAT = 1  # of what is kept; another one is not read
+_FORMAT = 2  # of what is kept; another one is not read
 _SETTLED = 2_000_000_000  # ns: a file that was younger than this when it was read may change without a new time
 _AT_ONCE = 512  # thumbnails that are copied at once
 

@@ -9,6 +9,9 @@ made lighter or darker. Candidates are found by short descriptions (`search`). T
 * Is the difference spread evenly, as after saving again or from sensor noise, or is it in one place, such as a lamp, a
   needle or a tick?
 
+Near-duplicates belong in one split, whether they are one photograph or two shots of one thing, such as frames of a
+film. Which of both they are is a third question (`shots`), since only a copy of a photograph is one too many.
+
 A cluster has one central picture, and every other picture in it is near to that one; two pictures are never joined
 through a third.
 """
@@ -26,6 +29,7 @@ from kt.base.console import progress_bar
 from kt.data.duplicates.align import CROPPED, align
 from kt.data.duplicates.compare import Coarse, judge
 from kt.data.duplicates.search import MOST, Candidates, find_candidates
+from kt.data.duplicates.shots import are_one_photograph
 from kt.data.duplicates.thumbnails import Thumbnails
 from kt.data.duplicates.views import TURNS, WINDOWS, Floats, Numbers, turned
 from kt.kinds.pictures import Pixels
@@ -43,7 +47,7 @@ class Ways:
     part_first: bool `[P]`, whether the first of the pair is the part. turn: int64 `[P]`, how the part must be turned,
     0 if not at all; see `views.TURNS`. window: float32 `[P, 4]`, top, bottom, left, right, as shares of the whole.
     factor: float32 `[P]`, how much lighter the part is. score: float32 `[P]`, from 0, at the limits, to 1 for equal
-    thumbnails.
+    thumbnails. same: bool `[P]`, whether both are one photograph, and not two shots of one thing.
     """
 
     part_first: npt.NDArray[np.bool_]
@@ -51,22 +55,23 @@ class Ways:
     window: Floats
     factor: Floats
     score: Floats
+    same: npt.NDArray[np.bool_]
 
     @classmethod
     def none(cls) -> "Ways":
         """Of no pairs."""
         empty = np.empty(0, np.float32)
-        return cls(np.empty(0, bool), np.empty(0, np.int64), np.empty((0, 4), np.float32), empty, empty)
+        flags = np.empty(0, bool)
+        return cls(flags, np.empty(0, np.int64), np.empty((0, 4), np.float32), empty, empty, flags)
 
     def chosen(self, rows: npt.NDArray[np.generic]) -> "Ways":
         """These rows alone."""
-        return Ways(self.part_first[rows], self.turn[rows], self.window[rows], self.factor[rows], self.score[rows])
+        return Ways(**{name: values[rows] for name, values in vars(self).items()})
 
     @classmethod
     def joined(cls, several: Sequence["Ways"]) -> "Ways":
         """One after the other."""
-        names = ("part_first", "turn", "window", "factor", "score")
-        return cls(*(np.concatenate([getattr(ways, name) for ways in several]) for name in names))
+        return cls(**{name: np.concatenate([vars(ways)[name] for ways in several]) for name in vars(several[0])})
 
     @property
     def cropped(self) -> npt.NDArray[np.bool_]:
@@ -103,10 +108,17 @@ class Copies:
 
     def plain_alone(self) -> "Copies":
         """The same without pairs that are mirrored, turned, cropped or under another light."""
-        rows = np.flatnonzero(self.ways.plain)
+        return self._of(self.ways.plain)
+
+    def photographs_alone(self) -> "Copies":
+        """The same without pairs that are two shots of one thing."""
+        return self._of(self.ways.same)
+
+    def _of(self, flags: npt.NDArray[np.bool_]) -> "Copies":
+        rows = np.flatnonzero(flags)
         count = int(self.exact.max(initial=-1)) + 1
         near = _clusters(count, self.exact[self.pairs[rows]])
-        return Copies(self.exact, near[self.exact], self.pairs[rows], ways=self.ways.chosen(rows))
+        return Copies(self.exact, near[self.exact], self.pairs[rows], self.crowded, self.ways.chosen(rows))
 
 
 def find_copies(
@@ -174,17 +186,16 @@ def _verified(
             continue
         some = some.chosen(aligned.rows)
         score = judge(aligned, coarse.limits(some.part, some.whole))
-        alike = score > 0
-        some = some.chosen(alike)
-        found.append(
-            (some, Ways(some.part < some.whole, some.turn, aligned.window[alike], aligned.factor[alike], score[alike]))
-        )
+        alike = np.flatnonzero(score > 0)
+        some, aligned, score = some.chosen(alike), aligned.chosen(alike), score[alike]
+        same = are_one_photograph(aligned)
+        found.append((some, Ways(some.part < some.whole, some.turn, aligned.window, aligned.factor, score, same)))
     if not found:
         return np.empty((0, 2), np.int64), Ways.none()
     part, whole = (np.concatenate([getattr(some, name) for some, _ in found]) for name in ("part", "whole"))
     ways = Ways.joined([way for _, way in found])
     pairs = np.stack([np.minimum(part, whole), np.maximum(part, whole)], axis=1)
-    order = np.lexsort((-ways.score, pairs[:, 1], pairs[:, 0]))
+    order = np.lexsort((-ways.score, ~ways.same, pairs[:, 1], pairs[:, 0]))
     order = order[np.flatnonzero((np.diff(pairs[order], axis=0, prepend=-1) != 0).any(axis=1))]
     return pairs[order], ways.chosen(order)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kt.data.duplicates.light import brightness, curved, cut_off, flat, lighter, recoloured, slope
 from kt.data.duplicates.views import SIDE, Floats, Numbers
 
 _PASSES = ((16, 4), (32, 3))
@@ -19,8 +20,8 @@ _SMALLEST = 0.6
 """A window has at least this share of each side."""
 
 _STEP = 0.05
-_WHITE, _BLACK, _CHANGED = 240.0, 4.0, 1.04
-"""Beyond these levels a picture that was made lighter or darker holds no more."""
+_CUT = 0.3
+"""A cell is not compared if the lighter picture is cut off in this share of it more than the other one."""
 
 _LEAST_KNOWN = 0.15
 """Where less of a picture than this share is not cut off, all of it is compared."""
@@ -46,7 +47,8 @@ class Aligned:
 
     window: float32 `[P, 4]`, top, bottom, left, right, as shares of the whole. factor: float32 `[P]`, how much lighter
     the part is. seen, part: float32 `[P, FINE, FINE, 3]`, the window of the whole under the light of the part, and the
-    part. known: bool `[P, FINE, FINE, 1]`, where both tell something: not where one was cut off at white.
+    part. known: bool `[P, FINE, FINE, 1]`, where both tell something: not where one was cut off at white. fine_seen,
+    fine_part: the same two at `[P, SIDE, SIDE, 3]`. cut: bool `[P, SIDE, SIDE]`, where one alone is cut off.
     """
 
     rows: Numbers
@@ -55,86 +57,90 @@ class Aligned:
     seen: Floats
     part: Floats
     known: npt.NDArray[np.bool_]
+    fine_seen: Floats
+    fine_part: Floats
+    cut: npt.NDArray[np.bool_]
+
+    def chosen(self, rows: npt.NDArray[np.generic]) -> "Aligned":
+        """These rows alone."""
+        return Aligned(**{name: values[rows] for name, values in vars(self).items()})
 
 
 def align(part: Floats, whole: Floats, window: Floats) -> Aligned:
     """Thumbnails `[P, SIDE, SIDE, 3]` of both, and a window to begin with, float32 `[P, 4]`."""
-    light = np.full(3, 1 / 3, np.float32)
-    one, other = part @ light, whole @ light
+    one, other = brightness(part), brightness(whole)
+    one_cut, other_cut = cut_off(part), cut_off(whole)
     rows, edges = np.arange(len(part)), window.astype(np.float32)
-    factor = np.ones(len(part), np.float32)
     for cells, times in _PASSES:
-        target = means(one, cells)
+        target, target_cut = means(one, cells), means(one_cut, cells)
+        above = lighter(
+            seen_through(other, edges, cells),
+            target,
+            seen_cut=seen_through(other_cut, edges, cells),
+            target_cut=target_cut,
+        )
         for _ in range(times):
-            seen = seen_through(other, edges, cells)
-            factor, offset = _light(_flat(seen), _flat(target))
-            edges = _moved(edges, seen, target, factor, offset)
-        left = _unexplained(seen_through(other, edges, cells), target)
-        near = left < ROUGHLY
-        rows, edges, factor, one, other = rows[near], edges[near], factor[near], one[near], other[near]
-    factor, offset = _light(_flat(seen_through(other, edges, FINE)), _flat(means(one, FINE)))
-    seen, target = _in_one_light(seen_through(whole[rows], edges, SIDE), part[rows], factor, offset)
-    known = _known(seen.max(axis=3), target.max(axis=3), factor)
+            edges = _moved(edges, *_in_one_light(seen_through(other, edges, cells), target, above))
+        near = _unexplained(*_in_one_light(seen_through(other, edges, cells), target, above), above) < ROUGHLY
+        rows, edges, one, other = rows[near], edges[near], one[near], other[near]
+        one_cut, other_cut = one_cut[near], other_cut[near]
+    return _compared(rows, edges, seen_through(whole[rows], edges, SIDE), part[rows])
+
+
+def _compared(rows: Numbers, edges: Floats, seen: Floats, part: Floats) -> Aligned:
+    """Pairs whose windows are known. seen, part: `[P, SIDE, SIDE, 3]`."""
+    seen_cut, part_cut = cut_off(seen), cut_off(part)
+    above = lighter(seen, part, seen_cut=seen_cut, target_cut=part_cut)[:, None, None]
+    cut = np.where(above, means(part_cut, FINE) - means(seen_cut, FINE), means(seen_cut, FINE) - means(part_cut, FINE))
+    known = cut < _CUT
     known |= known.mean(axis=(1, 2), keepdims=True) < _LEAST_KNOWN
-    cut = np.abs(edges - _ALL).max(axis=1, initial=0) > CROPPED
-    known[cut] &= _WITHIN
-    known = known[..., None]
-    return Aligned(rows, edges, factor, _under(seen, target, known), target, known)
+    inside = np.abs(edges - _ALL).max(axis=1, initial=0) > CROPPED
+    known[inside] &= _WITHIN
+    above = above[..., None]
+    weight = known.astype(np.float32)
+    lower, upper = np.where(above, seen, part), np.where(above, part, seen)
+    lower = recoloured(means(lower, FINE), means(upper, FINE), weight, apply=lower)
+    fine_seen, fine_part = np.where(above, lower, upper), np.where(above, upper, lower)
+    factor = slope(
+        flat(means(brightness(seen), FINE)),
+        flat(means(brightness(part), FINE)),
+        flat(means(np.maximum(seen_cut, part_cut), FINE)),
+    )
+    return Aligned(
+        rows,
+        edges,
+        factor,
+        means(fine_seen, FINE),
+        means(fine_part, FINE),
+        known[..., None],
+        fine_seen,
+        fine_part,
+        seen_cut != part_cut,
+    )
 
 
-def _in_one_light(seen: Floats, part: Floats, factor: Floats, offset: Floats) -> tuple[Floats, Floats]:
-    """Means of both under the lighter one's light, `[P, FINE, FINE, 3]`, each clipped before the mean is taken."""
-    factor, offset = factor[:, None, None, None], offset[:, None, None, None]
-    lighter = factor > 1
-    seen = np.where(lighter, np.clip(factor * seen + offset, 0, 255), seen)
-    part = np.where(lighter, part, np.clip((part - offset) / factor, 0, 255))
-    return means(seen, FINE), means(part, FINE)
+def _in_one_light(seen: Floats, target: Floats, above: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Both under the light of the one that is cut off more. above: bool `[P]`, whether that is the target."""
+    up = above[:, None]
+    lower, upper = np.where(up, flat(seen), flat(target)), np.where(up, flat(target), flat(seen))
+    lower = curved(lower, upper)
+    return np.where(up, lower, upper).reshape(seen.shape), np.where(up, upper, lower).reshape(seen.shape)
 
 
-def _flat(pictures: Floats) -> Floats:
-    return pictures.reshape(len(pictures), math.prod(pictures.shape[1:]))  # -1 is not known if there are none
-
-
-def _unexplained(seen: Floats, target: Floats) -> Floats:
-    """What a change of light leaves of the difference, as a share of the contrast."""
-    seen, target = _flat(seen), _flat(target)
-    factor, offset = _light(seen, target)
-    known = _known(seen, target, factor)
-    left = (np.clip(factor[:, None] * seen + offset[:, None], 0, 255) - target) * known
-    shares = known.sum(axis=1) + 1e-3
-    middle = (target * known).sum(axis=1) / shares
-    contrast = np.sqrt(((target - middle[:, None]) ** 2 * known).sum(axis=1) / shares)
-    return np.asarray(np.sqrt((left**2).sum(axis=1) / shares) / np.maximum(contrast, 1), np.float32)
-
-
-def _known(seen: Floats, target: Floats, factor: Floats) -> npt.NDArray[np.bool_]:
-    """Where neither was cut off at white or black by a change of light by this factor."""
-    factor = factor.reshape(-1, *(1,) * (seen.ndim - 1))
-    brighter, darker = factor > _CHANGED, factor < 1 / _CHANGED
-    cut = (brighter & ((target >= _WHITE) | (target <= _BLACK))) | (darker & ((seen >= _WHITE) | (seen <= _BLACK)))
-    return np.asarray(~cut)
-
-
-def _under(seen: Floats, target: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """What is seen, under the light of the target: by the nearest parabola of levels, the same for all colours."""
-    levels = _flat(seen) / np.float32(255) - np.float32(0.5)
-    weight = _flat(np.broadcast_to(known.astype(np.float32), seen.shape)) + np.float32(1e-3)
-    design = np.stack([np.ones_like(levels), levels, levels**2], axis=-1)
-    weighted = (design * weight[..., None]).transpose(0, 2, 1)
-    # The parabola is kept nearly straight unless there is something to bend it for.
-    normal = weighted @ design + np.diag([0, 0, 1]).astype(np.float32)
-    # A picture of one colour has no slope; this much can't be seen elsewhere.
-    normal += (1e-5 * np.einsum("nii->n", normal))[:, None, None] * np.eye(3, dtype=np.float32)
-    curve = np.linalg.solve(normal, weighted @ _flat(target)[..., None])
-    return np.asarray(np.clip((design @ curve).reshape(seen.shape), 0, 255), np.float32)
+def _unexplained(seen: Floats, target: Floats, above: npt.NDArray[np.bool_]) -> Floats:
+    """What remains of the difference in one light, as a share of the contrast."""
+    upper = np.where(above[:, None], flat(target), flat(seen))
+    left = np.sqrt(((flat(target) - flat(seen)) ** 2).mean(axis=1))
+    return np.asarray(left / np.maximum(upper.std(axis=1), 1), np.float32)
 
 
 def means(pictures: Floats, cells: int) -> Floats:
     """Means over `cells` x `cells` equal parts of pictures `[N, SIDE, SIDE, ...]`."""
     size = SIDE // cells
-    return np.asarray(
-        pictures.reshape(len(pictures), cells, size, cells, size, *pictures.shape[3:]).mean(axis=(2, 4)), np.float32
-    )
+    # Sums of slices: numpy takes many times as long to reduce short axes.
+    rows = sum((pictures[:, step::size] for step in range(1, size)), pictures[:, ::size])
+    total = sum((rows[:, :, step::size] for step in range(1, size)), rows[:, :, ::size])
+    return np.asarray(total / np.float32(size * size), np.float32)
 
 
 def seen_through(pictures: Floats, window: Floats, cells: int) -> Floats:
@@ -154,25 +160,12 @@ def _areas(spans: Floats, cells: int) -> Floats:
     return np.asarray(np.diff(within, axis=1) * (cells / length)[:, :, None], np.float32)
 
 
-def _light(seen: Floats, target: Floats) -> tuple[Floats, Floats]:
-    """Factor and offset that bring what is seen nearest to the target, by the levels that are not cut off."""
-    # White stays white under any light, and would hide what the light does to the rest.
-    told = (np.maximum(seen, target) < _WHITE) & (np.minimum(seen, target) > _BLACK)
-    weight = np.where(told, np.float32(1), np.float32(1e-3))
-    weight /= weight.sum(axis=1, keepdims=True)
-    at, to = (weight * seen).sum(axis=1), (weight * target).sum(axis=1)
-    one, other = seen - at[:, None], target - to[:, None]
-    slope = (weight * one * other).sum(axis=1) / np.maximum((weight * one * one).sum(axis=1), 1e-3)
-    slope = np.clip(slope, 0.3, 3).astype(np.float32)
-    return slope, np.asarray(to - slope * at, np.float32)
-
-
-def _moved(edges: Floats, seen: Floats, target: Floats, factor: Floats, offset: Floats) -> Floats:
-    """The window after one step."""
+def _moved(edges: Floats, seen: Floats, target: Floats) -> Floats:
+    """The window after one step. seen, target: float32 `[P, cells, cells]`, in one light."""
     cells = seen.shape[1]
     height, width = edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2]
-    down = np.gradient(seen, axis=1) * (factor * cells / height)[:, None, None]
-    across = np.gradient(seen, axis=2) * (factor * cells / width)[:, None, None]
+    down = np.gradient(seen, axis=1) * (cells / height)[:, None, None]
+    across = np.gradient(seen, axis=2) * (cells / width)[:, None, None]
     place = ((np.arange(cells, dtype=np.float32) + 0.5) / cells)[None]
     columns = [
         down * (1 - place[..., None]),
@@ -182,16 +175,12 @@ def _moved(edges: Floats, seen: Floats, target: Floats, factor: Floats, offset: 
         seen,
         np.ones_like(seen),
     ]
-    light = factor[:, None, None] * seen + offset[:, None, None]
-    weight = np.where(_known(seen, target, factor), np.float32(1), np.float32(0.01))
-    weight = _flat(weight)[..., None]
-    design = np.stack([_flat(column) for column in columns], axis=-1)
-    left = target - np.clip(light, 0, 255)
-    weighted = design * weight
-    normal = weighted.transpose(0, 2, 1) @ design
+    design = np.stack([flat(column) for column in columns], axis=-1)
+    turned = design.transpose(0, 2, 1)
+    normal = turned @ design
     diagonal = np.einsum("nii->ni", normal)
     normal += np.eye(6, dtype=np.float32) * (1e-3 * diagonal + 1e-3)[:, None, :]
-    step = np.linalg.solve(normal, weighted.transpose(0, 2, 1) @ _flat(left)[..., None])[:, :4, 0]
+    step = np.linalg.solve(normal, turned @ flat(target - seen)[..., None])[:, :4, 0]
     moved = np.clip(edges + np.clip(step, -_STEP, _STEP), 0, 1)
     for start, end in ((0, 1), (2, 3)):
         narrow = moved[:, end] - moved[:, start] < _SMALLEST

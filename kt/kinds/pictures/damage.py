@@ -1,8 +1,9 @@
 """Damage to a picture's file that its decoder does not mind, so that some of the pixels are wrong.
 
 A PNG has checksums. A JPEG has none, and after a wrong byte libjpeg decodes on, a little out of step, without a word.
-But then its pixels need more bytes than there are, or fewer. How many they need is found by decoding with another end:
-the pixels may not change if something is added, and have to if the last bytes are altered.
+But then its codes break rules that hold in every picture (`huffman`), of which the plainest is that its pixels need
+just the bytes that there are. Where a walk through the codes would take too long, this one alone is tried, by decoding
+with another end: the pixels may not change if something is added, and have to if the last bytes are altered.
 """
 
 import io
@@ -17,6 +18,10 @@ from PIL import Image
 
 from kt.kinds.pictures.decode import Decoded
 from kt.kinds.pictures.exif import jpeg_segments, png_chunks
+from kt.kinds.pictures.huffman import wrong_codes
+
+MOST_CODES = 300_000
+"""The codes of a JPEG with more bytes than this are not walked through: that would take longer than 0.2 s."""
 
 MOST_PIXELS = 2_000_000
 """A JPEG with more pixels is decoded again only if something else is odd about it, since that takes time."""
@@ -72,6 +77,8 @@ def _of_jpeg(data: bytes, decoded: Decoded) -> str:
     marker, end = (data[match.end() - 1], match.start()) if match else (_END[1], len(data))
     if marker != _END[1] and marker not in _BETWEEN_SCANS:
         return _WRONG_BYTES
+    if sequential and end - at <= MOST_CODES and (wrong := wrong_codes(data, at, end)) is not None:
+        return _WRONG_BYTES if wrong or (plain and data.find(_ZEROS, at, end) >= 0) else ""
     if not sequential or marker != _END[1]:
         return ""
     if plain and data.find(_ZEROS, at, end) >= 0:
