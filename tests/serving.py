@@ -83,10 +83,10 @@ class Running:
 
     # Without certificates, which nothing here has, and which would be read again for each request.
     def post(self, path: str = PREDICT, **arguments: object) -> httpx.Response:
-        return httpx.post(self.url + path, **{"timeout": 60, "verify": False, **arguments})
+        return httpx.post(self.url + path, **{"timeout": 120, "verify": False, **arguments})
 
     def get(self, path: str, **arguments: object) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60, verify=False, **arguments)
+        return httpx.get(self.url + path, timeout=120, verify=False, **arguments)
 
 
 def free_port() -> int:

@@ -447,9 +447,9 @@ def test_kt_serve_says_where_to_open_it_and_only_json_beside(folder: Path) -> No
 
 
 def test_one_request_of_many_slow_pictures_lets_others_pass(folder: Path) -> None:
-    with process(folder, before=STUCK.replace("3600", "0.5")) as made, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(made.server.post, json=rows(*[narrow()] * 40))
+    with process(folder, before=STUCK.replace("3600", "0.3")) as made, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(made.server.post, json=rows(*[narrow()] * 40), timeout=600)
         time.sleep(1)
-        assert made.server.post(json={"instances": [b64(encoded())]}).status_code == 200
+        assert made.server.post(json={"instances": [b64(encoded())]}, timeout=600).status_code == 200
         assert not slow.done()
         assert slow.result().status_code == 200
