@@ -14,7 +14,7 @@ Sets whose groups are known, and hidden from kt:
 * surfaces: ground tiles drawn by this program, each with grain and stains of its own, of which the class shows a faint
   crack, hole, uneven patch or nothing; six exposures of each in grey. moved: with other crops and turns, too.
 * cloth, leaf tissue: the middle of a photo of clothing or of a bean leaf in grey, under six lights, a little moved.
-* leaf_shots: as hard bursts, of bean leaves. Made when all else was decided.
+* leaf_shots: as hard bursts, of bean leaves.
 
 For each: the pairs that are found, the cross-validated balanced accuracy of a probe as it is, with the groups found and
 with the true groups, and the accuracy on pictures of things never seen. Then, how often sets without groups are said to
@@ -46,7 +46,7 @@ from kt.network.model import build
 from kt.recipe import ALL
 
 SIZE, BATCH, TOP = 160, 32, 1280
-SEEDS, DRAWS = range(1, 4), 10  # the limits of `kt.checkup.things` were chosen on draw 0 of all but leaf_shots
+SEEDS, DRAWS = range(1, 4), 10  # the limits of `kt.checkup.things` were chosen on draw 0
 LARGEST = 5
 
 # Leaves of the class scab by the first number of each, from the leaf groups of the set's source: numbers 2907 to 3021.
@@ -377,7 +377,7 @@ def table(told):
         before, now = (
             [100 * (row[key] - row["unseen"]) for row in own if "unseen" in row] for key in ("split", "whole")
         )
-        errors = (f"{np.mean(each):+.1f} ({min(each):+.1f} to {max(each):+.1f})" if each else "-"
+        errors = (f"{np.mean(each):+.1f}" + f" ({min(each):+.1f} to {max(each):+.1f})" * (len(each) > 1) if each else "-"
                   for each in (before, now))  # fmt: skip
         things = round(np.mean([row["things"] for row in own])) if "things" in own[0] else "-"
         print(f"| {name} | {round(np.mean([row['pictures'] for row in own])):,} | {things} | {mean('precision')} | "

@@ -299,8 +299,8 @@ def told_apart(
 
 
 def unaccepted(finding: Finding | None) -> str:
-    """What `kt run` and `kt advise` say if pictures seem to show one thing and no group says so; "" if none do."""
-    if finding is None:
+    """What `kt run` and `kt advise` say if pictures seem to show one thing and figures fall without them; "" if not."""
+    if finding is None or finding.severity == "note":
         return ""
     said = finding.words.removesuffix(".")
     return f"{said[0].lower()}{said[1:]}. kt check proposes groups"
