@@ -377,8 +377,10 @@ def table(told):
         before, now = (
             [100 * (row[key] - row["unseen"]) for row in own if "unseen" in row] for key in ("split", "whole")
         )
-        errors = (f"{np.mean(each):+.1f}" + f" ({min(each):+.1f} to {max(each):+.1f})" * (len(each) > 1) if each else "-"
-                  for each in (before, now))  # fmt: skip
+        errors = []
+        for each in (before, now):
+            drawn = f" ({min(each):+.1f} to {max(each):+.1f})" if len(each) > 1 else ""
+            errors.append(f"{np.mean(each):+.1f}{drawn}" if each else "-")
         things = round(np.mean([row["things"] for row in own])) if "things" in own[0] else "-"
         print(f"| {name} | {round(np.mean([row['pictures'] for row in own])):,} | {things} | {mean('precision')} | "
               f"{mean('recall')} | {mean('split')} | {mean('whole')} | {mean('whole_true')} | {mean('unseen')} | "
