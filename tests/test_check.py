@@ -229,7 +229,7 @@ def test_proposed_groups_are_counted_without_the_sentence_that_sums_them_up() ->
         fixes=(Fix("a.png", "group", "thing-1"), Fix("b.png", "group", "thing-1")),
     )  # fmt: skip
     assert _sentence([whole, group, group]) == (
-        "2 groups of pictures that seem to show one thing. Cross-validation gives 0.99."
+        "2 groups that seem to show one thing. Cross-validation gives 0.99."
     )
     (kind,) = shown_kinds([whole, group, group], lambda name: "")
     assert kind.count == 2

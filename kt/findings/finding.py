@@ -127,7 +127,7 @@ KINDS: Mapping[str, str] = {
     "leak": "copies across splits",
     "label_conflict": "copies with different labels",
     "imbalance": "classes of very different size",
-    "few_things": "classes, or their parts in a split, with few independent pictures",
+    "few_things": "classes, or their parts in a split, with few independent examples",
     "layout": "folders that can't be understood",
     "empty_folder": "empty folders",
     "stray_file": "files outside of any class",
@@ -139,7 +139,7 @@ KINDS: Mapping[str, str] = {
     "label_error": "likely wrong labels",
     "outlier": "pictures unlike the others",
     "unlike_test": "test pictures that look otherwise than those of train",
-    "group": "groups of pictures that seem to show one thing",
+    "group": "groups that seem to show one thing",
 }
 """Each kind of finding, and what a person calls several of them."""
 

@@ -63,18 +63,21 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 
 def find_by_features(sample: ProbedSample | None, splits: Splits, *, seed: int) -> tuple[Finding, ...]:
-    """What the frozen features of the pictures that a run probes say of its data: likely wrong labels, and groups.
+    """What the frozen features of the examples that a run probes say of its data: likely wrong labels, and groups.
 
-    A set that seems to show things several times under names that do not tell is warned of, with the figure that is
-    left for things not seen. Nothing is said if nothing was probed.
+    Pictures that seem to show things several times under names that do not tell are warned of, with the figure that is
+    left for things not seen. It was measured on pictures alone, so other kinds of examples are not judged by it.
+    Nothing is said if nothing was probed.
     """
     if sample is None:
         return ()
     known = sample.known
     groups, classes = known.groups.tolist(), len(splits.classes)
-    several = told_apart(
-        known.features, known.labels, groups, sample.names, classes=classes, nouns=splits.kind, seed=seed
-    )
+    several = None
+    if isinstance(splits.kind, Pictures):
+        several = told_apart(
+            known.features, known.labels, groups, sample.names, classes=classes, nouns=splits.kind, seed=seed
+        )
     if warning := unaccepted(several):
         warn(warning)
     features = Features(known.features, sample.depths)
