@@ -228,9 +228,7 @@ def test_proposed_groups_are_counted_without_the_sentence_that_sums_them_up() ->
         "group", "note", ("a.png", "b.png"), "These 2 seem to show one thing.", "Accept it.",
         fixes=(Fix("a.png", "group", "thing-1"), Fix("b.png", "group", "thing-1")),
     )  # fmt: skip
-    assert _sentence([whole, group, group]) == (
-        "2 groups that seem to show one thing. Cross-validation gives 0.99."
-    )
+    assert _sentence([whole, group, group]) == ("2 groups that seem to show one thing. Cross-validation gives 0.99.")
     (kind,) = shown_kinds([whole, group, group], lambda name: "")
     assert kind.count == 2
 

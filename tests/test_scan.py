@@ -337,31 +337,32 @@ def test_a_whole_jpeg_has_no_damage(settings):
         assert damage(data + b"what a phone writes behind the picture") == ""
 
 
-def test_wrong_bytes_in_a_jpeg_are_seen_in_nearly_all_files_that_can_still_be_read():
+def seen_of_readable(files):
+    """Of how many damaged files that can still be read the wrong bytes are seen, and how many can be read."""
     seen, readable = 0, 0
-    for seed in range(40):
-        data = corrupted(saved(photo(), "JPEG", quality=85), share=0.02, seed=seed)
+    for data in files:
         try:
             found = damage(data)
         except DataError:
             continue
         readable += 1
         seen += found == "has wrong bytes among its pixels"
+    return seen, readable
+
+
+def test_wrong_bytes_in_a_jpeg_are_seen_in_nearly_all_files_that_can_still_be_read():
+    whole = saved(photo(), "JPEG", quality=85)
+    seen, readable = seen_of_readable(corrupted(whole, share=0.02, seed=seed) for seed in range(40))
     assert readable > 10
     assert seen >= 0.9 * readable
 
 
 def test_most_jpegs_with_three_wrong_bytes_are_seen_although_they_get_back_into_step():
-    seen, readable = 0, 0
-    for seed in range(60):
+    def with_three(seed):
         data = corrupted(saved(photo(200), "JPEG", quality=85), share=0, seed=seed)
-        data = corrupted(corrupted(data, share=0, seed=seed + 100), share=0, seed=seed + 200)
-        try:
-            found = damage(data)
-        except DataError:
-            continue
-        readable += 1
-        seen += found == "has wrong bytes among its pixels"
+        return corrupted(corrupted(data, share=0, seed=seed + 100), share=0, seed=seed + 200)
+
+    seen, readable = seen_of_readable(map(with_three, range(60)))
     assert readable > 40
     assert seen >= 0.75 * readable
 
